@@ -1,0 +1,1 @@
+"""The floor: what the data is. Imports nothing else of this project."""
