@@ -1,0 +1,123 @@
+"""Contracts of the Polars frames that cross a module boundary.
+
+Outside data is checked row by row at the edge (dropped and counted with a reason); inside, a frame that breaks its
+contract raises. `Contract.validate(frame, cast=True)` is the inner door.
+Times are UTC with microseconds. A *day* is a pilot's local operating day, named by the date on which it starts.
+"""
+
+from __future__ import annotations
+
+import dataframely as dy
+import polars as pl
+
+from schemas.signals import SIGNALS, Kind
+
+UTC_TIME = pl.Datetime("us", "UTC")
+POLARS_TYPE: dict[Kind, pl.DataType] = {
+    Kind.FLOAT: pl.Float64(),
+    Kind.INTEGER: pl.Int64(),
+    Kind.BOOLEAN: pl.Boolean(),
+}
+TELEMETRY_SCHEMA: dict[str, pl.DataType] = {
+    "vehicle_id": pl.Int32(),
+    "time": UTC_TIME,
+    **{signal.name: POLARS_TYPE[signal.kind] for signal in SIGNALS.values()},
+}
+
+
+def _utc(*, nullable: bool = False, primary_key: bool = False) -> dy.Datetime:
+    return dy.Datetime(time_unit="us", time_zone="UTC", nullable=nullable, primary_key=primary_key)
+
+
+class Vehicles(dy.Schema):
+    """What the jobs know of each vehicle. Rates of a baseline are as declared, with their unit."""
+
+    vehicle_id = dy.Int32(primary_key=True)
+    pilot_id = dy.Int32(nullable=False)
+    name = dy.String(nullable=False)
+    category = dy.String(nullable=False)  # truck | bus | equipment | vessel | car
+    powertrain = dy.String(nullable=False)  # bev | fcev | phev | hev | cng | lng | diesel
+    usable_battery_kwh = dy.Float64(nullable=True, min_exclusive=0)
+    sample_period_s = dy.Float64(nullable=False, min_exclusive=0)
+    sleeps_at_key_off = dy.Bool(nullable=False)
+    charger_efficiency = dy.Float64(nullable=True, min_exclusive=0, max=1)  # null: not declared
+    line_loss = dy.Float64(nullable=True, min=0, max_exclusive=1)  # share of injected energy; null: not declared
+    region = dy.String(nullable=False)  # ISO 3166 country or subdivision
+    grid = dy.String(nullable=True)  # for example egrid:CAMX
+    baseline_fuel = dy.String(nullable=True)
+    baseline_rate = dy.Float64(nullable=True, min_exclusive=0)
+    baseline_unit = dy.String(nullable=True)  # L/100km, L/h, mpg, gal/h, kg/100km, kg/h
+    baseline_source = dy.String(nullable=True)
+
+
+class OperatingDays(dy.Schema):
+    """The days to compute: one row per vehicle and local operating day, with its UTC bounds."""
+
+    vehicle_id = dy.Int32(primary_key=True)
+    day = dy.Date(primary_key=True)
+    pilot_id = dy.Int32(nullable=False)
+    starts_at = _utc(nullable=False)
+    ends_at = _utc(nullable=False)
+
+
+class PlannedService(dy.Schema):
+    """Intervals in which a vehicle is planned to be in service, listed under their operating day."""
+
+    vehicle_id = dy.Int32(primary_key=True)
+    day = dy.Date(primary_key=True)
+    starts_at = _utc(primary_key=True)
+    ends_at = _utc(nullable=False)
+
+
+class Maintenance(dy.Schema):
+    """Time a vehicle could not be used. `ends_at` is null while it lasts. `cause`: vehicle | charger | supply | …."""
+
+    vehicle_id = dy.Int32(nullable=False)
+    starts_at = _utc(nullable=False)
+    ends_at = _utc(nullable=True)
+    planned = dy.Bool(nullable=False)
+    cause = dy.String(nullable=False)
+
+
+class Roadcalls(dy.Schema):
+    """Events in service that needed help or delayed the trip. `system`: propulsion | storage | other."""
+
+    vehicle_id = dy.Int32(nullable=False)
+    time = _utc(nullable=False)
+    system = dy.String(nullable=False)
+
+
+METHODS = ("measured", "estimated", "mixed")
+
+
+class Figures(dy.Schema):
+    """Results in long form: one row per vehicle, day and metric.
+
+    A null `value` is a figure that cannot be known; `note` says why. `weight` is the activity (km, h or vehicle-days)
+    that the figure should have covered, and `coverage_pct` the share of it that was observed, so that totals can
+    weigh coverages. `low` and `high` bound the value where that is meant to be shown.
+    """
+
+    vehicle_id = dy.Int32(primary_key=True)
+    day = dy.Date(primary_key=True)
+    metric = dy.String(primary_key=True)
+    value = dy.Float64(nullable=True)
+    low = dy.Float64(nullable=True)
+    high = dy.Float64(nullable=True)
+    coverage_pct = dy.Float64(nullable=True, min=0, max=100)
+    weight = dy.Float64(nullable=True, min=0)
+    method = dy.String(nullable=True)
+    note = dy.String(nullable=True)
+
+
+class Trips(dy.Schema):
+    """Trips, whole, under the operating day on which they start."""
+
+    vehicle_id = dy.Int32(primary_key=True)
+    starts_at = _utc(primary_key=True)
+    ends_at = _utc(nullable=False)
+    day = dy.Date(nullable=False)
+    distance_km = dy.Float64(nullable=True, min=0)
+    energy_used_kwh = dy.Float64(nullable=True)
+    soc_start_pct = dy.Float64(nullable=True)
+    soc_end_pct = dy.Float64(nullable=True)
