@@ -1,0 +1,1 @@
+"""The read side: numbers out."""

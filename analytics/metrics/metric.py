@@ -1,0 +1,48 @@
+"""What a metric is: one record that code, pages, documents and tests read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Total(StrEnum):
+    """How a metric totals over days, vehicles and pilots."""
+
+    SUM = "sum"
+    RATIO = "ratio of sums"
+    AVAILABILITY = "availability from vehicle-days"
+    ROADCALL_DISTANCE = "distance over roadcalls, with Poisson bounds"
+    NONE = "does not total"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric.
+
+    `meaning` is one plain sentence for a person, `definition` the source or formula. `inputs` are canonical signals or
+    other metrics' slugs. `decimals` is for display only. A ratio is `scale` x sum of `numerator` / sum of
+    `denominator`, both metrics' slugs. `anchor` names the heading in `docs/definitions.md` that decides the figure.
+    Component figures that only serve totals have `shown=False`.
+    """
+
+    slug: str
+    name: str
+    unit: str
+    meaning: str
+    definition: str
+    inputs: tuple[str, ...]
+    decimals: int
+    total: Total
+    anchor: str
+    numerator: str | None = None
+    denominator: str | None = None
+    scale: float = 1.0
+    shown: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse a ratio without its two sides, or sides on anything else."""
+        sides = (self.numerator is not None, self.denominator is not None)
+        needs_sides = self.total in (Total.RATIO, Total.AVAILABILITY, Total.ROADCALL_DISTANCE)
+        if sides != (needs_sides, needs_sides):
+            raise ValueError(f"{self.slug}: numerator and denominator do not suit total={self.total}")
