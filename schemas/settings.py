@@ -1,0 +1,47 @@
+"""Settings: `BEACHHEAD_*` variables or `.env`. Read once, when first asked for; no secret has a default."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.errors import SettingsError
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. `.env.example` lists all of it."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BEACHHEAD_", env_file=".env", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    home: Path = Field(Path(".beachhead"), description="Folder of the local server, its passwords and its logs.")
+    database_url: SecretStr | None = Field(None, description="The owner's database; default: the local server's.")
+    ingest_url: SecretStr | None = Field(None, description="The receiver's role; default: the local server's.")
+    jobs_url: SecretStr | None = Field(None, description="The jobs' role; default: the local server's.")
+    reader_url: SecretStr | None = Field(None, description="The read side's role; default: the local server's.")
+    web_url: SecretStr | None = Field(
+        None, description="The role for accounts and records; default: the local server's."
+    )
+    max_body_bytes: int = Field(64 * 2**20, gt=0, description="Largest upload, also after decompression.")
+    max_rows: int = Field(500_000, gt=0, description="Most rows in one upload.")
+    database_pool: int = Field(8, gt=0, description="Database connections of one receiver or read side.")
+    max_future_s: int = Field(600, ge=0, description="Rows further in the future than this are rejected.")
+    late_after_s: int = Field(3600, ge=0, description="Rows older than this when they arrive are counted as late.")
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        SettingsError: a variable is unknown or its value cannot be used.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(f"BEACHHEAD_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"settings cannot be used: {faults}") from None

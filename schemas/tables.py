@@ -1,0 +1,445 @@
+"""The tables, as SQLAlchemy models. `schemas/migrations` builds them; a check keeps both equal.
+
+Grain and meaning of each table stand in its docstring. Times are `timestamptz` in UTC. Names carry units.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from schemas.signals import SIGNALS, Kind
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+Timestamp = TIMESTAMP(timezone=True)
+CATEGORIES = ("truck", "bus", "equipment", "vessel", "car")
+POWERTRAINS = ("bev", "fcev", "phev", "hev", "cng", "lng", "diesel")
+UPLOAD_STATUSES = ("loaded", "queued", "failed", "void")
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+class Base(DeclarativeBase):
+    """All tables."""
+
+    metadata = sa.MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012  (SQLAlchemy reads this mapping from the class)
+        dt.datetime: Timestamp,
+        str: sa.Text(),
+        dict[str, Any]: JSONB(),
+        list[int]: ARRAY(sa.Integer()),
+        list[str]: ARRAY(sa.Text()),
+    }
+
+
+# --- registry: what a programme declares ---------------------------------------------------------
+
+
+class Partner(Base):
+    """An organisation: city, agency, manufacturer, fleet, energy supplier."""
+
+    __tablename__ = "partner"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    kind: Mapped[str]
+
+
+class Site(Base):
+    """A place where vehicles charge: its grid and the losses up to its meter."""
+
+    __tablename__ = "site"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    latitude_deg: Mapped[float | None]
+    longitude_deg: Mapped[float | None]
+    grid: Mapped[str | None]
+    line_loss_pct: Mapped[float | None]
+
+
+class Charger(Base):
+    """A charger at a site."""
+
+    __tablename__ = "charger"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    site_id: Mapped[int] = mapped_column(ForeignKey("site.id"))
+    slug: Mapped[str]
+    rated_kw: Mapped[float | None]
+    efficiency_pct: Mapped[float | None]
+    ends_on: Mapped[dt.date | None]
+    __table_args__ = (UniqueConstraint("site_id", "slug"),)
+
+
+class Pilot(Base):
+    """A pilot: vehicles in one region, under one operator, judged together."""
+
+    __tablename__ = "pilot"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    region: Mapped[str]
+    grid: Mapped[str | None]
+    segment: Mapped[str]
+    starts_on: Mapped[dt.date]
+    baseline_from: Mapped[dt.date | None]
+    ends_on: Mapped[dt.date | None]
+    targets: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'::jsonb"))
+    funding: Mapped[list[Any]] = mapped_column(JSONB, server_default=sa.text("'[]'::jsonb"))
+
+
+class PilotPartner(Base):
+    """Who takes part in a pilot, and as what."""
+
+    __tablename__ = "pilot_partner"
+    pilot_id: Mapped[int] = mapped_column(ForeignKey("pilot.id"), primary_key=True)
+    partner_id: Mapped[int] = mapped_column(ForeignKey("partner.id"), primary_key=True)
+    role: Mapped[str] = mapped_column(primary_key=True)
+
+
+class PilotCalendar(Base):
+    """Which time zone and day boundary hold for a pilot, from which date on."""
+
+    __tablename__ = "pilot_calendar"
+    pilot_id: Mapped[int] = mapped_column(ForeignKey("pilot.id"), primary_key=True)
+    valid_from: Mapped[dt.date] = mapped_column(primary_key=True)
+    time_zone: Mapped[str]
+    day_starts_at: Mapped[dt.time]
+
+
+class Vehicle(Base):
+    """A vehicle, vessel or machine. Its place in a pilot is an `assignment`; its name is its own within that pilot."""
+
+    __tablename__ = "vehicle"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(index=True)
+    category: Mapped[str]
+    powertrain: Mapped[str]
+    make: Mapped[str | None]
+    model: Mapped[str | None]
+    model_year: Mapped[int | None]
+    gross_mass_kg: Mapped[float | None]
+    nameplate_battery_kwh: Mapped[float | None]
+    usable_battery_kwh: Mapped[float | None]
+    battery_packs: Mapped[int] = mapped_column(server_default=sa.text("1"))
+    sample_period_s: Mapped[float] = mapped_column(server_default=sa.text("1"))
+    sleeps_at_key_off: Mapped[bool] = mapped_column(server_default=sa.false())
+    site_id: Mapped[int | None] = mapped_column(ForeignKey("site.id"))
+    baseline: Mapped[dict[str, Any] | None]
+    __table_args__ = (_one_of("category", CATEGORIES), _one_of("powertrain", POWERTRAINS))
+
+
+class VehicleAlias(Base):
+    """Another name a vehicle is addressed by: VIN, IMEI, serial."""
+
+    __tablename__ = "vehicle_alias"
+    alias: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), index=True)
+
+
+class Assignment(Base):
+    """Which pilot a vehicle belongs to, from a date to a date (inclusive); open while `ends_on` is null."""
+
+    __tablename__ = "assignment"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), index=True)
+    pilot_id: Mapped[int] = mapped_column(ForeignKey("pilot.id"), index=True)
+    starts_on: Mapped[dt.date]
+    ends_on: Mapped[dt.date | None]
+    __table_args__ = (
+        UniqueConstraint("vehicle_id", "starts_on"),
+        CheckConstraint("ends_on IS NULL OR ends_on >= starts_on - 1", name="order"),
+    )
+
+
+class Gateway(Base):
+    """A device or vendor cloud that uploads. Covers the vehicles bound to it, or its whole pilot."""
+
+    __tablename__ = "gateway"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    pilot_id: Mapped[int] = mapped_column(ForeignKey("pilot.id"))
+    slug: Mapped[str]
+    whole_pilot: Mapped[bool] = mapped_column(server_default=sa.false())
+    ends_on: Mapped[dt.date | None]
+    __table_args__ = (UniqueConstraint("pilot_id", "slug"),)
+
+
+class GatewayVehicle(Base):
+    """A vehicle that a gateway may upload for, while it does not cover its whole pilot."""
+
+    __tablename__ = "gateway_vehicle"
+    gateway_id: Mapped[int] = mapped_column(ForeignKey("gateway.id"), primary_key=True)
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), primary_key=True)
+
+
+class ApiKey(Base):
+    """A gateway's key. Only the SHA-256 of its 256-bit secret is kept; `prefix` tells keys apart in lists."""
+
+    __tablename__ = "api_key"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    gateway_id: Mapped[int] = mapped_column(ForeignKey("gateway.id"), index=True)
+    prefix: Mapped[str] = mapped_column(unique=True)
+    secret_sha256: Mapped[bytes]
+    created_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
+    revoked_at: Mapped[dt.datetime | None]
+    last_used_at: Mapped[dt.datetime | None]
+
+
+# --- records: what people and schedules say -------------------------------------------------------
+
+
+class ServicePlan(Base):
+    """Weekly planned service of a pilot, or of one vehicle, from a date on. Hours may reach over midnight."""
+
+    __tablename__ = "service_plan"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    pilot_id: Mapped[int] = mapped_column(ForeignKey("pilot.id"), index=True)
+    vehicle_id: Mapped[int | None] = mapped_column(ForeignKey("vehicle.id"))
+    valid_from: Mapped[dt.date]
+    weekdays: Mapped[list[int]]  # ISO: Monday is 1
+    starts_at: Mapped[dt.time]
+    ends_at: Mapped[dt.time]
+    holidays: Mapped[list[dt.date]] = mapped_column(ARRAY(sa.Date()), server_default=sa.text("'{}'"))
+    __table_args__ = (UniqueConstraint("pilot_id", "vehicle_id", "valid_from", postgresql_nulls_not_distinct=True),)
+
+
+class ServiceDay(Base):
+    """Planned service of one vehicle on one date, from records; it replaces the weekly plan of that date.
+
+    Null times say that no service is planned.
+    """
+
+    __tablename__ = "service_day"
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), primary_key=True)
+    day: Mapped[dt.date] = mapped_column(primary_key=True)
+    starts_at: Mapped[dt.time | None]
+    ends_at: Mapped[dt.time | None]
+
+
+class Maintenance(Base):
+    """Time a vehicle could not be used, planned or not, and why."""
+
+    __tablename__ = "maintenance"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"))
+    starts_at: Mapped[dt.datetime]
+    ends_at: Mapped[dt.datetime | None]
+    planned: Mapped[bool]
+    cause: Mapped[str]
+    note: Mapped[str | None]
+    __table_args__ = (UniqueConstraint("vehicle_id", "starts_at"),)
+
+
+class Roadcall(Base):
+    """An event in service that needed a replacement or a repair on the road, or delayed the trip beyond the limit."""
+
+    __tablename__ = "roadcall"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"))
+    time: Mapped[dt.datetime]
+    system: Mapped[str]
+    note: Mapped[str | None]
+    __table_args__ = (
+        UniqueConstraint("vehicle_id", "time"),
+        _one_of("system", ("propulsion", "storage", "other")),
+    )
+
+
+# --- telemetry: what vehicles say -----------------------------------------------------------------
+
+_SQL_TYPE: dict[Kind, type[sa.types.TypeEngine[Any]]] = {
+    Kind.FLOAT: sa.Double,
+    Kind.INTEGER: sa.BigInteger,
+    Kind.BOOLEAN: sa.Boolean,
+}
+
+telemetry = sa.Table(
+    "telemetry",
+    Base.metadata,
+    sa.Column("vehicle_id", sa.Integer, primary_key=True),
+    sa.Column("time", Timestamp, primary_key=True),
+    *(sa.Column(signal.name, _SQL_TYPE[signal.kind]) for signal in SIGNALS.values()),
+    comment="Hypertable. One row per vehicle and instant, one column per canonical signal.",
+)
+
+
+class ExtraSignal(Base):
+    """A signal outside the catalogue, by name, per vehicle. Its kind is fixed when it is first seen."""
+
+    __tablename__ = "extra_signal"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"))
+    name: Mapped[str]
+    kind: Mapped[str]
+    __table_args__ = (UniqueConstraint("vehicle_id", "name"), _one_of("kind", ("number", "boolean", "text")))
+
+
+signal_sample = sa.Table(
+    "signal_sample",
+    Base.metadata,
+    sa.Column("vehicle_id", sa.Integer, primary_key=True),
+    sa.Column("signal_id", sa.Integer, primary_key=True),
+    sa.Column("time", Timestamp, primary_key=True),
+    sa.Column("number", sa.Double),
+    sa.Column("text", sa.Text),
+    comment="Hypertable. Values of extra signals; booleans are 0 and 1 in `number`.",
+)
+
+
+# --- ledger: what was uploaded --------------------------------------------------------------------
+
+
+class Upload(Base):
+    """One accepted upload. `seq` is the order of acceptance; `receipt` is what the gateway was told."""
+
+    __tablename__ = "upload"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    seq: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), unique=True)
+    gateway_id: Mapped[int] = mapped_column(ForeignKey("gateway.id"))
+    kind: Mapped[str]  # telemetry; raw logs get a kind of their own
+    sha256: Mapped[bytes]  # of the uncompressed bytes
+    query: Mapped[str]  # the query parameters that change meaning, sorted
+    content_type: Mapped[str]
+    size_bytes: Mapped[int] = mapped_column(sa.BigInteger)
+    status: Mapped[str]
+    reason: Mapped[str | None]
+    received_at: Mapped[dt.datetime]
+    loaded_at: Mapped[dt.datetime | None]
+    idempotency_key: Mapped[str | None]
+    first_time: Mapped[dt.datetime | None]
+    last_time: Mapped[dt.datetime | None]
+    rows_received: Mapped[int]
+    rows_accepted: Mapped[int]
+    rows_merged: Mapped[int]
+    rows_duplicate: Mapped[int]
+    rows_conflicting: Mapped[int]
+    rows_rejected: Mapped[int]
+    rows_late: Mapped[int]
+    fields_rejected: Mapped[int]
+    receipt: Mapped[dict[str, Any]]
+    __table_args__ = (
+        _one_of("status", UPLOAD_STATUSES),
+        Index("uq_upload_same", "gateway_id", "kind", "sha256", "query", unique=True,
+              postgresql_where=sa.text("status = 'loaded'")),
+        Index("uq_upload_idempotency_key", "gateway_id", "idempotency_key", unique=True,
+              postgresql_where=sa.text("idempotency_key IS NOT NULL AND status = 'loaded'")),
+        Index("ix_upload_received_at", "received_at"),
+    )  # fmt: skip
+
+
+class UploadVehicle(Base):
+    """The vehicles an upload holds rows of, and their range of time."""
+
+    __tablename__ = "upload_vehicle"
+    upload_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("upload.id"), primary_key=True)
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), primary_key=True)
+    first_time: Mapped[dt.datetime]
+    last_time: Mapped[dt.datetime]
+    rows: Mapped[int]
+    __table_args__ = (Index("ix_upload_vehicle_range", "vehicle_id", "first_time", "last_time"),)
+
+
+class UploadBody(Base):
+    """The kept bytes of an upload, zstd-compressed: the source of truth for a rebuild."""
+
+    __tablename__ = "upload_body"
+    upload_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("upload.id"), primary_key=True)
+    body_zstd: Mapped[bytes]
+
+
+class UploadReject(Base):
+    """The quarantine: a row, or one field of a row, that did not load, and why."""
+
+    __tablename__ = "upload_reject"
+    upload_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("upload.id"), primary_key=True)
+    n: Mapped[int] = mapped_column(primary_key=True)
+    row: Mapped[int]
+    vehicle_id: Mapped[int | None]
+    time: Mapped[dt.datetime | None]
+    field: Mapped[str | None]
+    value: Mapped[str | None]
+    reason: Mapped[str]
+
+
+class StaleMark(Base):
+    """Append-only: this vehicle's results for a range of time are out of date. A job deletes only the marks it read."""
+
+    __tablename__ = "stale_mark"
+    id: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), primary_key=True)
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), index=True)
+    from_time: Mapped[dt.datetime]
+    to_time: Mapped[dt.datetime]
+    cause: Mapped[str]
+    marked_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
+
+
+# --- results: what the jobs compute ---------------------------------------------------------------
+
+
+class Trip(Base):
+    """A trip, whole, under the operating day on which it starts."""
+
+    __tablename__ = "trip"
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), primary_key=True)
+    starts_at: Mapped[dt.datetime] = mapped_column(primary_key=True)
+    ends_at: Mapped[dt.datetime]
+    pilot_id: Mapped[int] = mapped_column(ForeignKey("pilot.id"))
+    day: Mapped[dt.date]
+    distance_km: Mapped[float | None]
+    energy_used_kwh: Mapped[float | None]
+    soc_start_pct: Mapped[float | None]
+    soc_end_pct: Mapped[float | None]
+    __table_args__ = (Index("ix_trip_pilot_id_day", "pilot_id", "day"),)
+
+
+class VehicleDay(Base):
+    """A vehicle's operating day. `figures` maps a metric's slug to its value, bounds, coverage, method and note."""
+
+    __tablename__ = "vehicle_day"
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), primary_key=True)
+    day: Mapped[dt.date] = mapped_column(primary_key=True)
+    pilot_id: Mapped[int] = mapped_column(ForeignKey("pilot.id"))
+    starts_at: Mapped[dt.datetime]
+    ends_at: Mapped[dt.datetime]
+    figures: Mapped[dict[str, Any]]
+    data_until: Mapped[dt.datetime | None]
+    input_rows: Mapped[int]
+    input_hash: Mapped[str]
+    code_version: Mapped[str]
+    factors: Mapped[list[str]]
+    computed_at: Mapped[dt.datetime]
+    __table_args__ = (Index("ix_vehicle_day_pilot_id_day", "pilot_id", "day"),)
+
+
+class PilotDay(Base):
+    """A pilot's operating day: totals over its vehicles, reference vehicles left out."""
+
+    __tablename__ = "pilot_day"
+    pilot_id: Mapped[int] = mapped_column(ForeignKey("pilot.id"), primary_key=True)
+    day: Mapped[dt.date] = mapped_column(primary_key=True)
+    figures: Mapped[dict[str, Any]]
+    vehicles: Mapped[int]
+    data_until: Mapped[dt.datetime | None]
+    code_version: Mapped[str]
+    factors: Mapped[list[str]]
+    computed_at: Mapped[dt.datetime]
+
+
+HYPERTABLES: dict[str, str] = {"telemetry": "7 days", "signal_sample": "7 days"}
+"""Hypertables by name, with the span of one chunk."""

@@ -1,0 +1,214 @@
+"""Pydantic bodies: receipts and problems of the write side, models of the read side."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Body(BaseModel):
+    """A body that goes over the wire; unknown fields are a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- write side -----------------------------------------------------------------------------------
+
+
+class RowCounts(Body):
+    """What became of the rows: received = accepted + merged + duplicate + conflicting + rejected."""
+
+    received: int = Field(0, description="rows in the upload")
+    accepted: int = Field(0, description="rows for instants that were not stored yet")
+    merged: int = Field(0, description="rows that added signals to a stored instant")
+    duplicate: int = Field(0, description="rows whose every value was stored already")
+    conflicting: int = Field(0, description="rows with a value that differs from the stored one; the stored one stays")
+    rejected: int = Field(0, description="rows that could not be used")
+    late: int = Field(0, description="rows that arrived more than an hour after their time")
+
+
+class Reject(Body):
+    """One row, or one field of a row, that did not load."""
+
+    row: int = Field(description="number of the row in the upload, from 1")
+    field: str | None = Field(None, description="the field at fault; null: the whole row")
+    value: str | None = None
+    reason: str
+
+
+class Receipt(Body):
+    """What became of an upload."""
+
+    upload_id: uuid.UUID
+    sha256: str = Field(description="of the uncompressed bytes")
+    status: Literal["loaded", "queued", "duplicate", "failed"]
+    received_at: dt.datetime
+    server_time: dt.datetime
+    rows: RowCounts
+    fields_rejected: int = Field(0, description="values set aside while their rows loaded")
+    can: None = None
+    first_time: dt.datetime | None = None
+    last_time: dt.datetime | None = None
+    vehicles: list[str] = Field(default_factory=list)
+    extra_signals: list[str] = Field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)
+    rejects: list[Reject] = Field(default_factory=list, description="the first hundred; all of them at rejects_url")
+    rejects_url: str | None = None
+
+
+class Problem(Body):
+    """RFC 9457 problem details."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    retryable: bool = False
+    errors: list[Reject] = Field(default_factory=list)
+
+
+class GatewayVehicleInfo(Body):
+    """A vehicle as its gateway sees it."""
+
+    vehicle: str
+    aliases: dict[str, str]
+    sample_period_s: float
+
+
+class GatewayInfo(Body):
+    """What a gateway may do and should know."""
+
+    gateway: str
+    pilot: str
+    server_time: dt.datetime
+    vehicles: list[GatewayVehicleInfo]
+    wanted_signals: list[str]
+    max_body_bytes: int
+    max_rows: int
+
+
+# --- read side ------------------------------------------------------------------------------------
+
+Method = Literal["measured", "estimated", "mixed"]
+
+
+class FigureValue(Body):
+    """A figure with what one needs to believe it. A null value is unknown, never zero; `note` says why."""
+
+    value: float | None
+    unit: str
+    coverage_pct: float | None
+    method: Method | None
+    low: float | None = None
+    high: float | None = None
+    note: str | None = None
+
+
+class FactorUsed(Body):
+    """An emission factor behind a figure."""
+
+    id: str
+    name: str
+    value: float
+    unit: str
+    year: int
+    edition: str
+    source: str
+    confidence: str
+
+
+class Summary(Body):
+    """A pilot's figures over a period of operating days, both ends included."""
+
+    pilot: str
+    name: str
+    from_: dt.date = Field(alias="from")
+    to: dt.date
+    data_until: dt.datetime | None
+    metrics: dict[str, FigureValue]
+    headline_co2e: str | None = Field(description="slug of the boundary that leads on pages")
+    factors: list[FactorUsed]
+    vehicles: int
+    reference_vehicles: int
+    days: int
+    code_version: str
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class DayRow(Body):
+    """One operating day of a pilot or a vehicle."""
+
+    day: dt.date
+    starts_at: dt.datetime | None = None
+    ends_at: dt.datetime | None = None
+    metrics: dict[str, FigureValue]
+
+
+class TripRow(Body):
+    """One trip."""
+
+    starts_at: dt.datetime
+    ends_at: dt.datetime
+    day: dt.date
+    distance_km: float | None
+    energy_used_kwh: float | None
+    soc_start_pct: float | None
+    soc_end_pct: float | None
+
+
+class PilotRow(Body):
+    """A pilot in the list of all."""
+
+    id: str
+    name: str
+    region: str
+    segment: str
+    time_zone: str
+    starts_on: dt.date
+    first_day: dt.date | None
+    last_day: dt.date | None
+    vehicles: int
+
+
+class VehicleRow(Body):
+    """A vehicle of a pilot."""
+
+    id: str
+    category: str
+    powertrain: str
+    make: str | None
+    model: str | None
+    usable_battery_kwh: float | None
+    reference: bool
+    metrics: dict[str, FigureValue]
+
+
+class SignalRow(Body):
+    """A canonical signal."""
+
+    name: str
+    group: str
+    unit: str
+    meaning: str
+    low: float
+    high: float
+    kind: str
+    counter: bool
+    vss: str | None
+    spn: int | None
+
+
+class MetricRow(Body):
+    """A metric of the catalogue."""
+
+    slug: str
+    name: str
+    unit: str
+    meaning: str
+    definition: str
+    inputs: list[str]
+    totals: str
