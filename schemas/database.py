@@ -15,6 +15,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
 
+from schemas import roles
 from schemas.errors import BeachheadError, UnavailableError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -53,8 +54,10 @@ def _config(url: str) -> Config:
 
 
 def migrate(url: str, revision: str = "head") -> None:
-    """Bring the database at `url` (its owner's address) up to `revision`."""
+    """Bring the database at `url` (its owner's address) up to `revision`, and give each role its rights."""
     command.upgrade(_config(url), revision)
+    with psycopg.connect(url) as owner:
+        roles.grant(owner)
 
 
 def downgrade(url: str, revision: str = "base") -> None:

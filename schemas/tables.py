@@ -439,7 +439,3 @@ class PilotDay(Base):
     code_version: Mapped[str]
     factors: Mapped[list[str]]
     computed_at: Mapped[dt.datetime]
-
-
-HYPERTABLES: dict[str, str] = {"telemetry": "7 days", "signal_sample": "7 days"}
-"""Hypertables by name, with the span of one chunk."""
