@@ -1,8 +1,8 @@
 """A real TimescaleDB for the tests, and a fresh migrated database for whoever asks.
 
-The server is, in this order: `BEACHHEAD_TEST_DATABASE_URL` (a superuser's address on a server of no other use); a container,
-when a Docker engine answers and has the image; else a local server in the checkout's ignored folder, begun by the first
-test session that needs it and ended by the last.
+The server is, in this order: `BEACHHEAD_TEST_DATABASE_URL` (a superuser's address on a server of no other use); a
+container, when a Docker engine answers and has the image; else a local server in the checkout's ignored folder, begun by
+the first test session that needs it and ended by the last.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def template(server: TestServer) -> str:
             # Nobody may connect any more: TimescaleDB's workers would get in the way of copying.
             _execute(admin, "ALTER DATABASE {} ALLOW_CONNECTIONS false", partial)
             admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [partial])
-            admin.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(partial), sql.Identifier(name)))
+            admin.execute(
+                sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(partial), sql.Identifier(name))
+            )
     return name
 
 
@@ -109,7 +111,7 @@ def database(server: TestServer, template: str) -> Iterator[TestDatabase]:
 
 @pytest.fixture
 def new_database(server: TestServer, template: str) -> Callable[[], AbstractContextManager[TestDatabase]]:
-    """Make further databases within one test: `with new_database() as other`."""
+    """What makes further fresh databases within one test; each call is a context manager."""
     return lambda: _copy(server, template)
 
 
@@ -219,5 +221,7 @@ def _has_image() -> bool:
 def _container() -> Iterator[str]:
     from testcontainers.postgres import PostgresContainer
 
-    with PostgresContainer(IMAGE, username="postgres", password=uuid.uuid4().hex, dbname="postgres", driver=None) as container:
+    with PostgresContainer(
+        IMAGE, username="postgres", password=uuid.uuid4().hex, dbname="postgres", driver=None
+    ) as container:
         yield container.get_connection_url()

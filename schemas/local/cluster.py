@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,8 +153,7 @@ class Cluster:
         )  # fmt: skip
         # Another process may still hold the memory of a server that was killed: its children end by themselves.
         for _ in range(20):
-            done = subprocess.run(command, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-            if done.returncode == 0:
+            if _succeeds_quietly(command):
                 return True
             if "shared memory block" not in self._log_tail():
                 return False
@@ -180,6 +180,12 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _succeeds_quietly(command: Sequence[str]) -> bool:
+    # The server inherits what we give here and keeps it: pipes of ours would never close.
+    nothing = subprocess.DEVNULL
+    return subprocess.run(command, env=_environment(), stdin=nothing, stdout=nothing, stderr=nothing).returncode == 0
 
 
 def _environment() -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Debian's TimescaleDB packages, unpacked into a folder of ours without root.
 
-An apt of our own (private lists, cache and status) is pointed at suite trixie on the mirror this machine already uses, and
-checks signatures as always. The packages bring their own libc, so that they run on Debian 12 too: the programs are given
-that libc's loader and a library path of their own. Only the standard library is imported here.
+An apt of our own (private lists, cache and status) is pointed at suite trixie on the mirror this machine already uses,
+and checks signatures as always. The packages bring their own libc, so that they run on Debian 12 too: the programs are
+given that libc's loader and a library path of their own. Only the standard library is imported here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.errors import LocalServerError
-from schemas.local.progress import PlainLines, Reporter, silent
+from schemas.local.progress import Reporter, silent
 
 SUITE = "trixie"
 POSTGRESQL_MAJOR = 17
@@ -182,7 +182,7 @@ def _reachable_apt(work: Path, report: Reporter) -> _Apt:
         if apt.run("update").returncode == 0:
             return apt
     raise LocalServerError(
-        f"Debian's package mirror does not answer or has no suite {SUITE}: check the network and try again. {OTHER_WAYS}"
+        f"Debian's mirror does not answer or has no suite {SUITE}: check the network and try again. {OTHER_WAYS}"
     )
 
 
@@ -251,7 +251,3 @@ def _only(folder: Path, pattern: str) -> Path:
     if not found:
         raise LocalServerError(f"The unpacked packages in {folder} are incomplete: delete the folder and try again.")
     return found[0]
-
-
-if __name__ == "__main__":
-    unpack(Path(sys.argv[1]).resolve(), PlainLines())

@@ -7,6 +7,7 @@ import pwd
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -37,12 +38,17 @@ def find(cache_folder: Path, report: Reporter) -> Programs:
 
     Raises `LocalServerError` when there is neither.
     """
-    for pg_config in _installed_pg_configs():
-        programs = _with_timescaledb(pg_config)
-        if programs is not None:
-            return programs
+    installed = _installed()
+    if installed is not None:
+        return installed
     packages.unpack(cache_folder, report)
     return Programs(packages.patch(cache_folder), packages.POSTGRESQL_MAJOR, "unpacked")
+
+
+def prefetch(cache_folder: Path) -> None:
+    """Unpack the packages if `find` would need them; a part of an installation, before anything else is installed."""
+    if _installed() is None:
+        packages.unpack(cache_folder)
 
 
 def as_server(*command: str) -> list[str]:
@@ -77,6 +83,10 @@ def _unshare() -> list[str]:
     return ["unshare", "--user", f"--map-user={user}", "--"]
 
 
+def _installed() -> Programs | None:
+    return next(filter(None, map(_with_timescaledb, _installed_pg_configs())), None)
+
+
 def _installed_pg_configs() -> Iterator[str]:
     on_path = shutil.which("pg_config")
     if on_path is not None:
@@ -96,3 +106,7 @@ def _with_timescaledb(pg_config: str) -> Programs | None:
     if version is None or int(version[0]) < OLDEST_MAJOR or not control.exists() or not (folder / "initdb").exists():
         return None
     return Programs(folder, int(version[0]), "installed")
+
+
+if __name__ == "__main__":
+    prefetch(Path(sys.argv[1]).resolve())

@@ -1,7 +1,7 @@
 """A TimescaleDB for this checkout: `open_server(folder)`, then `up`, `down`, `status`, `url`.
 
-Tried in this order: a server given by URL; an installed PostgreSQL with TimescaleDB; Debian's packages, unpacked into the
-folder; Docker with the official image.
+Tried in this order: a server given by URL; an installed PostgreSQL with TimescaleDB; Debian's packages, unpacked into
+the folder; Docker with the official image.
 """
 
 from __future__ import annotations

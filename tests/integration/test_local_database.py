@@ -20,7 +20,9 @@ def test_server_has_timescaledb_and_utc(database):
     assert version is not None
 
 
-@pytest.mark.parametrize("role", ["beachhead", "beachhead_ingest", "beachhead_jobs", "beachhead_web", "beachhead_reader"])
+@pytest.mark.parametrize(
+    "role", ["beachhead", "beachhead_ingest", "beachhead_jobs", "beachhead_web", "beachhead_reader"]
+)
 def test_roles_connect_and_none_is_superuser(database, role):
     with database.connect(role) as connection:
         row = connection.execute("SELECT current_user, usesuper FROM pg_user WHERE usename = current_user").fetchone()

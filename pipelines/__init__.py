@@ -1,0 +1,1 @@
+"""Jobs: read a window, call the pure metrics, replace the window. And the `beachhead` command."""
