@@ -1,0 +1,213 @@
+"""Fuel and electricity factors paired at the three boundaries of CO2e avoided.
+
+1. tailpipe against direct generation; 2. well-to-wheel against life-cycle; 3. (conservative) tailpipe against life-cycle.
+Both sides always count the same gases. CO2 with CO2 is taken where the electricity factor has it; else CO2e with CO2e,
+for which CH4 and N2O of burning the fuel are added: per km on the road, per litre off the road and on water.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from analytics.factors.resolve import electricity, fuels, grid_reasons, line_losses
+from schemas.units import FUEL_RATES
+
+AMOUNT_OF_RATE = {unit: rate.amount for unit, rate in FUEL_RATES.items()}
+TRACE_OF_CATEGORY = {"truck": "on-road", "bus": "on-road", "equipment": "off-road", "vessel": "vessel"}
+CASE = ["vehicle_id", "day", "metric"]
+BURNED = ["region", "fuel", "amount", "trace", "day"]
+SIDE_VALUES = ["fuel_rank", "kg_per_amount", "trace_kg_per_km", "fuel_ids", "fuel_words"]
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """One way to pair a fuel factor with an electricity factor; `metric` is the slug of its figure."""
+
+    metric: str
+    name: str
+    fuel: str
+    grid: str
+
+
+BOUNDARIES = (
+    Boundary(
+        "co2e_avoided_tailpipe_vs_generation_kg", "tailpipe against direct generation", "tailpipe", "generation_direct"
+    ),
+    Boundary("co2e_avoided_well_to_wheel_kg", "well-to-wheel", "well_to_wheel", "life_cycle"),
+    Boundary(
+        "co2e_avoided_conservative_kg",
+        "conservative: tailpipe against life-cycle electricity, a lower bound",
+        "tailpipe",
+        "life_cycle",
+    ),
+)
+
+
+def _named() -> pl.Expr:
+    """A factor's id with its edition and, where the source says it, the set of warming potentials."""
+    return pl.format("{} ({})", "id", pl.concat_str("edition", "gwp_set", separator=", ", ignore_nulls=True))
+
+
+def _burned(cases: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """What burning a fuel emits, for every boundary and choice of gases that can be had.
+
+    `cases` has the columns of `BURNED`; `amount` is L or kg, `trace` a key of CH4 and N2O (diesel/on-road …).
+    Adds fuel_boundary, gases, and `SIDE_VALUES`: kg per amount, kg per km, the factors' ids and their names in words.
+    """
+    found = cases.unique().join(fuels(cases, table), on=["region", "fuel", "day"])
+    found = found.filter(pl.col("si_unit") == pl.format("kg/{}", "amount")).select(
+        *BURNED, "gases", "fuel_rank", fuel_boundary="boundary", kg_per_amount="si_value", trace_kg_per_km=pl.lit(0.0),
+        fuel_ids=pl.concat_list("id"), fuel_words=_named(),
+    )  # fmt: skip
+    return pl.concat([found, _with_trace_gases(found, table)])
+
+
+def _with_trace_gases(found: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """Tailpipe CO2 made CO2e by the CH4 and N2O of that kind of engine."""
+    asked = found.select("region", "day", fuel="trace")
+    trace = fuels(asked, table, kind="trace").filter(pl.col("gases") == "ch4_n2o_co2e").select(
+        "region", "day", trace="fuel", trace_id="id", trace_unit="si_unit", trace_value="si_value",
+        trace_words=_named(),
+    )  # fmt: skip
+    co2 = found.filter((pl.col("fuel_boundary") == "tailpipe") & (pl.col("gases") == "co2"))
+    both = co2.join(trace, on=["region", "day", "trace"])
+    per_km = pl.col("trace_unit") == "kg/km"
+    return both.with_columns(
+        gases=pl.lit("co2e"),
+        kg_per_amount=pl.col("kg_per_amount") + pl.when(per_km).then(0.0).otherwise("trace_value"),
+        trace_kg_per_km=pl.when(per_km).then("trace_value").otherwise(0.0),
+        fuel_ids=pl.concat_list("fuel_ids", "trace_id"),
+        fuel_words=pl.format("{} with {}", "fuel_words", "trace_words"),
+    ).select(found.columns)
+
+
+def _cases(vehicles: pl.DataFrame, days: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """One row per vehicle-day and boundary with all that decides the factors."""
+    cases = vehicles.join(days.select("vehicle_id", "day"), on="vehicle_id").select(
+        "vehicle_id", "day", "region", "grid", "line_loss", "category", fuel="baseline_fuel",
+        amount=pl.col("baseline_unit").replace_strict(AMOUNT_OF_RATE, return_dtype=pl.String),
+        trace=pl.format("{}/{}", "baseline_fuel", pl.col("category").replace(TRACE_OF_CATEGORY)),
+        own_trace=pl.when(pl.col("category") == "vessel").then(pl.lit("diesel/vessel")).otherwise(
+            pl.lit("diesel/off-road")
+        ),
+    )  # fmt: skip
+    boundaries = pl.DataFrame(
+        [(b.metric, b.name, b.fuel, b.grid) for b in BOUNDARIES],
+        schema=["metric", "boundary_name", "fuel_boundary", "grid_boundary"],
+        orient="row",
+    )
+    losses = line_losses(cases, table)
+    return cases.join(losses, on=["region", "day"], how="left").join(boundaries, how="cross")
+
+
+def _delivered(cases: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """The electricity factors of each case, per kWh at the charger: divided by what the line lets through."""
+    loss = pl.coalesce("line_loss", "known_loss", 0.0)
+    words = (
+        pl.when("losses_included")
+        .then(pl.lit("line losses are in the factor"))
+        .when(pl.col("line_loss").is_not_null())
+        .then(pl.format("line loss {} % as declared", (loss * 100).round(2)))
+        .when(pl.col("known_loss").is_not_null())
+        .then(pl.format("line loss {} % ({})", (loss * 100).round(2), "known_loss_id"))
+        .otherwise(pl.lit("no line loss is declared or known: 0 % used"))
+    )
+    found = electricity(cases, table).select(
+        "grid", "day", "gases", "grid_rank", "losses_included", "starts_on", grid_boundary="boundary", grid_id="id",
+        grid_kg_per_kwh="si_value", grid_words=_named(), grid_note="note",
+    )  # fmt: skip
+    used = pl.when("losses_included").then(0.0).otherwise(loss)
+    return cases.join(found, on=["grid", "day", "grid_boundary"], how="left").with_columns(
+        kg_per_kwh=pl.col("grid_kg_per_kwh") / (1 - used),
+        loss_words=words,
+        loss_id=pl.when(~pl.col("losses_included") & pl.col("line_loss").is_null()).then("known_loss_id"),
+    )
+
+
+def _own(cases: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """What the vehicle's own diesel (engine, heater, genset) emits per litre, by boundary and gases."""
+    asked = cases.select("region", "day", fuel=pl.lit("diesel"), amount=pl.lit("L"), trace="own_trace")
+    found = _burned(asked, table).sort("fuel_rank").unique(
+        ["region", "day", "trace", "fuel_boundary", "gases"], keep="first", maintain_order=True
+    )
+    return found.select(
+        "region", "day", "fuel_boundary", "gases", own_trace="trace", own_kg_per_l="kg_per_amount", own_ids="fuel_ids"
+    )
+
+
+def _best(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The best pair of each case, with the range of the other sources that count the same gases."""
+    ordered = pairs.sort(
+        *CASE, "complete", "grid_rank", "starts_on", "gases", "fuel_rank", "grid_id",
+        descending=[False, False, False, True, False, True, False, False, False], nulls_last=True,
+    )  # fmt: skip
+    comparable = pl.col("complete") & (pl.col("gases") == pl.col("gases").first())
+    spread = pl.col("kg_per_kwh").filter(comparable)
+    others = pl.col("grid_words").filter(comparable & (pl.col("grid_id") != pl.col("grid_id").first()))
+    return ordered.group_by(CASE, maintain_order=True).agg(
+        pl.exclude(CASE).first(),
+        kg_per_kwh_low=spread.min(),
+        kg_per_kwh_high=spread.max(),
+        others=others.unique(maintain_order=True).str.join(", "),
+        has_fuel=pl.col("fuel_known").fill_null(False).any(),
+        has_grid=pl.col("kg_per_kwh").is_not_null().any(),
+    )
+
+
+def _reason() -> pl.Expr:
+    """Why there is no pair, in words."""
+    fuel_words = pl.col("fuel_boundary").replace_strict({"tailpipe": "tailpipe", "well_to_wheel": "well-to-wheel"})
+    no_fuel = pl.format("no {} factor of {} per {} is known for {}", fuel_words, "fuel", "amount", "region")
+    other_gases = pl.format(
+        "electricity is known as CO2e only, and CH4 and N2O of {} in a {} are not known", "fuel", "category"
+    )
+    fuel_reason = (
+        pl.when(pl.col("fuel").is_null() | pl.col("amount").is_null())
+        .then(None)
+        .when(~pl.col("has_fuel"))
+        .then(no_fuel)
+        .when(pl.col("has_grid"))
+        .then(other_gases)
+    )
+    grid_reason = pl.when(~pl.col("has_grid")).then("grid_reason")
+    return pl.concat_str(grid_reason, fuel_reason, separator="; ", ignore_nulls=True)
+
+
+def pairs(vehicles: pl.DataFrame, days: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """The factors of every vehicle-day at each of the three boundaries.
+
+    `vehicles`, `days` and `table` follow `Vehicles`, `OperatingDays` and `Factors`. One row per vehicle, day and metric:
+    `kg_per_amount` (baseline fuel, per L or kg), `trace_kg_per_km`, `own_kg_per_l`, `kg_per_kwh` (AC at the charger, line
+    losses in it) with its `kg_per_kwh_low` and `_high` over other sources of the same area, `gases`, `factor_ids`,
+    `pair_note` and, where `complete` is false, `pair_reason` in words.
+    """
+    cases = _cases(vehicles, days, table)
+    asked = cases.filter(pl.col("fuel").is_not_null()).select(BURNED)
+    burned = _burned(asked, table)
+    known = burned.select(*BURNED, "fuel_boundary", fuel_known=True).unique()
+    found = (
+        _delivered(cases, table)
+        .join(burned, on=[*BURNED, "fuel_boundary", "gases"], how="left")
+        .join(known, on=[*BURNED, "fuel_boundary"], how="left")
+        .join(_own(cases, table), on=["region", "day", "own_trace", "fuel_boundary", "gases"], how="left")
+        .with_columns(complete=pl.col("kg_per_kwh").is_not_null() & pl.col("kg_per_amount").is_not_null())
+    )
+    reasons = grid_reasons(cases, table).rename({"boundary": "grid_boundary"})
+    best = _best(found).join(reasons, on=["grid", "region", "grid_boundary"], how="left", nulls_equal=True)
+    return best.with_columns(
+        factor_ids=pl.when("complete").then(pl.concat_list("fuel_ids", "grid_id", "loss_id").list.drop_nulls()),
+        pair_note=pl.when("complete").then(_note()),
+        pair_reason=pl.when(~pl.col("complete")).then(_reason()),
+    )
+
+
+def _note() -> pl.Expr:
+    gases = pl.col("gases").replace_strict({"co2": "CO2", "co2e": "CO2e"}, default=None)
+    stand_in = pl.when(pl.col("grid_rank") > 0).then(pl.format("stands in for {}", "grid"))
+    others = pl.when(pl.col("others") != "").then(pl.format("range by {}", "others"))
+    return pl.concat_str(
+        "boundary_name", gases, "fuel_words", "grid_words", stand_in, "grid_note", "loss_words", others,
+        separator="; ", ignore_nulls=True,
+    )  # fmt: skip
