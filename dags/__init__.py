@@ -1,0 +1,1 @@
+"""The roof: schedules, retries, mapping, triage notes. No logic."""

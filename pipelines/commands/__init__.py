@@ -1,0 +1,1 @@
+"""The parts of the `beachhead` command, one module per group. They parse, call and print."""

@@ -1,0 +1,91 @@
+"""`beachhead db` and `beachhead migrate`."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from typing import Annotated
+
+import psycopg
+import typer
+from psycopg import sql
+
+from pipelines.commands.output import JsonFlag, show
+from schemas import database
+from schemas.addresses import Role, role_url
+from schemas.local.progress import reporter
+from schemas.local.server import Server, open_server, running_server
+from schemas.settings import settings
+
+app = typer.Typer(
+    help="The TimescaleDB of this checkout, or the one BEACHHEAD_DATABASE_URL names.", no_args_is_help=True
+)
+
+
+def server() -> Server:
+    """The server that the settings mean."""
+    given = settings().database_url
+    return open_server(settings().home, given.get_secret_value() if given else None)
+
+
+@app.command()
+def up() -> None:
+    """Start the server, and make it first where there is none."""
+    with reporter() as report:
+        status = server().up(report)
+    typer.echo(f"TimescaleDB runs ({status.origin}); `beachhead db url` prints its address.")
+
+
+@app.command()
+def down() -> None:
+    """Stop the server. Its data stays."""
+    server().down()
+    typer.echo("TimescaleDB is stopped; its data stays.")
+
+
+@app.command("status")
+def tell_status(as_json: JsonFlag = False) -> None:
+    """Tell whether the server runs; exit 1 when it does not."""
+    status = server().status()
+    show([dataclasses.asdict(status)], as_json=as_json)
+    if not status.running:
+        raise typer.Exit(1)
+
+
+@app.command()
+def url(
+    role: Annotated[Role, typer.Option(help="Whose address.")] = Role.OWNER,
+) -> None:
+    """Print the address of the database for a role, password included."""
+    typer.echo(role_url(role))
+
+
+def migrate(
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Prove on a scratch database that migrations and models agree; keep nothing."),
+    ] = False,
+) -> None:
+    """Bring the database up to date, and give each role its rights."""
+    if check:
+        _prove()
+        typer.echo("Migrations apply on an empty database, agree with the models, and can be taken back.")
+    else:
+        database.migrate(role_url(Role.OWNER))
+        typer.echo("The database is up to date.")
+
+
+def _prove() -> None:
+    """Upgrade, compare, downgrade and upgrade again, in a database that is made for this and dropped."""
+    with reporter() as report, running_server(settings().home, report) as local:
+        name = sql.Identifier(scratch := f"scratch_{uuid.uuid4().hex}")
+        with psycopg.connect(local.url("postgres", "postgres"), autocommit=True) as superuser:
+            superuser.execute(sql.SQL("CREATE DATABASE {} OWNER beachhead TEMPLATE template0").format(name))
+            try:
+                url = local.url(Role.OWNER, scratch)
+                database.migrate(url)
+                database.check(url)
+                database.downgrade(url)
+                database.migrate(url)
+            finally:
+                superuser.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))

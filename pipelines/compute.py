@@ -1,0 +1,313 @@
+"""The job: read the windows of stale days, call the pure metrics, replace the days. Run twice, it is run once.
+
+A day is computed when a mark says that something in it changed, or when it should have results and has none: every day
+between a vehicle's first and last telemetry, and every planned day up to the newest one that the pilot has data for
+(a silent vehicle's planned days are unknown, not absent). Marks are taken away in the transaction that completes the
+pilot's totals, so a job that dies leaves them for the next run.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from itertools import batched
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+
+import analytics
+from analytics import metrics
+from pipelines import store
+from pipelines.calendar import ONE_DAY, Interval, OperatingDay
+from schemas.database import engine
+from schemas.frames import OperatingDays, PlannedService
+
+BATCH_VEHICLE_DAYS = 28
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which days to compute: the stale ones, or those of some vehicles between two dates whatever their state."""
+
+    stale_only: bool = True
+    vehicles: frozenset[str] | None = None
+    first: dt.date | None = None
+    last: dt.date | None = None
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a job did for a pilot."""
+
+    pilot: str
+    vehicle_days: int
+    changed: int
+    pilot_days_changed: int
+
+
+@dataclass(frozen=True)
+class VehicleDayKey:
+    """A vehicle-day that may be computed."""
+
+    vehicle_id: int
+    day: OperatingDay
+    planned: Interval | None
+
+
+def compute_pilot(
+    url: str, slug: str, selection: Selection | None = None, progress: Progress = lambda done, total: None
+) -> Computed:
+    """Bring a pilot's results up to date; `url` is the jobs' address.
+
+    Raises:
+        NotFoundError: there is no such pilot.
+    """
+    database = engine(url, application="beachhead jobs")
+    try:
+        with database.connect() as lock, database.connect() as connection:
+            store.lock_pilot(lock, store.pilot_facts(lock, slug).pilot_id)
+            return _compute(connection, url, slug, selection or Selection(), progress)
+    finally:
+        database.dispose()  # ends the sessions, and with them the lock
+
+
+def _compute(connection: sa.Connection, url: str, slug: str, selection: Selection, progress: Progress) -> Computed:
+    facts = store.pilot_facts(connection, slug)
+    read = [mark for mark in store.marks(connection, [v.vehicle_id for v in facts.vehicles]) if _is_ours(facts, mark)]
+    present = store.computed_days(connection, facts.pilot_id)
+    candidates = list(_candidates(facts))
+    wanted = [key for key in candidates if _is_wanted(key, facts, read, present, selection)]
+    gone = sorted(present - {(key.vehicle_id, key.day.day) for key in candidates})
+    connection.rollback()
+    changed, done = 0, 0
+    for batch in batched(wanted, BATCH_VEHICLE_DAYS):
+        changed += _compute_batch(connection, url, facts, batch)
+        done += len(batch)
+        progress(done, len(wanted))
+    settled = read if selection.stale_only else []
+    days = sorted({key.day.day for key in wanted} | {day for _, day in gone})
+    pilot_days = _finish(connection, facts, days, gone, settled)
+    return Computed(slug, len(wanted), changed, pilot_days)
+
+
+# --- which days -----------------------------------------------------------------------------------
+
+
+def _candidates(facts: store.PilotFacts) -> Iterator[VehicleDayKey]:
+    """Every vehicle-day that should have results, by vehicle and day."""
+    heard = [vehicle for vehicle in facts.vehicles if vehicle.last_time is not None]
+    if not heard:
+        return
+    newest = max(_last_day(facts, vehicle) for vehicle in heard)
+    for vehicle in facts.vehicles:
+        last = min(newest, vehicle.ends_on or newest)
+        spoken = _spoken_days(facts, vehicle)
+        for day in facts.calendar.days(vehicle.starts_on, last):
+            planned = facts.calendar.planned(vehicle.vehicle_id, day.day)
+            if planned is not None or (spoken is not None and spoken[0] <= day.day <= spoken[1]):
+                yield VehicleDayKey(vehicle.vehicle_id, day, planned)
+
+
+def _spoken_days(facts: store.PilotFacts, vehicle: store.PilotVehicle) -> tuple[dt.date, dt.date] | None:
+    if vehicle.first_time is None or vehicle.last_time is None:
+        return None
+    return facts.calendar.day_of(vehicle.first_time), facts.calendar.day_of(vehicle.last_time)
+
+
+def _last_day(facts: store.PilotFacts, vehicle: store.PilotVehicle) -> dt.date:
+    spoken = _spoken_days(facts, vehicle)
+    last = spoken[1] if spoken else dt.date.min
+    return min(last, vehicle.ends_on) if vehicle.ends_on else last
+
+
+def _is_wanted(
+    key: VehicleDayKey,
+    facts: store.PilotFacts,
+    marks: Sequence[store.Mark],
+    present: set[tuple[int, dt.date]],
+    selection: Selection,
+) -> bool:
+    if not selection.stale_only:
+        name = next(vehicle.name for vehicle in facts.vehicles if vehicle.vehicle_id == key.vehicle_id)
+        return (
+            (selection.vehicles is None or name in selection.vehicles)
+            and (selection.first is None or key.day.day >= selection.first)
+            and (selection.last is None or key.day.day <= selection.last)
+        )
+    return (key.vehicle_id, key.day.day) not in present or any(
+        mark.vehicle_id == key.vehicle_id and mark.from_time < key.day.ends_at and mark.to_time >= key.day.starts_at
+        for mark in marks
+    )
+
+
+def _window(facts: store.PilotFacts, vehicle_id: int) -> tuple[dt.datetime, dt.datetime]:
+    """The time, from first to last, that a vehicle spent in this pilot."""
+    mine = [vehicle for vehicle in facts.vehicles if vehicle.vehicle_id == vehicle_id]
+    first = min(vehicle.starts_on for vehicle in mine)
+    starts_at = next(facts.calendar.days(first, first)).starts_at
+    if any(vehicle.ends_on is None for vehicle in mine):
+        return starts_at, dt.datetime.max.replace(tzinfo=dt.UTC)
+    last = max(vehicle.ends_on for vehicle in mine if vehicle.ends_on is not None)
+    return starts_at, next(facts.calendar.days(last + ONE_DAY, last + ONE_DAY)).starts_at
+
+
+def _is_ours(facts: store.PilotFacts, mark: store.Mark) -> bool:
+    """A moved vehicle's mark is ours if it touches the time the vehicle spent here."""
+    if mark.vehicle_id not in facts.moved_ids:
+        return True
+    starts_at, ends_at = _window(facts, mark.vehicle_id)
+    return mark.from_time < ends_at and mark.to_time >= starts_at
+
+
+def _left_over(facts: store.PilotFacts, mark: store.Mark) -> Iterator[store.Mark]:
+    """The parts of a moved vehicle's mark that lie outside its time here: another pilot's concern."""
+    if mark.vehicle_id not in facts.moved_ids:
+        return
+    starts_at, ends_at = _window(facts, mark.vehicle_id)
+    if mark.from_time < starts_at:
+        yield store.Mark(0, mark.vehicle_id, mark.from_time, starts_at - dt.timedelta(microseconds=1))
+    if mark.to_time >= ends_at:
+        yield store.Mark(0, mark.vehicle_id, ends_at, mark.to_time)
+
+
+# --- one batch ------------------------------------------------------------------------------------
+
+
+def _compute_batch(connection: sa.Connection, url: str, facts: store.PilotFacts, batch: Sequence[VehicleDayKey]) -> int:
+    """Compute and write some vehicle-days in one transaction; returns how many of them changed."""
+    with connection.begin():
+        inputs = _inputs(connection, url, facts, batch)
+        results = metrics.compute(inputs)
+        rows = _day_rows(facts.pilot_id, batch, inputs, results)
+        return store.replace_vehicle_days(connection, facts.pilot_id, rows, results.trips)
+
+
+def _inputs(
+    connection: sa.Connection, url: str, facts: store.PilotFacts, batch: Sequence[VehicleDayKey]
+) -> metrics.Inputs:
+    ids = sorted({key.vehicle_id for key in batch})
+    days = [(key.vehicle_id, key.day.day, facts.pilot_id, key.day.starts_at, key.day.ends_at) for key in batch]
+    planned = [
+        (key.vehicle_id, key.day.day, key.planned.starts_at, key.planned.ends_at) for key in batch if key.planned
+    ]
+    return metrics.Inputs(
+        telemetry=store.telemetry_frame(url, _windows(batch), metrics.SIGNALS_READ),
+        vehicles=store.vehicles_frame(connection, facts.pilot_id, ids),
+        days=OperatingDays.validate(_rows(days, OperatingDays.create_empty().schema)),
+        planned=PlannedService.validate(_rows(planned, PlannedService.create_empty().schema)),
+        maintenance=store.maintenance_frame(connection, ids),
+        roadcalls=store.roadcalls_frame(connection, ids),
+    )
+
+
+def _rows(rows: Sequence[tuple[object, ...]], schema: pl.Schema) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _windows(batch: Sequence[VehicleDayKey]) -> Iterator[store.Window]:
+    """One window per vehicle, padded as the metrics ask."""
+    for vehicle_id in sorted({key.vehicle_id for key in batch}):
+        days = [key.day for key in batch if key.vehicle_id == vehicle_id]
+        starts_at = min(day.starts_at for day in days) - metrics.PADDING
+        yield store.Window(vehicle_id, starts_at, max(day.ends_at for day in days) + metrics.PADDING)
+
+
+def _day_rows(
+    pilot_id: int, batch: Sequence[VehicleDayKey], inputs: metrics.Inputs, results: metrics.Results
+) -> list[dict[str, Any]]:
+    figures = _figures_by(results.figures, ("vehicle_id", "day"))
+    factors = metrics.factors_by_day(inputs.vehicles, inputs.days)
+    telemetry = {key[0]: frame for key, frame in inputs.telemetry.partition_by("vehicle_id", as_dict=True).items()}
+    return [
+        {
+            "vehicle_id": key.vehicle_id, "day": key.day.day, "pilot_id": pilot_id, "starts_at": key.day.starts_at,
+            "ends_at": key.day.ends_at, "figures": figures.get((key.vehicle_id, key.day.day), {}),
+            **_lineage(telemetry.get(key.vehicle_id), key.day), "code_version": code_version(),
+            "factors": factors.get((key.vehicle_id, key.day.day), []), "computed_at": dt.datetime.now(dt.UTC),
+        }
+        for key in batch
+    ]  # fmt: skip
+
+
+def _figures_by(figures: pl.DataFrame, keys: tuple[str, ...]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Long figures as `{keys: {metric: {field: value}}}`, without null fields but for the value itself."""
+    nested: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in figures.sort(*keys, "metric").iter_rows(named=True):
+        key = tuple(row.pop(name) for name in keys)
+        metric = row.pop("metric")
+        kept = {name: value for name, value in row.items() if value is not None or name == "value"}
+        nested.setdefault(key, {})[metric] = kept
+    return nested
+
+
+def _lineage(telemetry: pl.DataFrame | None, day: OperatingDay) -> dict[str, Any]:
+    """How many rows a day rests on, the newest of them, and a hash of all their values."""
+    if telemetry is None:
+        return {"data_until": None, "input_rows": 0, "input_hash": hashlib.sha256().hexdigest()}
+    own = telemetry.filter(pl.col("time").is_between(day.starts_at, day.ends_at, closed="left"))
+    content = io.BytesIO()
+    own.rechunk().write_ipc(content)
+    return {
+        "data_until": own["time"].max(), "input_rows": own.height,
+        "input_hash": hashlib.sha256(content.getbuffer()).hexdigest(),
+    }  # fmt: skip
+
+
+@cache
+def code_version() -> str:
+    """The release, and a hash of the code that computes figures: equal versions compute equal figures."""
+    package = Path(analytics.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted([*package.glob("metrics/**/*.py"), *package.glob("factors/**/*.*")]):
+        if "__pycache__" not in path.parts:
+            digest.update(path.read_bytes())
+    return f"{version('beachhead')}+{digest.hexdigest()[:8]}"
+
+
+# --- totals ---------------------------------------------------------------------------------------
+
+
+def _finish(
+    connection: sa.Connection,
+    facts: store.PilotFacts,
+    days: Sequence[dt.date],
+    gone: Sequence[tuple[int, dt.date]],
+    settled: Sequence[store.Mark],
+) -> int:
+    """Remove what has nothing behind it, total the pilot's days and settle the marks, in one transaction."""
+    left = [part for mark in settled for part in _left_over(facts, mark)]
+    with connection.begin():
+        store.remove_vehicle_days(connection, gone)
+        changed = store.replace_pilot_days(connection, facts.pilot_id, _pilot_rows(connection, facts, days), days)
+        store.settle_marks(connection, settled, left)
+    return changed
+
+
+def _pilot_rows(connection: sa.Connection, facts: store.PilotFacts, days: Sequence[dt.date]) -> list[dict[str, Any]]:
+    stored = [
+        row
+        for row in store.pilot_figures(connection, facts.pilot_id, days)
+        if row.vehicle_id not in facts.reference_ids
+    ]
+    if not stored:
+        return []
+    totals = _figures_by(metrics.totals(metrics.figures_frame(stored), by=["day"]), ("day",))
+    return [
+        {
+            "pilot_id": facts.pilot_id, "day": day, "figures": totals[(day,)],
+            "vehicles": len({row.vehicle_id for row in stored if row.day == day}),
+            "data_until": max((row.data_until for row in stored if row.day == day and row.data_until), default=None),
+            "code_version": code_version(),
+            "factors": sorted({factor for row in stored if row.day == day for factor in row.factors}),
+            "computed_at": dt.datetime.now(dt.UTC),
+        }
+        for day in sorted({row.day for row in stored})
+    ]  # fmt: skip

@@ -1,0 +1,230 @@
+"""Records import: what people and schedules say, from CSV with a header.
+
+Times without a zone are the pilot's local time. A file is taken whole or not at all; each fault is told with its row
+and field. A row that is imported again changes nothing; one that says something new for the same vehicle and time
+replaces the old one.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from schemas import tables
+from schemas.errors import Fault, RegistryError
+
+Cell = Mapping[str, str]
+ONE_DAY = dt.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A vehicle and the zone of its pilot."""
+
+    vehicle_id: int
+    zone: ZoneInfo
+
+
+@dataclass(frozen=True)
+class RecordKind:
+    """One kind of record: its columns, its table, how a row becomes values, and which time its change touches."""
+
+    columns: tuple[str, ...]
+    table: type[tables.Base]
+    key: tuple[str, ...]
+    parse: Callable[[Cell, Place], dict[str, Any]]
+    touches: Callable[[dict[str, Any], Place], tuple[dt.datetime, dt.datetime]]
+
+
+@dataclass(frozen=True)
+class RecordsReport:
+    """How many rows the file held, and how many of them said something new."""
+
+    rows: int
+    changed: int
+
+
+class _CellError(ValueError):
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field, self.reason = field, reason
+
+
+def _time(cells: Cell, field: str, place: Place) -> dt.datetime:
+    try:
+        value = dt.datetime.fromisoformat(cells[field])
+    except ValueError:
+        raise _CellError(field, f"{cells[field]!r} is not a time such as 2026-03-02T14:30") from None
+    return value.astimezone(dt.UTC) if value.tzinfo else value.replace(tzinfo=place.zone).astimezone(dt.UTC)
+
+
+def _date(cells: Cell, field: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(cells[field])
+    except ValueError:
+        raise _CellError(field, f"{cells[field]!r} is not a date such as 2026-03-02") from None
+
+
+def _clock(cells: Cell, field: str) -> dt.time | None:
+    if not cells[field]:
+        return None
+    try:
+        return dt.time.fromisoformat(cells[field])
+    except ValueError:
+        raise _CellError(field, f"{cells[field]!r} is not a time of day such as 06:00") from None
+
+
+def _yes_or_no(cells: Cell, field: str) -> bool:
+    value = cells[field].lower()
+    if value not in {"true", "false", "yes", "no", "1", "0"}:
+        raise _CellError(field, f"{cells[field]!r} is neither yes nor no")
+    return value in {"true", "yes", "1"}
+
+
+def _choice(cells: Cell, field: str, choices: tuple[str, ...]) -> str:
+    if cells[field] not in choices:
+        raise _CellError(field, f"{cells[field]!r} is none of {', '.join(choices)}")
+    return cells[field]
+
+
+def _service_day(cells: Cell, _place: Place) -> dict[str, Any]:
+    values = {"day": _date(cells, "date"), "starts_at": _clock(cells, "start"), "ends_at": _clock(cells, "end")}
+    if (values["starts_at"] is None) != (values["ends_at"] is None):
+        raise _CellError("end", "start and end are both given or both empty")
+    return values
+
+
+def _maintenance(cells: Cell, place: Place) -> dict[str, Any]:
+    starts_at = _time(cells, "start", place)
+    ends_at = _time(cells, "end", place) if cells["end"] else None
+    if ends_at is not None and ends_at <= starts_at:
+        raise _CellError("end", "ends before it starts")
+    return {
+        "starts_at": starts_at, "ends_at": ends_at, "planned": _yes_or_no(cells, "planned"),
+        "cause": _choice(cells, "cause", ("vehicle", "charger", "supply", "other")), "note": cells["note"] or None,
+    }  # fmt: skip
+
+
+def _roadcall(cells: Cell, place: Place) -> dict[str, Any]:
+    system = _choice(cells, "system", ("propulsion", "storage", "other"))
+    return {"time": _time(cells, "time", place), "system": system, "note": cells["note"] or None}
+
+
+def _whole_day(values: dict[str, Any], place: Place) -> tuple[dt.datetime, dt.datetime]:
+    midnight = dt.datetime.combine(values["day"], dt.time(), place.zone).astimezone(dt.UTC)
+    return midnight, midnight + 2 * ONE_DAY  # a plan may reach over midnight
+
+
+def _down_time(values: dict[str, Any], _place: Place) -> tuple[dt.datetime, dt.datetime]:
+    return values["starts_at"], values["ends_at"] or dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
+
+
+def _instant(values: dict[str, Any], _place: Place) -> tuple[dt.datetime, dt.datetime]:
+    return values["time"], values["time"]
+
+
+KindName = Literal["service-plan", "maintenance", "roadcalls"]
+KINDS: dict[str, RecordKind] = {
+    "service-plan": RecordKind(
+        ("vehicle", "date", "start", "end"), tables.ServiceDay, ("vehicle_id", "day"), _service_day, _whole_day
+    ),
+    "maintenance": RecordKind(
+        ("vehicle", "start", "end", "planned", "cause", "note"), tables.Maintenance, ("vehicle_id", "starts_at"),
+        _maintenance, _down_time,
+    ),
+    "roadcalls": RecordKind(
+        ("vehicle", "time", "system", "note"), tables.Roadcall, ("vehicle_id", "time"), _roadcall, _instant
+    ),
+}  # fmt: skip
+
+
+def import_records(session: Session, kind: str, path: Path, pilot: str | None = None) -> RecordsReport:
+    """Import a CSV of one kind in the session's transaction, and mark what it changes as stale.
+
+    Vehicles are named as in the registry, `pilot/vehicle` where a name occurs in several pilots, or by an alias.
+
+    Raises:
+        RegistryError: with row and field of every fault; nothing was imported.
+    """
+    chosen = KINDS[kind]
+    places = _places(session, pilot)
+    rows, faults = [], []
+    for number, cells in enumerate(_cells(path, chosen), start=2):
+        try:
+            place = _place(places, cells["vehicle"])
+            rows.append((place, {"vehicle_id": place.vehicle_id, **chosen.parse(cells, place)}))
+        except _CellError as error:
+            faults.append(Fault(f"{path.name}, line {number}", error.field, error.reason))
+    if faults:
+        raise RegistryError(faults)
+    changed = sum(_put(session, kind, chosen, place, values) for place, values in rows)
+    return RecordsReport(len(rows), changed)
+
+
+def _cells(path: Path, kind: RecordKind) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in kind.columns if name not in (reader.fieldnames or ())]
+        if missing:
+            raise RegistryError([Fault(f"{path.name}, line 1", name, "is missing from the header") for name in missing])
+        return [{name: (row[name] or "").strip() for name in kind.columns} for row in reader]
+
+
+def _places(session: Session, pilot: str | None) -> dict[str, list[Place]]:
+    """Every name a vehicle goes by, with the zone of its newest pilot."""
+    known = (
+        sa.select(tables.Vehicle.id, tables.Vehicle.name, tables.Pilot.slug, tables.PilotCalendar.time_zone)
+        .join(tables.Assignment, tables.Assignment.vehicle_id == tables.Vehicle.id)
+        .join(tables.Pilot, tables.Pilot.id == tables.Assignment.pilot_id)
+        .join(tables.PilotCalendar, tables.PilotCalendar.pilot_id == tables.Pilot.id)
+        .order_by(tables.Vehicle.id, tables.Assignment.starts_on.desc(), tables.PilotCalendar.valid_from.desc())
+        .distinct(tables.Vehicle.id)
+    )
+    if pilot is not None:
+        known = known.where(tables.Pilot.slug == pilot)
+    places: dict[str, list[Place]] = {}
+    by_id: dict[int, Place] = {}
+    for vehicle_id, name, slug, zone in session.execute(known):
+        by_id[vehicle_id] = place = Place(vehicle_id, ZoneInfo(zone))
+        for title in (name, f"{slug}/{name}"):
+            places.setdefault(title, []).append(place)
+    for alias, vehicle_id in session.execute(sa.select(tables.VehicleAlias.alias, tables.VehicleAlias.vehicle_id)):
+        if vehicle_id in by_id and by_id[vehicle_id] not in places.get(alias, ()):
+            places.setdefault(alias, []).append(by_id[vehicle_id])
+    return places
+
+
+def _place(places: dict[str, list[Place]], name: str) -> Place:
+    found = places.get(name, [])
+    if not found:
+        raise _CellError("vehicle", f"{name!r} is in no pilot")
+    if len(found) > 1:
+        raise _CellError("vehicle", f"{name!r} is in several pilots; write pilot/vehicle, or import with --pilot")
+    return found[0]
+
+
+def _put(session: Session, kind: str, chosen: RecordKind, place: Place, values: dict[str, Any]) -> bool:
+    """Insert or replace one record; tell whether anything changed."""
+    table = chosen.table
+    key = {name: values[name] for name in chosen.key}
+    others = {name: value for name, value in values.items() if name not in key}
+    old = session.execute(sa.select(*(getattr(table, name) for name in others)).filter_by(**key)).one_or_none()
+    if old is not None and tuple(old) == tuple(others.values()):
+        return False
+    statement = insert(table).values(**values).on_conflict_do_update(index_elements=list(key), set_=others)
+    session.execute(statement)
+    spans = [chosen.touches(values, place)]
+    if old is not None:
+        spans.append(chosen.touches(key | dict(zip(others, old, strict=True)), place))
+    starts_at, ends_at = min(span[0] for span in spans), max(span[1] for span in spans)
+    session.add(tables.StaleMark(vehicle_id=place.vehicle_id, from_time=starts_at, to_time=ends_at, cause=kind))
+    return True

@@ -1,0 +1,371 @@
+"""The jobs' SQL: what a pilot is, which of its days are stale, its telemetry, its results."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import adbc_driver_postgresql.dbapi as adbc
+import polars as pl
+import sqlalchemy as sa
+import sqlalchemy.orm
+from sqlalchemy.dialects.postgresql import insert
+
+from pipelines.calendar import Calendar, CalendarRule, PlanRule, ServiceDayRule
+from schemas import tables
+from schemas.errors import NotFoundError
+from schemas.frames import TELEMETRY_SCHEMA, Maintenance, Roadcalls, Trips, Vehicles
+
+PILOT_LOCK = 7_250_517
+
+
+@dataclass(frozen=True)
+class PilotVehicle:
+    """A vehicle's time in a pilot, and the span of its telemetry there (null: none)."""
+
+    vehicle_id: int
+    name: str
+    starts_on: dt.date
+    ends_on: dt.date | None
+    first_time: dt.datetime | None
+    last_time: dt.datetime | None
+
+
+@dataclass(frozen=True)
+class PilotFacts:
+    """All that the job needs to know of a pilot before it reads telemetry."""
+
+    pilot_id: int
+    slug: str
+    vehicles: tuple[PilotVehicle, ...]
+    calendar: Calendar
+    reference_ids: frozenset[int]
+    moved_ids: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A stale mark, with the stored rows' times before and after it: what lies between them may have changed."""
+
+    id: int
+    vehicle_id: int
+    from_time: dt.datetime
+    to_time: dt.datetime
+
+
+def stale_pilots(connection: sa.Connection) -> list[str]:
+    """The pilots that have stale marks, by slug; a vehicle's mark counts for the pilots it was in at that time."""
+    assignment, mark, margin = tables.Assignment, tables.StaleMark, dt.timedelta(days=2)
+    marked = (
+        sa.select(tables.Pilot.slug)
+        .join(assignment, assignment.pilot_id == tables.Pilot.id)
+        .join(mark, mark.vehicle_id == assignment.vehicle_id)
+        .where(mark.to_time >= assignment.starts_on - margin)
+        .where(sa.or_(assignment.ends_on.is_(None), mark.from_time <= assignment.ends_on + margin))
+        .distinct()
+        .order_by(tables.Pilot.slug)
+    )
+    return list(connection.scalars(marked))
+
+
+def all_pilots(connection: sa.Connection) -> list[str]:
+    """Every pilot, by slug."""
+    return list(connection.scalars(sa.select(tables.Pilot.slug).order_by(tables.Pilot.slug)))
+
+
+def lock_pilot(connection: sa.Connection, pilot_id: int) -> None:
+    """Wait until no other job computes this pilot; held until the connection's server session ends."""
+    connection.execute(sa.select(sa.func.pg_advisory_lock(PILOT_LOCK, pilot_id)))
+    connection.commit()
+
+
+def pilot_facts(connection: sa.Connection, slug: str) -> PilotFacts:
+    """Read a pilot.
+
+    Raises:
+        NotFoundError: there is none of that name.
+    """
+    pilot = connection.execute(sa.select(tables.Pilot.__table__).filter_by(slug=slug)).one_or_none()
+    if pilot is None:
+        raise NotFoundError(f"there is no pilot {slug!r}; `beachhead pilot list` shows them all")
+    vehicles = tuple(PilotVehicle(*row) for row in connection.execute(_assigned(pilot.id)))
+    diesel = sa.select(tables.Vehicle.id).where(
+        tables.Vehicle.id.in_([vehicle.vehicle_id for vehicle in vehicles]), tables.Vehicle.powertrain == "diesel"
+    )
+    return PilotFacts(
+        pilot_id=pilot.id,
+        slug=slug,
+        vehicles=vehicles,
+        calendar=_calendar(connection, pilot.id, [vehicle.vehicle_id for vehicle in vehicles]),
+        reference_ids=frozenset(connection.scalars(diesel)),
+        moved_ids=frozenset(connection.scalars(_elsewhere(pilot.id))),
+    )
+
+
+def _elsewhere(pilot_id: int) -> sa.Select[tuple[int]]:
+    """The pilot's vehicles that also belong, or belonged, to another one."""
+    here, there = tables.Assignment, sa.orm.aliased(tables.Assignment)
+    joined = sa.select(here.vehicle_id).join(there, there.vehicle_id == here.vehicle_id)
+    return joined.where(here.pilot_id == pilot_id, there.pilot_id != pilot_id).distinct()
+
+
+def _assigned(pilot_id: int) -> sa.Select[Any]:
+    telemetry = tables.telemetry
+    assignment, vehicle = tables.Assignment, tables.Vehicle
+
+    def edge(order: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
+        own = sa.select(telemetry.c.time).where(telemetry.c.vehicle_id == assignment.vehicle_id)
+        return own.order_by(order).limit(1).correlate(assignment).scalar_subquery()
+
+    return (
+        sa.select(
+            assignment.vehicle_id, vehicle.name, assignment.starts_on, assignment.ends_on,
+            edge(telemetry.c.time.asc()), edge(telemetry.c.time.desc()),
+        )
+        .join(vehicle, vehicle.id == assignment.vehicle_id)
+        .where(assignment.pilot_id == pilot_id)
+        .order_by(assignment.vehicle_id, assignment.starts_on)
+    )  # fmt: skip
+
+
+def _calendar(connection: sa.Connection, pilot_id: int, vehicle_ids: list[int]) -> Calendar:
+    rule, plan, record = tables.PilotCalendar, tables.ServicePlan, tables.ServiceDay
+    rules = sa.select(rule.valid_from, rule.time_zone, rule.day_starts_at).where(rule.pilot_id == pilot_id)
+    plans = sa.select(
+        plan.vehicle_id, plan.valid_from, plan.weekdays, plan.starts_at, plan.ends_at, plan.holidays
+    ).where(plan.pilot_id == pilot_id)
+    records = sa.select(record.vehicle_id, record.day, record.starts_at, record.ends_at).where(
+        record.vehicle_id.in_(vehicle_ids)
+    )
+    return Calendar(
+        [CalendarRule(*row) for row in connection.execute(rules)],
+        [PlanRule(v, d, tuple(w), s, e, tuple(h)) for v, d, w, s, e, h in connection.execute(plans)],
+        [ServiceDayRule(*row) for row in connection.execute(records)],
+    )
+
+
+def marks(connection: sa.Connection, vehicle_ids: Sequence[int]) -> list[Mark]:
+    """The stale marks of these vehicles, each widened to the stored rows around it.
+
+    What a row says reaches up to its neighbours: rows that arrive between two stored ones change the time between them.
+    """
+    mark, telemetry = tables.StaleMark, tables.telemetry
+    own = sa.select(telemetry.c.time).where(telemetry.c.vehicle_id == mark.vehicle_id).correlate(mark)
+    before = own.where(telemetry.c.time < mark.from_time).order_by(telemetry.c.time.desc()).limit(1).scalar_subquery()
+    after = own.where(telemetry.c.time > mark.to_time).order_by(telemetry.c.time).limit(1).scalar_subquery()
+    query = sa.select(
+        mark.id, mark.vehicle_id, sa.func.coalesce(before, mark.from_time), sa.func.coalesce(after, mark.to_time)
+    ).where(mark.vehicle_id.in_(vehicle_ids))
+    return [Mark(*row) for row in connection.execute(query)]
+
+
+def computed_days(connection: sa.Connection, pilot_id: int) -> set[tuple[int, dt.date]]:
+    """The vehicle-days of a pilot that have results."""
+    rows = connection.execute(
+        sa.select(tables.VehicleDay.vehicle_id, tables.VehicleDay.day).where(tables.VehicleDay.pilot_id == pilot_id)
+    )
+    return {(vehicle_id, day) for vehicle_id, day in rows}
+
+
+def vehicles_frame(connection: sa.Connection, pilot_id: int, vehicle_ids: Sequence[int]) -> pl.DataFrame:
+    """`Vehicles` of a pilot; the charger efficiency is the mean of the site's chargers by rated power."""
+    vehicle, pilot, site, charger = tables.Vehicle, tables.Pilot, tables.Site, tables.Charger
+    weight = sa.func.coalesce(charger.rated_kw, 1)
+    efficiency = (
+        sa.select(sa.func.sum(charger.efficiency_pct * weight) / sa.func.sum(weight) / 100)
+        .where(charger.site_id == vehicle.site_id, charger.efficiency_pct.is_not(None), charger.ends_on.is_(None))
+        .correlate(vehicle)
+        .scalar_subquery()
+    )
+    query = (
+        sa.select(
+            vehicle.id.label("vehicle_id"), sa.literal(pilot_id).label("pilot_id"), vehicle.name, vehicle.category,
+            vehicle.powertrain, vehicle.usable_battery_kwh, vehicle.sample_period_s, vehicle.sleeps_at_key_off,
+            efficiency.label("charger_efficiency"), (site.line_loss_pct / 100).label("line_loss"), pilot.region,
+            sa.func.coalesce(site.grid, pilot.grid).label("grid"),
+            vehicle.baseline["fuel"].astext.label("baseline_fuel"),
+            vehicle.baseline["rate"].astext.cast(sa.Double).label("baseline_rate"),
+            vehicle.baseline["unit"].astext.label("baseline_unit"),
+            vehicle.baseline["source"].astext.label("baseline_source"),
+        )
+        .select_from(vehicle)
+        .join(pilot, pilot.id == pilot_id)
+        .outerjoin(site, site.id == vehicle.site_id)
+        .where(vehicle.id.in_(vehicle_ids))
+    )  # fmt: skip
+    return Vehicles.validate(_frame(connection, query, Vehicles.create_empty().schema), cast=True)
+
+
+def maintenance_frame(connection: sa.Connection, vehicle_ids: Sequence[int]) -> pl.DataFrame:
+    """`Maintenance` of the vehicles."""
+    record = tables.Maintenance
+    query = sa.select(
+        record.vehicle_id, record.starts_at, record.ends_at, record.planned, record.cause
+    ).where(record.vehicle_id.in_(vehicle_ids))  # fmt: skip
+    return Maintenance.validate(_frame(connection, query, Maintenance.create_empty().schema), cast=True)
+
+
+def roadcalls_frame(connection: sa.Connection, vehicle_ids: Sequence[int]) -> pl.DataFrame:
+    """`Roadcalls` of the vehicles."""
+    record = tables.Roadcall
+    query = sa.select(record.vehicle_id, record.time, record.system).where(record.vehicle_id.in_(vehicle_ids))
+    return Roadcalls.validate(_frame(connection, query, Roadcalls.create_empty().schema), cast=True)
+
+
+def _frame(connection: sa.Connection, query: sa.Executable, schema: pl.Schema) -> pl.DataFrame:
+    return pl.DataFrame([tuple(row) for row in connection.execute(query)], schema=schema, orient="row")
+
+
+@dataclass(frozen=True)
+class Window:
+    """A vehicle's telemetry from a time up to another, the end left out."""
+
+    vehicle_id: int
+    starts_at: dt.datetime
+    ends_at: dt.datetime
+
+
+def telemetry_frame(url: str, windows: Iterable[Window], signals: Sequence[str]) -> pl.DataFrame:
+    """Telemetry of the windows, with the named signals, by vehicle and time."""
+    schema = {name: TELEMETRY_SCHEMA[name] for name in ("vehicle_id", "time", *signals)}
+    columns = ", ".join(f'"{name}"' for name in schema)
+    frames = [pl.DataFrame(schema=schema)]
+    with adbc.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("SET timezone TO 'UTC'")
+        for window in windows:
+            cursor.execute(
+                f"SELECT {columns} FROM telemetry"  # noqa: S608  (column names are the catalogue's)
+                f" WHERE vehicle_id = {window.vehicle_id:d} AND time >= '{window.starts_at.isoformat()}'"
+                f" AND time < '{window.ends_at.isoformat()}' ORDER BY time"
+            )
+            frames.append(_received(cursor, schema))
+    return pl.concat(frames)
+
+
+def _received(cursor: adbc.Cursor, schema: dict[str, pl.DataType]) -> pl.DataFrame:
+    frame = pl.from_arrow(cursor.fetch_arrow_table())
+    if not isinstance(frame, pl.DataFrame):
+        raise TypeError("a query returns a table")
+    return frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
+
+
+# --- results --------------------------------------------------------------------------------------
+
+
+def replace_vehicle_days(
+    connection: sa.Connection, pilot_id: int, results: Sequence[dict[str, Any]], trips: pl.DataFrame
+) -> int:
+    """Write these vehicle-days and the trips that start in them; rows that say the same stay as they are.
+
+    Returns how many vehicle-days changed.
+    """
+    if not results:
+        return 0
+    changed = _upsert(connection, tables.VehicleDay, ("vehicle_id", "day"), results)
+    keys = [(row["vehicle_id"], row["day"]) for row in results]
+    connection.execute(sa.delete(tables.Trip).where(sa.tuple_(tables.Trip.vehicle_id, tables.Trip.day).in_(keys)))
+    rows = Trips.validate(trips).with_columns(pilot_id=pl.lit(pilot_id)).to_dicts()
+    if rows:
+        connection.execute(sa.insert(tables.Trip), rows)
+    return changed
+
+
+def remove_vehicle_days(connection: sa.Connection, keys: Sequence[tuple[int, dt.date]]) -> None:
+    """Take away results of vehicle-days that no longer have anything behind them."""
+    for table in (tables.VehicleDay, tables.Trip):
+        connection.execute(sa.delete(table).where(sa.tuple_(table.vehicle_id, table.day).in_(keys)))
+
+
+def pilot_figures(connection: sa.Connection, pilot_id: int, days: Sequence[dt.date]) -> list[sa.Row[Any]]:
+    """The stored vehicle-days of a pilot on these days."""
+    day = tables.VehicleDay
+    query = sa.select(day.vehicle_id, day.day, day.figures, day.data_until, day.factors, day.code_version).where(
+        day.pilot_id == pilot_id, day.day.in_(days)
+    )
+    return list(connection.execute(query))
+
+
+def replace_pilot_days(
+    connection: sa.Connection, pilot_id: int, results: Sequence[dict[str, Any]], days: Sequence[dt.date]
+) -> int:
+    """Write a pilot's days; those of `days` without a result any more go. Returns how many changed."""
+    kept = [row["day"] for row in results]
+    gone = sa.delete(tables.PilotDay).where(
+        tables.PilotDay.pilot_id == pilot_id, tables.PilotDay.day.in_(days), tables.PilotDay.day.not_in(kept)
+    )
+    connection.execute(gone)
+    return _upsert(connection, tables.PilotDay, ("pilot_id", "day"), results) if results else 0
+
+
+def _upsert(
+    connection: sa.Connection, table: type[tables.Base], key: tuple[str, ...], rows: Sequence[dict[str, Any]]
+) -> int:
+    """Insert or update; a row whose content is the same keeps its `computed_at`."""
+    statement = insert(table).values(list(rows))
+    content = [name for name in rows[0] if name not in (*key, "computed_at")]
+    new = {name: statement.excluded[name] for name in (*content, "computed_at")}
+    differs = sa.tuple_(*(getattr(table, name) for name in content)).is_distinct_from(
+        sa.tuple_(*(statement.excluded[name] for name in content))
+    )
+    upsert = statement.on_conflict_do_update(index_elements=list(key), set_=new, where=differs)
+    return connection.execute(upsert.returning(*(getattr(table, name) for name in key))).rowcount
+
+
+def settle_marks(connection: sa.Connection, done: Sequence[Mark], left: Sequence[Mark]) -> None:
+    """Take away exactly the marks that were read, and put back what of them concerns another pilot."""
+    if done:
+        connection.execute(sa.delete(tables.StaleMark).where(tables.StaleMark.id.in_([mark.id for mark in done])))
+    for mark in left:
+        connection.execute(sa.insert(tables.StaleMark).values(
+            vehicle_id=mark.vehicle_id, from_time=mark.from_time, to_time=mark.to_time, cause="moved between pilots"
+        ))  # fmt: skip
+
+
+# --- lists for people -----------------------------------------------------------------------------
+
+
+def pilot_rows(connection: sa.Connection) -> list[dict[str, Any]]:
+    """Every pilot with its size."""
+    pilot, assignment = tables.Pilot, tables.Assignment
+    vehicles = sa.func.count(assignment.vehicle_id.distinct())
+    query = (
+        sa.select(pilot.slug, pilot.name, pilot.region, pilot.segment, pilot.starts_on, vehicles.label("vehicles"))
+        .outerjoin(assignment, assignment.pilot_id == pilot.id)
+        .group_by(pilot.id)
+        .order_by(pilot.slug)
+    )
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def vehicle_rows(connection: sa.Connection, facts: PilotFacts) -> list[dict[str, Any]]:
+    """The vehicles of a pilot, and since when and until when it has heard of them."""
+    vehicles = {row["vehicle_id"]: row for row in vehicles_frame(
+        connection, facts.pilot_id, [vehicle.vehicle_id for vehicle in facts.vehicles]
+    ).to_dicts()}  # fmt: skip
+    return [
+        {
+            "vehicle": vehicle.name, "category": vehicles[vehicle.vehicle_id]["category"],
+            "powertrain": vehicles[vehicle.vehicle_id]["powertrain"],
+            "grid": vehicles[vehicle.vehicle_id]["grid"], "from": vehicle.starts_on, "to": vehicle.ends_on,
+            "first_row": vehicle.first_time, "last_row": vehicle.last_time,
+        }
+        for vehicle in facts.vehicles
+    ]  # fmt: skip
+
+
+def gateway_id(connection: sa.Connection, name: str) -> int:
+    """A gateway by `gateway`, or `pilot/gateway` where several pilots use the name.
+
+    Raises:
+        NotFoundError: there is none, or more than one.
+    """
+    pilot, _, slug = name.rpartition("/")
+    query = sa.select(tables.Gateway.id).join(tables.Pilot, tables.Pilot.id == tables.Gateway.pilot_id)
+    query = query.where(tables.Gateway.slug == slug, tables.Gateway.ends_on.is_(None))
+    ids = list(connection.scalars(query.where(tables.Pilot.slug == pilot) if pilot else query))
+    if len(ids) == 1:
+        return ids[0]
+    reason = "there is no such gateway" if not ids else "several pilots have it; write pilot/gateway"
+    raise NotFoundError(f"{name}: {reason}")
