@@ -1,0 +1,1 @@
+"""The write side: bytes in, rows and a receipt out."""
