@@ -1,12 +1,13 @@
 """Recompute what changed since it was last computed, pilot by pilot.
 
-The receiver and the records import leave stale marks. This reads them every quarter of an hour, computes the vehicle-days
-and pilot-days they touch, and takes exactly those marks away. Running it again, or two at once, changes nothing.
+The receiver and the records import leave stale marks. This reads them every quarter of an hour, computes the
+vehicle-days and pilot-days they touch, and takes exactly those marks away. Running it again, or two at once, changes
+nothing.
 
-**Triage.** A failed task keeps its marks: the next run tries again, nothing is lost. Look at the task's log for the pilot
-it is mapped to. *Database cannot be reached*: see that it runs, then clear the task. *A frame breaks its contract*: the
-log names column and rule; `beachhead compute --pilot <slug>` repeats it by hand. Marks that pile up (table `stale_mark`)
-while runs succeed mean that uploads come faster than one worker computes: raise the parallelism.
+**Triage.** A failed task keeps its marks: the next run tries again, nothing is lost. Look at the task's log for the
+pilot it is mapped to. *Database cannot be reached*: see that it runs, then clear the task. *A frame breaks its
+contract*: the log names column and rule; `beachhead compute --pilot <slug>` repeats it by hand. Marks that pile up
+(table `stale_mark`) while runs succeed mean that uploads come faster than one worker computes: raise the parallelism.
 """
 
 from __future__ import annotations
