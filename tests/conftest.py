@@ -1,8 +1,8 @@
 """A real TimescaleDB for the tests, and a fresh migrated database for whoever asks.
 
-The server is, in this order: `BEACHHEAD_TEST_DATABASE_URL` (a superuser's address on a server of no other use); a
-container, when a Docker engine answers and has the image; else a local server in the checkout's ignored folder, begun by
-the first test session that needs it and ended by the last.
+In this order: `BEACHHEAD_TEST_DATABASE_URL` (a superuser's address on a server of no other use); a
+container, when a Docker engine answers and has the image; else a local server in the checkout's ignored folder, begun
+by the first test session that needs it and ended by the last.
 """
 
 from __future__ import annotations

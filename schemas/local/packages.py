@@ -66,7 +66,7 @@ def patch(folder: Path) -> Path:
 
     The loader's path is absolute, so this is done again when the checkout has moved.
     """
-    root = unpacked_folder(folder)
+    root = unpacked_folder(folder).resolve()
     programs = bin_folder(root)
     loader = _only(root / "usr" / "lib", "*-linux-gnu/ld-linux-*.so.*")
     note = root / "patched-for"
