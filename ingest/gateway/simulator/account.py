@@ -11,7 +11,7 @@ import numpy as np
 from ingest.gateway.simulator.calendar import Flags, Floats, within
 from ingest.gateway.simulator.physics import SECONDS_PER_H, integral
 from ingest.gateway.simulator.truth import DayTruth, Piece, SessionTruth, TripTruth
-from ingest.gateway.simulator.vehicle import VehicleDay
+from ingest.gateway.simulator.vehicle import WORKING_DUTIES, VehicleDay
 
 SHORTEST_TRIP_KM = 0.1
 
@@ -58,20 +58,21 @@ def _energies(done: VehicleDay) -> dict[str, float | None]:
     }  # fmt: skip
 
 
-def _hours(done: VehicleDay) -> dict[str, float]:
+def _hours(done: VehicleDay) -> dict[str, float | None]:
     states, hour = done.states, done.period_s / SECONDS_PER_H
     ladder: dict[str, Flags] = {
         "planned_maintenance_h": states.planned_maintenance, "down_h": states.down, "charging_h": done.charging,
         "plugged_idle_h": states.plugged_in, "idle_h": states.idle, "in_service_h": states.key_on,
         "parked_h": np.ones(states.key_on.shape, dtype=bool),
     }  # fmt: skip
-    hours, taken = {}, np.zeros(states.key_on.shape, dtype=bool)
+    hours: dict[str, float | None] = {}
+    taken = np.zeros(states.key_on.shape, dtype=bool)
     for name, holds in ladder.items():
         hours[name] = float((holds & ~taken).sum()) * hour
         taken = taken | holds
-    working = states.moving | states.power_take_off
-    flags = {"key_on_h": states.key_on, "moving_h": states.moving, "working_h": working}
-    return hours | {name: float(flag.sum()) * hour for name, flag in flags.items()}
+    flags = {"key_on_h": states.key_on, "moving_h": states.moving, "working_h": states.working}
+    totals: dict[str, float | None] = {name: float(flag.sum()) * hour for name, flag in flags.items()}
+    return hours | totals | ({} if done.plan.vehicle.duty in WORKING_DUTIES else {"working_h": None})
 
 
 def _fuels(done: VehicleDay) -> dict[str, float | None]:

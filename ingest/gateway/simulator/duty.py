@@ -18,7 +18,7 @@ from ingest.gateway.simulator.fleet import Chassis, Duty, VehicleSpec
 
 WARM_UP_S = 150.0
 COOL_DOWN_S = 90.0
-KEY_OFF_AFTER_S = 30.0
+KEY_OFF_AFTER_S = 90.0
 SHORTEST_SHIFT_S = 20 * 60
 KNOT_MS = 1.852 / 3.6
 
@@ -177,8 +177,8 @@ def yard(spec: VehicleSpec, rng: np.random.Generator, shift: int) -> Iterator[Ho
             yield Hop(
                 move_m * rng.uniform(0.7, 1.3, 1), _kmh(rng.uniform(17, 24, 1)), np.zeros(1),
                 mass_kg=spec.chassis.loaded_kg if loaded else spec.chassis.empty_kg,
-                before_s=float(rng.uniform(22, 38)),
-                wait_s=float(rng.uniform(5, 20) if loaded else rng.uniform(140, 330)),
+                before_s=float(rng.uniform(20, 34)),
+                wait_s=float(rng.uniform(4, 14) if loaded else rng.uniform(140, 330)),
             )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 Energies are exact integrals of the simulator's own powers, which run straight between samples; hours count samples.
 Hours by state take the first that holds: planned maintenance, down, charging, plugged in without power, in service or
-idle (key on), parked. Idle is a standstill with the key on that lasts longer than 60 s, counted whole; shorter stops
+idle (key on), parked. Moving is faster than 0.5 m/s; machines and vessels work with the power take-off on or more than
+2 kW at the drive. Idle is a standstill without work, key on, that lasts longer than 60 s, counted whole; shorter stops
 are service.
 """
 
@@ -43,7 +44,7 @@ class DayTruth:
     stored_end_kwh: float | None
     key_on_h: float
     moving_h: float
-    working_h: float
+    working_h: float | None
     planned_maintenance_h: float
     down_h: float
     charging_h: float

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from ingest.gateway.simulator.calendar import Flags, Floats, within
 from ingest.gateway.simulator.charging import charging_power_kw
 from ingest.gateway.simulator.climate import ambient_c
 from ingest.gateway.simulator.duty import mass_kg, speed_ms
-from ingest.gateway.simulator.fleet import Engine, Pack, VehicleSpec
+from ingest.gateway.simulator.fleet import Duty, Engine, Pack, VehicleSpec
 from ingest.gateway.simulator.physics import (
     SECONDS_PER_H,
     BatteryTrace,
@@ -28,6 +28,9 @@ from ingest.gateway.simulator.physics import (
 )
 from ingest.gateway.simulator.plan import DayPlan
 
+MOVING_MS = 0.5
+WORKING_KW = 2.0
+WORKING_DUTIES = (Duty.YARD, Duty.FERRY)
 IDLE_AFTER_S = 60.0
 FULL_SOC = 0.97
 CHARGING_ABOVE_KW = 0.5
@@ -73,6 +76,7 @@ class States:
 
     key_on: Flags
     moving: Flags
+    working: Flags
     idle: Flags
     plugged_in: Flags
     power_take_off: Flags
@@ -141,16 +145,25 @@ def drive(plan: DayPlan, rng: np.random.Generator) -> Motion:
 
 
 def observe(plan: DayPlan, motion: Motion) -> States:
-    """Key, cable, standstill and incidents on the sample grid."""
-    t, moving = motion.t, motion.speed_ms > 0
+    """Key, cable, motion and incidents on the sample grid."""
+    t = motion.t
     key_on = within(t, plan.key_on)
     plugged = within(t, [(plug.start_s, plug.end_s) for plug in plan.plugs])
-    standing = key_on & ~moving & ~plugged
-    idle = long_standstill(standing, IDLE_AFTER_S, plan.vehicle.sample_period_s)
+    nowhere = np.zeros(t.shape, dtype=bool)
     return States(
-        key_on, moving, idle, plugged, within(t, plan.power_take_off) & key_on, within(t, plan.down),
-        within(t, plan.planned_maintenance),
+        key_on, motion.speed_ms > MOVING_MS, nowhere, nowhere, plugged, within(t, plan.power_take_off) & key_on,
+        within(t, plan.down), within(t, plan.planned_maintenance),
     )  # fmt: skip
+
+
+def judge(plan: DayPlan, states: States, loads: Loads) -> States:
+    """Add what depends on power: work (power take-off or drive, for machines and vessels) and idling."""
+    drive_kw = loads.wheel_kw if plan.vehicle.chassis.hull_kw_per_ms3 else loads.motor_kw
+    works = states.power_take_off | (np.abs(drive_kw) > WORKING_KW)
+    working = works if plan.vehicle.duty in WORKING_DUTIES else np.zeros(works.shape, dtype=bool)
+    standing = states.key_on & ~states.moving & ~working & ~states.plugged_in
+    idle = long_standstill(standing, IDLE_AFTER_S, plan.vehicle.sample_period_s)
+    return replace(states, working=working, idle=idle)
 
 
 def load(plan: DayPlan, motion: Motion, states: States, soc: Floats, rng: np.random.Generator) -> Loads:
@@ -225,6 +238,7 @@ def simulate_day(plan: DayPlan, start: VehicleState, rng: np.random.Generator) -
     if spec.pack is not None:
         soc = _rough_soc(plan, motion, states, start.charge.energy_kwh, spec.pack)
     loads = load(plan, motion, states, soc, rng)
+    states = judge(plan, states, loads)
     power, battery = np.zeros(motion.t.size), None
     if spec.pack is not None:
         power, battery = _battery_power(plan, states, loads, start.charge)
