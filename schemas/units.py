@@ -80,7 +80,7 @@ UNITS: Mapping[str, Unit] = MappingProxyType(
 
 def house_unit(quantity: str) -> str:
     """The unit in which a quantity is kept inside."""
-    return next(name for name, unit in UNITS.items() if unit.quantity == quantity and (unit.scale, unit.offset) == (1, 0))
+    return next(name for name, unit in UNITS.items() if unit == Unit(quantity, 1.0))
 
 
 def to_house(value: Number, unit: str) -> Number:
@@ -123,4 +123,4 @@ FUEL_RATES: Mapping[str, FuelRate] = MappingProxyType(
 def fuel_per_activity(rate: Number, unit: str) -> Number:
     """A fuel rate as amount (L or kg) per activity (km or h). KeyError for a unit that is not in `FUEL_RATES`."""
     known = FUEL_RATES[unit]
-    return known.scale / rate if known.reciprocal else rate * known.scale
+    return rate**-1 * known.scale if known.reciprocal else rate * known.scale

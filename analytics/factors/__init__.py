@@ -1,1 +1,1 @@
-"""Emission and fuel factors as tables: every row with value, unit, boundary, gases, year, edition, source, confidence."""
+"""Emission and fuel factors as tables: every row with unit, boundary, gases, year, edition, source and confidence."""

@@ -1,6 +1,7 @@
 """Fuel and electricity factors paired at the three boundaries of CO2e avoided.
 
-1. tailpipe against direct generation; 2. well-to-wheel against life-cycle; 3. (conservative) tailpipe against life-cycle.
+1. tailpipe against direct generation; 2. well-to-wheel against life-cycle; 3. conservative: tailpipe against
+life-cycle.
 Both sides always count the same gases. CO2 with CO2 is taken where the electricity factor has it; else CO2e with CO2e,
 for which CH4 and N2O of burning the fuel are added: per km on the road, per litre off the road and on water.
 """
@@ -129,8 +130,10 @@ def _delivered(cases: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
 def _own(cases: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
     """What the vehicle's own diesel (engine, heater, genset) emits per litre, by boundary and gases."""
     asked = cases.select("region", "day", fuel=pl.lit("diesel"), amount=pl.lit("L"), trace="own_trace")
-    found = _burned(asked, table).sort("fuel_rank").unique(
-        ["region", "day", "trace", "fuel_boundary", "gases"], keep="first", maintain_order=True
+    found = (
+        _burned(asked, table)
+        .sort("fuel_rank")
+        .unique(["region", "day", "trace", "fuel_boundary", "gases"], keep="first", maintain_order=True)
     )
     return found.select(
         "region", "day", "fuel_boundary", "gases", own_trace="trace", own_kg_per_l="kg_per_amount", own_ids="fuel_ids"
@@ -172,16 +175,16 @@ def _reason() -> pl.Expr:
         .then(other_gases)
     )
     grid_reason = pl.when(~pl.col("has_grid")).then("grid_reason")
-    return pl.concat_str(grid_reason, fuel_reason, separator="; ", ignore_nulls=True)
+    return pl.concat_str(grid_reason, fuel_reason, separator="; ", ignore_nulls=True).replace("", None)
 
 
 def pairs(vehicles: pl.DataFrame, days: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
     """The factors of every vehicle-day at each of the three boundaries.
 
-    `vehicles`, `days` and `table` follow `Vehicles`, `OperatingDays` and `Factors`. One row per vehicle, day and metric:
-    `kg_per_amount` (baseline fuel, per L or kg), `trace_kg_per_km`, `own_kg_per_l`, `kg_per_kwh` (AC at the charger, line
-    losses in it) with its `kg_per_kwh_low` and `_high` over other sources of the same area, `gases`, `factor_ids`,
-    `pair_note` and, where `complete` is false, `pair_reason` in words.
+    `vehicles`, `days` and `table` follow `Vehicles`, `OperatingDays` and `Factors`. One row per vehicle, day and
+    metric: `kg_per_amount` (baseline fuel, per L or kg), `trace_kg_per_km`, `own_kg_per_l`, `kg_per_kwh` (AC at the
+    charger, line losses in it) with its `kg_per_kwh_low` and `_high` over other sources of the same area, `gases`,
+    `factor_ids`, `own_ids`, `pair_note` and, where `complete` is false, `pair_reason` in words.
     """
     cases = _cases(vehicles, days, table)
     asked = cases.filter(pl.col("fuel").is_not_null()).select(BURNED)

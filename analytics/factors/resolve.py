@@ -12,11 +12,12 @@ from analytics.factors.contract import RECALLED
 from analytics.factors.tables import in_si, usable
 
 # The member states of the European Union (ISO 3166), where the fuel factors of EU law hold.
-EU_MEMBERS = frozenset(
-    "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK".split()  # fmt: skip
-)
-# Which source speaks first where several describe one area: the authority, then Ember, then electricityMaps.
-SOURCES = ("official", "egrid", "ember", "zone")
+EU_MEMBERS = (
+    "AT", "BE", "BG", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR", "GR", "HR", "HU", "IE", "IT", "LT", "LU", "LV",
+    "MT", "NL", "PL", "PT", "RO", "SE", "SI", "SK",
+)  # fmt: skip
+# Which source speaks first where several describe one area: the authority, then eGRID, Ember, electricityMaps.
+SOURCE_RANK = {"official": 1, "egrid": 2, "ember": 3, "zone": 4}
 BOUNDARY_WORDS = {"generation_direct": "direct generation", "life_cycle": "life-cycle"}
 
 
@@ -37,9 +38,11 @@ def _as_of(cases: pl.DataFrame, factors: pl.DataFrame, by: list[str]) -> pl.Data
 def _stand_ins(factors: pl.DataFrame) -> pl.DataFrame:
     """Per declared grid the keys that describe the same area, the declared one first. Columns grid, key, grid_rank."""
     keys = factors.select("key", "area").unique()
-    rank = pl.col("key").str.split(":").list.first().replace_strict({s: i + 1 for i, s in enumerate(SOURCES)}, default=9)
-    return keys.select(grid="key", area="area").join(keys, on="area").select(
-        "grid", "key", grid_rank=pl.when(pl.col("grid") == pl.col("key")).then(0).otherwise(rank)
+    rank = pl.col("key").str.split(":").list.first().replace_strict(SOURCE_RANK, default=9)
+    return (
+        keys.select(grid="key", area="area")
+        .join(keys, on="area")
+        .select("grid", "key", grid_rank=pl.when(pl.col("grid") == pl.col("key")).then(0).otherwise(rank))
     )
 
 
@@ -68,7 +71,8 @@ def _fuel_areas(cases: pl.DataFrame) -> pl.DataFrame:
 def fuels(cases: pl.DataFrame, table: pl.DataFrame, kind: str = "fuel") -> pl.DataFrame:
     """All factors of `kind` (`fuel`, `trace`, `line_loss`) that hold for each (region, fuel, day), best first.
 
-    The result adds the factor's columns, `si_value` (kg/L, kg/kg, kg/km or share) and `fuel_rank` (0: the country's own).
+    The result adds the factor's columns, `si_value` (kg/L, kg/kg, kg/km or share) and `fuel_rank` (0: the country's
+    own).
     """
     factors = in_si(usable(table).filter(pl.col("kind") == kind)).rename({"key": "fuel"})
     offered = factors.select("fuel", "area", "boundary", "gases").unique()
