@@ -16,7 +16,7 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.orm import Session
 
 from schemas import tables
@@ -187,7 +187,7 @@ def _places(session: Session, pilot: str | None) -> dict[str, list[Place]]:
         .join(tables.Pilot, tables.Pilot.id == tables.Assignment.pilot_id)
         .join(tables.PilotCalendar, tables.PilotCalendar.pilot_id == tables.Pilot.id)
         .order_by(tables.Vehicle.id, tables.Assignment.starts_on.desc(), tables.PilotCalendar.valid_from.desc())
-        .distinct(tables.Vehicle.id)
+        .ext(distinct_on(tables.Vehicle.id))
     )
     if pilot is not None:
         known = known.where(tables.Pilot.slug == pilot)

@@ -369,3 +369,9 @@ def gateway_id(connection: sa.Connection, name: str) -> int:
         return ids[0]
     reason = "there is no such gateway" if not ids else "several pilots have it; write pilot/gateway"
     raise NotFoundError(f"{name}: {reason}")
+
+
+def gateway_ids(connection: sa.Connection) -> dict[str, int]:
+    """Every gateway in use, by name."""
+    query = sa.select(tables.Gateway.slug, tables.Gateway.id).where(tables.Gateway.ends_on.is_(None))
+    return {row.slug: row.id for row in connection.execute(query)}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.errors import Fault, RegistryError
 
@@ -55,7 +55,14 @@ def _hours(value: str) -> str:
     return value
 
 
+def _quoted(value: object) -> object:
+    if isinstance(value, int):  # YAML reads 13:00 without quotes as 780
+        raise ValueError('must stand in quotes, like "03:00"')
+    return value
+
+
 Grid = Annotated[str, AfterValidator(_grid)]
+ClockTime = Annotated[dt.time, BeforeValidator(_quoted)]
 
 
 class Entry(BaseModel):
@@ -185,7 +192,7 @@ class PilotEntry(Entry):
     grid: Grid | None = None
     segment: Annotated[str, AfterValidator(_segment)]
     time_zone: Annotated[str, AfterValidator(_known_zone)]
-    day_starts_at: dt.time = dt.time(3)
+    day_starts_at: ClockTime = dt.time(3)
     starts_on: dt.date
     baseline_from: dt.date | None = None
     partners: list[PilotPartnerEntry] = []
