@@ -45,3 +45,16 @@ def settings() -> Settings:
     except ValidationError as error:
         faults = "; ".join(f"BEACHHEAD_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
         raise SettingsError(f"settings cannot be used: {faults}") from None
+
+
+def env_example() -> str:
+    """The content of `.env.example`: every setting with its meaning and default."""
+    lines = ["# Copy to .env and uncomment what you change. Variables of the environment come first."]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else str(field.default)
+        lines += ["", f"# {field.description}", f"# BEACHHEAD_{name.upper()}={default}"]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    Path(".env.example").write_text(env_example(), encoding="utf-8")
