@@ -105,11 +105,12 @@ def _trips(pilot: str, done: VehicleDay) -> Iterator[TripTruth]:
 
 def _sessions(pilot: str, done: VehicleDay) -> Iterator[SessionTruth]:
     for plug in done.plan.plugs:
-        inside = within(done.motion.t, [(plug.start_s, plug.end_s)]) & done.charging
+        on_cable = within(done.motion.t, [(plug.start_s, plug.end_s)])
+        inside = on_cable & done.charging
         if not inside.any():
             continue
         t: Floats = done.motion.t[inside]
         yield SessionTruth(
             pilot, done.plan.vehicle.name, done.plan.day.date, _instant(done, float(t[0])),
-            _instant(done, float(t[-1]) + done.period_s), _sum(done, "energy_charged_kwh", inside),
+            _instant(done, float(t[-1]) + done.period_s), _sum(done, "energy_charged_kwh", on_cable),
         )  # fmt: skip

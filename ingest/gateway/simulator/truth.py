@@ -75,7 +75,10 @@ class TripTruth:
 
 @dataclass(frozen=True, slots=True)
 class SessionTruth:
-    """A stretch of charging within one operating day; a session over the cut is two stretches that touch."""
+    """A stretch of charging within one operating day; a session over the cut is two stretches that touch.
+
+    Times are those of the first and last charging sample; the energy is all that came over the cable.
+    """
 
     pilot: str
     vehicle: str

@@ -89,8 +89,9 @@ def _lose_time(frame: pl.DataFrame, lost: WrongClock) -> tuple[pl.DataFrame, pl.
     if right.is_empty():
         return frame.clear(), frame.clear(), right, frame
     after = frame.filter(pl.col("time") >= lost.end)
-    shown = right.with_columns(pl.lit(lost.shown).dt.cast_time_unit("us") + (pl.col("time") - pl.col("time").first()))
-    wrong = pl.concat([shown.select(frame.columns), after.head(ROWS_AFTER_FIX)])
+    since_start = pl.col("time") - pl.col("time").first()
+    shown = right.with_columns(time=pl.lit(lost.shown).dt.cast_time_unit("us") + since_start)
+    wrong = pl.concat([shown, after.head(ROWS_AFTER_FIX)])
     return frame.filter(pl.col("time") < lost.start), wrong, right, after.slice(ROWS_AFTER_FIX)
 
 
