@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import psycopg
 from psycopg import sql
@@ -14,9 +15,15 @@ from psycopg import sql
 from schemas.addresses import Role
 from schemas.local.progress import Reporter
 from schemas.local.provision import ROLES, SCHEDULER, close_to_strangers
-from schemas.local.server import Server, running_server
+from schemas.local.server import running_server
 
-DATABASE, SCHEDULER_DATABASE = "demo", "demo_airflow"
+
+class Addresses(Protocol):
+    """A server that knows its roles' addresses."""
+
+    def url(self, role: str, database: str) -> str:
+        """The address of a database for a role."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,16 +31,18 @@ class Place:
     """The demonstration's folder and databases."""
 
     home: Path
-    server: Server
+    server: Addresses
+    database: str = "demo"
+    scheduler_database: str = "demo_airflow"
 
     def url(self, role: Role) -> str:
         """A role's address of the demonstration's database."""
-        return self.server.url(role, DATABASE)
+        return self.server.url(role, self.database)
 
     @property
     def scheduler_url(self) -> str:
         """The address of Airflow's own database."""
-        return self.server.url(SCHEDULER, SCHEDULER_DATABASE)
+        return self.server.url(SCHEDULER, self.scheduler_database)
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -53,10 +62,16 @@ class Place:
 def open_place(home: Path, report: Reporter) -> Iterator[Place]:
     """A running server with the demonstration's databases on it. A server that ran before goes on running after."""
     with running_server(home, report) as server:
+        place = Place(home.resolve(), server)
         with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as superuser:
-            _make(superuser, DATABASE, Role.OWNER, ROLES[1:])
-            _make(superuser, SCHEDULER_DATABASE, SCHEDULER, ())
-        yield Place(home.resolve(), server)
+            make_databases(superuser, place)
+        yield place
+
+
+def make_databases(superuser: psycopg.Connection, place: Place) -> None:
+    """Make the place's databases where they are missing."""
+    _make(superuser, place.database, Role.OWNER, ROLES[1:])
+    _make(superuser, place.scheduler_database, SCHEDULER, ())
 
 
 def _make(superuser: psycopg.Connection, database: str, owner: str, guests: tuple[str, ...]) -> None:

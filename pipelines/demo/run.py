@@ -47,7 +47,7 @@ def run(home: Path, extent: Extent, *, serve: bool) -> None:
     Run again, it sends the same uploads again, and nothing is counted twice.
     """
     with _stoppable(), reporter() as report, open_place(home, report) as place:
-        _prepare(place, report)
+        prepare(place, report)
         report("starting receiver and read side")
         with both_servers(place.home, place.environment) as running:
             fleet = _fill(place, running, extent, report)
@@ -57,7 +57,8 @@ def run(home: Path, extent: Extent, *, serve: bool) -> None:
                 _wait_for_ctrl_c()
 
 
-def _prepare(place: Place, report: Reporter) -> None:
+def prepare(place: Place, report: Reporter) -> None:
+    """Migrate the database, and declare the programme and what people wrote down."""
     report("migrating the database")
     database.migrate(place.url(Role.OWNER))
     report("importing programme and records")
@@ -73,8 +74,8 @@ def _prepare(place: Place, report: Reporter) -> None:
 def _fill(place: Place, running: Running, extent: Extent, report: Reporter) -> FleetPush:
     """Push, compute, push what comes late, compute again."""
     airflow = AirflowProcess(place.home, place.scheduler_url, place.environment)
-    with _gateway_keys(place) as gateway_keys:
-        fleet = FleetPush(running.ingest, gateway_keys, extent.days, extent.pilots)
+    with gateway_keys(place) as keys_by_gateway:
+        fleet = FleetPush(running.ingest, keys_by_gateway, extent.days, extent.pilots)
         with migrating(airflow):
             fleet.in_time(partial(report, "driving and uploading"))
         report("starting Airflow")
@@ -91,7 +92,7 @@ def _compute(airflow: AirflowProcess, step: str, report: Reporter) -> None:
 
 
 @contextmanager
-def _gateway_keys(place: Place) -> Iterator[dict[str, str]]:
+def gateway_keys(place: Place) -> Iterator[dict[str, str]]:
     """A key for every gateway, good for as long as the uploads take."""
     owner = engine(place.url(Role.OWNER))
     try:

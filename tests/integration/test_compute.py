@@ -1,0 +1,278 @@
+"""The job on a real database: run twice is run once, late rows recompute their days, silence is unknown."""
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from pipelines.compute import Computed, Selection, compute_pilot
+from pipelines.registry import import_programme
+from pipelines.store import stale_pilots
+from schemas import tables
+from schemas.database import engine
+from schemas.errors import NotFoundError
+from schemas.programme import Programme
+from tests.conftest import TestDatabase
+
+MONDAY = dt.date(2026, 1, 5)
+TODAY = dt.date(2026, 2, 1)
+
+
+def programme(*, vehicles: tuple[str, ...] = ("bus-1", "bus-2"), pilot: str = "city") -> dict[str, Any]:
+    return {
+        "pilots": [
+            {
+                "id": pilot, "name": "City", "region": "CL", "grid": "ember:CHL", "segment": "transit-bus",
+                "starts_on": MONDAY, "time_zone": "America/Santiago",
+                "service_plan": {"weekdays": ["mon", "tue", "wed", "thu", "fri"], "hours": "06:00-20:00"},
+                "vehicles": [vehicle(name) for name in vehicles],
+            }
+        ]
+    }  # fmt: skip
+
+
+def vehicle(name: str, **more: Any) -> dict[str, Any]:
+    baseline = {"fuel": "diesel", "rate": 47, "unit": "L/100km", "source": "declared"}
+    return {"id": name, "category": "bus", "powertrain": "bev", "usable_battery_kwh": 275, "sample_period_s": 5,
+            "sleeps_at_key_off": True, "baseline": baseline, "aliases": {"vin": f"VIN{name}"}} | more  # fmt: skip
+
+
+class Fleet:
+    """A database with a registry, and an easy way to put driving into it."""
+
+    def __init__(self, database: TestDatabase) -> None:
+        self.owner = engine(database.url())
+        self.url = database.url("beachhead_jobs")
+
+    def declare(self, content: dict[str, Any]) -> None:
+        with Session(self.owner) as session, session.begin():
+            import_programme(session, Programme.model_validate(content), TODAY)
+
+    def drive(self, name: str, start: dt.datetime, hours: float = 1.0, odometer_km: float = 0.0) -> None:
+        """36 km/h and 36 kW for some hours, every 5 s: 36 km and 36 kWh an hour; with the mark an upload leaves."""
+        seconds = range(0, int(hours * 3600) + 1, 5)
+        rows = [
+            {"vehicle_id": self.id_of(name), "time": start + dt.timedelta(seconds=s), "speed_kmh": 36.0,
+             "odometer_km": odometer_km + s / 100, "ignition_on": True, "plugged_in": False, "battery_power_kw": -36.0}
+            for s in seconds
+        ]  # fmt: skip
+        with self.owner.begin() as connection:
+            connection.execute(sa.insert(tables.telemetry), rows)
+        self.mark(name, rows[0]["time"], rows[-1]["time"])
+
+    def mark(self, name: str, start: dt.datetime, end: dt.datetime) -> None:
+        with self.owner.begin() as connection:
+            connection.execute(
+                sa.insert(tables.StaleMark).values(
+                    vehicle_id=self.id_of(name), from_time=start, to_time=end, cause="upload"
+                )
+            )
+
+    def id_of(self, name: str) -> int:
+        with self.owner.connect() as connection:
+            return connection.execute(sa.select(tables.Vehicle.id).filter_by(name=name)).scalar_one()
+
+    def compute(self, pilot: str = "city", selection: Selection | None = None) -> Computed:
+        return compute_pilot(self.url, pilot, selection)
+
+    def days(self) -> dict[tuple[str, dt.date], sa.Row[Any]]:
+        query = sa.select(tables.Vehicle.name, tables.VehicleDay.__table__).join(
+            tables.Vehicle, tables.Vehicle.id == tables.VehicleDay.vehicle_id
+        )
+        with self.owner.connect() as connection:
+            return {(row.name, row.day): row for row in connection.execute(query)}
+
+    def pilot_days(self) -> dict[tuple[int, dt.date], sa.Row[Any]]:
+        with self.owner.connect() as connection:
+            rows = connection.execute(sa.select(tables.PilotDay.__table__))
+            return {(row.pilot_id, row.day): row for row in rows}
+
+    def marks(self) -> int:
+        with self.owner.connect() as connection:
+            return connection.execute(sa.select(sa.func.count()).select_from(tables.StaleMark)).scalar_one()
+
+
+@pytest.fixture
+def fleet(database: TestDatabase) -> Iterator[Fleet]:
+    made = Fleet(database)
+    yield made
+    made.owner.dispose()
+
+
+def at(day: int, hour: int, minute: int = 0) -> dt.datetime:
+    """A January 2026 time in Santiago (UTC-3), as UTC."""
+    return dt.datetime(2026, 1, day, tzinfo=dt.UTC) + dt.timedelta(hours=hour + 3, minutes=minute)
+
+
+def value(row: sa.Row[Any], metric: str) -> float | None:
+    figure = row.figures[metric]
+    found: float | None = figure["value"]
+    return found
+
+
+def test_a_day_of_driving_becomes_figures(fleet: Fleet) -> None:
+    fleet.declare(programme())
+    fleet.drive("bus-1", at(5, 8))
+    done = fleet.compute()
+    assert done.changed == done.vehicle_days == 2  # bus-2 was planned and silent
+    row = fleet.days()[("bus-1", MONDAY)]
+    assert value(row, "distance_km") == pytest.approx(36, rel=1e-9)
+    assert value(row, "energy_used_kwh") == pytest.approx(36, rel=1e-9)
+    assert value(row, "energy_per_km_kwh") == pytest.approx(1, rel=1e-9)
+    assert (row.starts_at, row.ends_at) == (at(5, 3), at(6, 3))
+    assert (row.input_rows, row.data_until) == (721, at(5, 9))
+    assert row.code_version.startswith("0.1.0+")
+    assert fleet.marks() == 0
+
+
+def test_running_it_twice_changes_nothing(fleet: Fleet) -> None:
+    fleet.declare(programme())
+    fleet.drive("bus-1", at(5, 8))
+    fleet.compute()
+    before, totals = fleet.days(), fleet.pilot_days()
+    again = fleet.compute()
+    assert (again.vehicle_days, again.changed, again.pilot_days_changed) == (0, 0, 0)
+    forced = fleet.compute(selection=Selection(stale_only=False))
+    assert (forced.vehicle_days, forced.changed, forced.pilot_days_changed) == (2, 0, 0)
+    assert fleet.days() == before
+    assert fleet.pilot_days() == totals
+
+
+def test_late_rows_recompute_exactly_their_day(fleet: Fleet) -> None:
+    fleet.declare(programme(vehicles=("bus-1",)))
+    for day in (5, 6, 7):
+        fleet.drive("bus-1", at(day, 4), 22, odometer_km=1000 * day)  # awake over every cut but the pauses
+    fleet.compute()
+    before = fleet.days()
+    with fleet.owner.begin() as connection:
+        connection.execute(sa.delete(tables.telemetry).where(tables.telemetry.c.time.between(at(6, 12), at(6, 13))))
+    fleet.mark("bus-1", at(6, 12), at(6, 13))
+    assert fleet.compute().changed == 1
+    after = fleet.days()
+    assert [key for key in after if after[key] != before[key]] == [("bus-1", dt.date(2026, 1, 6))]
+
+
+def test_rows_after_a_night_asleep_also_recompute_the_day_before(fleet: Fleet) -> None:
+    """What the night was is known only when the vehicle is heard of again."""
+    fleet.declare(programme(vehicles=("bus-1",)))
+    fleet.drive("bus-1", at(5, 8))
+    fleet.compute()
+    assert value(fleet.days()[("bus-1", MONDAY)], "parked_h") == pytest.approx(0, abs=1e-6)
+    fleet.drive("bus-1", at(6, 8), odometer_km=36)
+    assert fleet.compute().vehicle_days == 2
+    row = fleet.days()[("bus-1", MONDAY)]
+    assert value(row, "parked_h") == pytest.approx(18, abs=0.01)  # 09:00 to the cut at 03:00
+
+
+def test_a_vehicle_silent_for_a_week_is_unknown_not_absent(fleet: Fleet) -> None:
+    fleet.declare(programme())
+    for day in (5, 6, 7, 8, 9):
+        fleet.drive("bus-1", at(day, 8), odometer_km=36 * day)
+    fleet.compute()
+    silent = [row for (name, _), row in fleet.days().items() if name == "bus-2"]
+    assert len(silent) == 5
+    assert all(value(row, "distance_km") is None and value(row, "unknown_h") == pytest.approx(24) for row in silent)
+    total = fleet.pilot_days()[(1, MONDAY)]
+    assert total.figures["availability_pct"]["value"] == 100
+    assert (total.figures["availability_pct"]["low"], total.figures["availability_pct"]["high"]) == (50, 100)
+
+
+def test_an_unplanned_day_without_any_row_has_no_results(fleet: Fleet) -> None:
+    fleet.declare(programme())
+    fleet.drive("bus-1", at(10, 8))  # a Saturday
+    fleet.compute()
+    assert {name for name, day in fleet.days() if day == dt.date(2026, 1, 10)} == {"bus-1"}
+
+
+def test_a_mark_that_arrives_while_the_job_runs_stays(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    from analytics import metrics
+
+    fleet.declare(programme())
+    fleet.drive("bus-1", at(5, 8))
+    inner = metrics.compute
+
+    def compute_while_something_arrives(inputs: metrics.Inputs) -> metrics.Results:
+        fleet.drive("bus-1", at(5, 10), odometer_km=36)
+        return inner(inputs)
+
+    monkeypatch.setattr(metrics, "compute", compute_while_something_arrives)
+    fleet.compute()
+    monkeypatch.undo()
+    assert fleet.marks() == 1
+    fleet.compute()
+    assert value(fleet.days()[("bus-1", MONDAY)], "distance_km") == pytest.approx(72, rel=1e-6)
+    assert fleet.marks() == 0
+
+
+def test_a_job_that_dies_leaves_its_marks(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipelines import store
+
+    fleet.declare(programme())
+    fleet.drive("bus-1", at(5, 8))
+    marks = fleet.marks()
+
+    def die(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(store, "settle_marks", die)
+    with pytest.raises(RuntimeError, match="killed"):
+        fleet.compute()
+    monkeypatch.undo()
+    assert fleet.marks() == marks
+    assert not fleet.pilot_days()
+    fleet.compute()
+    assert fleet.marks() == 0
+    assert fleet.pilot_days()
+
+
+def test_a_moved_vehicles_days_stay_with_the_pilot_that_earned_them(fleet: Fleet) -> None:
+    fleet.declare(programme(vehicles=("bus-1",)))
+    fleet.drive("bus-1", at(5, 8))
+    moved = programme(vehicles=(), pilot="city")["pilots"] + programme(vehicles=(), pilot="other")["pilots"]
+    moved[1]["vehicles"] = [vehicle("bus-1", enters_on=TODAY)]
+    fleet.declare({"pilots": moved})
+    start = dt.datetime(2026, 2, 2, 12, tzinfo=dt.UTC)
+    fleet.drive("bus-1", start, odometer_km=36)
+    for pilot in ("city", "other", "city", "other"):
+        fleet.compute(pilot)
+    with fleet.owner.connect() as connection:
+        assert stale_pilots(connection) == []
+    days = {day: row.pilot_id for (_, day), row in fleet.days().items()}
+    assert days[MONDAY] != days[start.date()]
+    assert fleet.marks() == 0
+
+
+def test_a_maintenance_record_takes_the_day_from_availability(fleet: Fleet) -> None:
+    fleet.declare(programme(vehicles=("bus-1",)))
+    fleet.drive("bus-1", at(5, 14))
+    fleet.compute()
+    assert fleet.days()[("bus-1", MONDAY)].figures["availability_pct"]["value"] == 100
+    down = {"vehicle_id": fleet.id_of("bus-1"), "starts_at": at(5, 5), "ends_at": at(5, 9), "planned": False,
+            "cause": "vehicle"}  # fmt: skip
+    with fleet.owner.begin() as connection:
+        connection.execute(sa.insert(tables.Maintenance).values(down))
+    fleet.mark("bus-1", at(5, 5), at(5, 9))
+    fleet.compute()
+    row = fleet.days()[("bus-1", MONDAY)]
+    assert row.figures["availability_pct"]["value"] == 0
+    assert value(row, "down_h") == pytest.approx(4)
+
+
+def test_an_unknown_pilot_is_named(fleet: Fleet) -> None:
+    with pytest.raises(NotFoundError, match="'nowhere'"):
+        fleet.compute("nowhere")
+
+
+def test_the_hash_of_the_inputs_follows_their_content(fleet: Fleet) -> None:
+    fleet.declare(programme(vehicles=("bus-1",)))
+    fleet.drive("bus-1", at(5, 8))
+    fleet.compute()
+    first = fleet.days()[("bus-1", MONDAY)].input_hash
+    with fleet.owner.begin() as connection:
+        connection.execute(sa.update(tables.telemetry).where(tables.telemetry.c.time == at(5, 8)).values(speed_kmh=35))
+    fleet.mark("bus-1", at(5, 8), at(5, 8))
+    fleet.compute()
+    assert fleet.days()[("bus-1", MONDAY)].input_hash != first
