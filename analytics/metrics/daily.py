@@ -1,0 +1,59 @@
+"""The way from inputs to results, in one pass over the telemetry."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analytics.metrics import distance, emissions, energy, fuel, hours, intensity, uptime
+from analytics.metrics.inputs import Inputs, Results
+from analytics.metrics.metric import Total
+from analytics.metrics.registry import METRICS
+from analytics.metrics.rows import KEYS, long_form
+from analytics.metrics.samples import day_cuts, prepare
+from analytics.metrics.segments import segments
+from analytics.metrics.states import judged
+from analytics.metrics.sums import day_sums
+from analytics.metrics.timeline import timeline
+from analytics.metrics.totals import totals
+from analytics.metrics.trips import trips
+from schemas.frames import Figures, Trips
+
+
+def compute(inputs: Inputs) -> Results:
+    """Figures of every vehicle and day in `inputs.days`, and the trips that start in them.
+
+    Pure: neither clock nor database. The order of telemetry rows does not matter.
+    """
+    vehicles = inputs.vehicles.filter(pl.col("vehicle_id").is_in(inputs.days["vehicle_id"].implode()))
+    cuts = day_cuts(inputs.days)
+    rows = prepare(inputs.telemetry, vehicles, cuts)
+    stretches = judged(segments(rows, cuts, vehicles, inputs.roll_over), vehicles)
+    figures = _figures(stretches, inputs)
+    return Results(
+        figures=Figures.validate(figures, cast=True),
+        trips=Trips.validate(trips(stretches, inputs), cast=True),
+    )
+
+
+def _figures(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
+    wide = day_sums(stretches, inputs.days, inputs.vehicles)
+    wide = hours.with_key_on(energy.with_energy(distance.with_distance(wide)))
+    states = timeline(stretches, inputs)
+    families = distance.figures() | energy.figures() | fuel.figures() | hours.figures() | intensity.figures()
+    own = pl.concat(
+        [
+            long_form(wide, families),
+            hours.state_figures(states),
+            hours.contact_figures(stretches),
+            uptime.availability_figures(states, inputs),
+            uptime.roadcall_figures(inputs),
+        ]
+    )
+    avoided = emissions.figures(inputs.vehicles, inputs.days, own)
+    return pl.concat([own, _formed(own), avoided.select(own.columns)])
+
+
+def _formed(figures: pl.DataFrame) -> pl.DataFrame:
+    """Ratios, availability and distance between roadcalls of single vehicle-days."""
+    formed = [slug for slug, metric in METRICS.items() if metric.total not in (Total.SUM, Total.NONE)]
+    return totals(figures, KEYS).filter(pl.col("metric").is_in(formed)).select(figures.columns)

@@ -1,0 +1,223 @@
+"""Energy used, charged and bought, at the battery (DC) and at the charger's input (AC).
+
+The headline climbs down a ladder: counters; the integral of power where it covers at least 95 %; state of charge times
+usable capacity. What each method gives stays beside it.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analytics.metrics import rules
+from analytics.metrics.metric import Metric, Total
+from analytics.metrics.rows import (
+    ESTIMATED,
+    MEASURED,
+    MIXED,
+    Figure,
+    notes,
+    scalable,
+    scaled,
+    scaling_method,
+    scaling_note,
+)  # fmt: skip
+from analytics.metrics.running import POWER, SOC
+
+COUNTER, INTEGRAL, CHARGE = "counter", "power", "soc"
+COVERAGE = {COUNTER: "energy_discharged_kwh_pct", INTEGRAL: f"{POWER}_pct", CHARGE: f"{SOC}_pct"}
+
+
+def _sum(slug: str, name: str, meaning: str, definition: str, *inputs: str, shown: bool = True) -> Metric:
+    return Metric(slug, name, "kWh", meaning, definition, inputs, 1, Total.SUM, "energy", shown=shown)
+
+
+_POWER_INPUTS = ("battery_power_kw", "battery_voltage_v", "battery_current_a")
+METRICS = (
+    _sum(
+        "energy_used_kwh", "Energy used",
+        "Energy taken from the battery while not plugged in, less what braking returned (DC).",
+        "energy counters; power integral covering 95 % or more; change in state of charge x usable capacity",
+        "energy_discharged_kwh", "energy_regenerated_kwh", *_POWER_INPUTS, SOC,
+    ),
+    _sum(
+        "energy_discharged_kwh", "Energy discharged", "Gross energy out of the battery while not plugged in (DC).",
+        "counter; else power integral, split at the zero crossing", "energy_discharged_kwh", *_POWER_INPUTS,
+    ),
+    _sum(
+        "energy_regenerated_kwh", "Energy regenerated", "Energy braking returned to the battery (DC).",
+        "counter; else power integral, split at the zero crossing", "energy_regenerated_kwh", *_POWER_INPUTS,
+    ),
+    _sum(
+        "energy_charged_kwh", "Energy charged", "Energy into the battery while plugged in, without regeneration (DC).",
+        "counter; else power integral while plugged in, with state of charge across silences",
+        "energy_charged_kwh", *_POWER_INPUTS, SOC, "plugged_in", "charging",
+    ),
+    _sum(
+        "grid_energy_kwh", "Grid energy", "Energy bought: AC at the charger's input.",
+        "meter counter or power; else energy charged / charger efficiency (0.90 if none is declared)",
+        "grid_energy_kwh", "grid_power_kw", "energy_charged_kwh",
+    ),
+    _sum(
+        "auxiliary_energy_kwh", "Auxiliary energy", "Energy of all loads but traction while not plugged in (DC).",
+        "integral of auxiliary power", "auxiliary_power_kw",
+    ),
+    _sum(
+        "idle_energy_kwh", "Idle energy", "Net battery energy while idle, standing with key on (DC).",
+        "power integral in the state idle", *_POWER_INPUTS, "speed_kmh", "ignition_on",
+    ),
+    *(
+        _sum(f"energy_used_by_{m}_kwh", f"Energy used by {words}", "As this method alone tells it.", words, shown=False)
+        for m, words in ((COUNTER, "energy counters"), (INTEGRAL, "power integral"), (CHARGE, "state of charge"))
+    ),
+)  # fmt: skip
+
+
+def with_energy(wide: pl.DataFrame) -> pl.DataFrame:
+    """Add each method's figure and `energy_kwh` by the ladder, with `energy_pct`, `energy_by`, `energy_method`."""
+    wide = wide.with_columns(
+        used_by_counter=pl.col("energy_discharged_kwh") - pl.col("energy_regenerated_kwh"),
+        used_by_power=pl.col("drawn_kwh") - pl.col("returned_kwh"),
+        used_by_soc=pl.col("soc_used_pts") / 100 * pl.col("usable_battery_kwh"),
+    ).with_columns(energy_by=_ladder())
+    coverage = _chosen(COVERAGE)
+    value = _chosen({method: f"used_by_{method}" for method in COVERAGE})
+    method = (
+        pl.when(pl.col("energy_by") == CHARGE).then(pl.lit(ESTIMATED)).otherwise(scaling_method(pl.col("energy_pct")))
+    )
+    return (
+        wide.with_columns(energy_pct=coverage)
+        .with_columns(energy_kwh=scaled(value, pl.col("energy_pct")), energy_method=method, energy_note=_note())
+        .with_columns(**_charged())
+        .with_columns(**_grid())
+    )
+
+
+def _ladder() -> pl.Expr:
+    """The method of the headline. A partly covered power integral is preferred to a small change in state of charge."""
+    counted, summed, charged = (pl.col(f"used_by_{m}").is_not_null() for m in (COUNTER, INTEGRAL, CHARGE))
+    power = pl.col(COVERAGE[INTEGRAL])
+    steps = (
+        (counted & scalable(pl.col(COVERAGE[COUNTER])), COUNTER),
+        (summed & (power >= rules.HEADLINE_COVERAGE_PCT), INTEGRAL),
+        (charged & scalable(pl.col(COVERAGE[CHARGE])) & (pl.col("soc_used_pts") >= rules.SOC_MIN_PTS), CHARGE),
+        (summed & scalable(power), INTEGRAL),
+        (charged, CHARGE),
+        (summed, INTEGRAL),
+        (counted, COUNTER),
+    )
+    return pl.coalesce(pl.when(holds).then(pl.lit(method)) for holds, method in steps)
+
+
+def _chosen(columns: dict[str, str]) -> pl.Expr:
+    return pl.coalesce(pl.when(pl.col("energy_by") == method).then(column) for method, column in columns.items())
+
+
+def _soc_words() -> pl.Expr:
+    return pl.format("SOC x {} kWh", pl.col("usable_battery_kwh"))
+
+
+def _note() -> pl.Expr:
+    words = (
+        pl.when(pl.col("energy_by") == COUNTER)
+        .then(pl.lit("counter"))
+        .when(pl.col("energy_by") == INTEGRAL)
+        .then(pl.lit("power integral"))
+        .when(pl.col("energy_by") == CHARGE)
+        .then(_soc_words())
+        .otherwise(pl.lit("no energy counter, power or state of charge"))
+    )
+    return notes(words, pl.when(pl.col("energy_by").is_not_null()).then(scaling_note(pl.col("energy_pct"))))
+
+
+def _charged() -> dict[str, pl.Expr]:
+    """Charged energy: the counter, or what power saw plus what state of charge gained where power saw nothing."""
+    from_soc = pl.col("soc_gained_pts") / 100 * pl.col("usable_battery_kwh")
+    seen = pl.col("returned_plugged_kwh")
+    both = pl.when(seen.is_not_null() | from_soc.is_not_null()).then(seen.fill_null(0.0) + from_soc.fill_null(0.0))
+    counted = pl.col("energy_charged_kwh")
+    share = from_soc.fill_null(0.0) / both
+    method = (
+        pl.when(share > 0.995)
+        .then(pl.lit(ESTIMATED))
+        .when(share > 0.005)
+        .then(pl.lit(MIXED))
+        .otherwise(pl.lit(MEASURED))
+    )
+    words = (
+        pl.when(share > 0.995)
+        .then(_soc_words())
+        .when(share > 0.005)
+        .then(notes(pl.lit("power integral"), _soc_words()))
+        .otherwise(pl.lit("power integral"))
+    )
+    return {
+        "charged_kwh": pl.coalesce(counted, both),
+        "charged_method": pl.when(counted.is_not_null()).then(pl.lit(MEASURED)).otherwise(method),
+        "charged_note": pl.when(counted.is_not_null()).then(pl.lit("counter")).when(both.is_not_null()).then(words),
+    }
+
+
+def _grid() -> dict[str, pl.Expr]:
+    """Grid energy: metered, else charged energy through the charger's efficiency."""
+    metered = pl.coalesce("grid_energy_kwh", "grid_power_kw_sum")
+    efficiency = pl.col("charger_efficiency").fill_null(rules.DEFAULT_CHARGER_EFFICIENCY)
+    declared = pl.when(pl.col("charger_efficiency").is_null()).then(pl.lit(" (default)")).otherwise(pl.lit(""))
+    through = pl.format("charged / {}{}", efficiency, declared)
+    words = pl.when(metered.is_not_null()).then(pl.lit("metered")).otherwise(through)
+    grid = pl.coalesce(metered, pl.col("charged_kwh") / efficiency)
+    method = pl.when(metered.is_not_null()).then(pl.lit(MEASURED)).otherwise(pl.lit(ESTIMATED))
+    return {"grid_kwh": grid, "grid_method": method, "grid_note": pl.when(grid.is_not_null()).then(words)}
+
+
+def _one_way(counter: str, integral: str) -> Figure:
+    """Gross discharge or regeneration: the counter, else the power integral."""
+    by_counter = pl.col(counter).is_not_null() & scalable(pl.col(COVERAGE[COUNTER]))
+    coverage = pl.when(by_counter).then(COVERAGE[COUNTER]).otherwise(COVERAGE[INTEGRAL])
+    value = pl.when(by_counter).then(counter).otherwise(integral)
+    words = pl.when(by_counter).then(pl.lit("counter")).otherwise(pl.lit("power integral"))
+    return Figure(
+        scaled(value, coverage),
+        coverage_pct=coverage,
+        weight=activity(),
+        method=scaling_method(coverage),
+        note=pl.when(value.is_not_null()).then(notes(words, scaling_note(coverage))),
+    )
+
+
+def activity() -> pl.Expr:
+    """What an energy figure should have covered: km, or key-on hours of equipment and of what does not count km."""
+    hours = (pl.col("category") == "equipment") | pl.col("distance_km").is_null()
+    return pl.when(hours).then("on_h").otherwise("distance_km")
+
+
+def _integral(column: str, coverage: pl.Expr) -> Figure:
+    value = pl.col(column)
+    note = pl.when(value.is_not_null()).then(scaling_note(coverage))
+    return Figure(scaled(value, coverage), coverage, activity(), scaling_method(coverage), note)
+
+
+def figures() -> dict[str, Figure]:
+    """Figures of a wide day table that has passed `with_distance` and `with_energy`."""
+    idle_pct = pl.when(pl.col("standing_h") > 0).then(pl.col("idle_power_s") / 36 / pl.col("standing_h"))
+    known_pct = pl.when(pl.col("energy_kwh").is_not_null()).then("energy_pct")
+    method, note = pl.col("energy_method"), pl.col("energy_note")
+    charged = {"coverage_pct": pl.lit(100.0), "weight": activity()}
+    return {
+        "energy_used_kwh": Figure(pl.col("energy_kwh"), known_pct, activity(), method, note),
+        "energy_discharged_kwh": _one_way("energy_discharged_kwh", "drawn_kwh"),
+        "energy_regenerated_kwh": _one_way("energy_regenerated_kwh", "returned_kwh"),
+        "energy_charged_kwh": Figure(
+            pl.col("charged_kwh"), method=pl.col("charged_method"), note=pl.col("charged_note"), **charged
+        ),
+        "grid_energy_kwh": Figure(
+            pl.col("grid_kwh"), method=pl.col("grid_method"), note=pl.col("grid_note"), **charged
+        ),
+        "auxiliary_energy_kwh": _integral("auxiliary_power_kw_sum", pl.col("auxiliary_power_kw_pct")),
+        "idle_energy_kwh": _integral("idle_kwh", idle_pct.clip(0, 100)),
+        **{
+            f"energy_used_by_{m}_kwh": Figure(
+                pl.col(f"used_by_{m}"), pl.col(COVERAGE[m]), activity(), pl.lit(ESTIMATED if m == CHARGE else MEASURED)
+            )
+            for m in COVERAGE
+        },
+    }

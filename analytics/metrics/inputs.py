@@ -1,0 +1,65 @@
+"""What the metrics are computed from, and what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import dataframely as dy
+import polars as pl
+
+from analytics.metrics.rules import REACH
+from schemas.frames import Figures, Maintenance, OperatingDays, PlannedService, Roadcalls, Trips, Vehicles
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """Telemetry to read around the days, per vehicle.
+
+    Before the first day: every row within `before`, and more until there are `rows`, none older than `reach`.
+    After the last day: likewise with `after`. With less, trips over the cut end early and silences stay unjudged.
+    """
+
+    before: timedelta
+    after: timedelta
+    rows: int
+    reach: timedelta
+
+
+PADDING = Padding(before=timedelta(hours=2), after=timedelta(hours=12), rows=600, reach=REACH)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An operator's limits for availability, in minutes."""
+
+    pull_out_grace_min: float = 30.0
+    down_limit_min: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Frames to compute from.
+
+    `telemetry` has `vehicle_id`, `time` and any of the columns of `TELEMETRY_SCHEMA`; an absent column is all null.
+    Rows may come in any order and reach beyond `days` by `PADDING`. `roll_over` names counters of a known width with
+    the value at which they start again from zero.
+    """
+
+    telemetry: pl.DataFrame
+    vehicles: dy.DataFrame[Vehicles]
+    days: dy.DataFrame[OperatingDays]
+    planned: dy.DataFrame[PlannedService]
+    maintenance: dy.DataFrame[Maintenance]
+    roadcalls: dy.DataFrame[Roadcalls]
+    policy: Policy = Policy()
+    roll_over: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Figures of each vehicle-day, and the trips that start in them."""
+
+    figures: dy.DataFrame[Figures]
+    trips: dy.DataFrame[Trips]

@@ -1,0 +1,99 @@
+"""From wide day tables to figures in long form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from analytics.metrics import rules
+from schemas.frames import Figures
+
+MEASURED, ESTIMATED, MIXED = "measured", "estimated", "mixed"
+NOTE_SEPARATOR = "; "
+KEYS = ("vehicle_id", "day")
+
+COLUMNS: dict[str, pl.DataType] = {
+    "vehicle_id": pl.Int32(), "day": pl.Date(), "metric": pl.String(), "value": pl.Float64(), "low": pl.Float64(),
+    "high": pl.Float64(), "coverage_pct": pl.Float64(), "weight": pl.Float64(), "method": pl.String(),
+    "note": pl.String(),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """How one metric's figure is read from a wide day table; `None` is null."""
+
+    value: pl.Expr
+    coverage_pct: pl.Expr | None = None
+    weight: pl.Expr | None = None
+    method: pl.Expr | None = None
+    note: pl.Expr | None = None
+    low: pl.Expr | None = None
+    high: pl.Expr | None = None
+
+    def rows(self, wide: pl.DataFrame, slug: str) -> pl.DataFrame:
+        """Rows of `wide` (one per vehicle and day) that have a value, or a note that says why not."""
+        known = self.value.is_not_null()
+        parts = {
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "coverage_pct": None if self.coverage_pct is None else self.coverage_pct.clip(0, 100),
+            "weight": self.weight,
+            "method": pl.when(known).then(pl.lit(MEASURED) if self.method is None else self.method),
+            "note": self.note,
+        }
+        columns = [
+            (pl.lit(None) if expression is None else expression).cast(COLUMNS[name]).alias(name)
+            for name, expression in parts.items()
+        ]
+        long = wide.select(*KEYS, pl.lit(slug).alias("metric"), *columns).select(*COLUMNS)
+        return long.filter(pl.col("value").is_not_null() | pl.col("note").is_not_null())
+
+
+def long_form(wide: pl.DataFrame, figures: dict[str, Figure]) -> pl.DataFrame:
+    """Figures of every metric in `figures`, from one wide day table."""
+    return pl.concat([figure.rows(wide, slug) for slug, figure in figures.items()])
+
+
+def notes(*parts: pl.Expr) -> pl.Expr:
+    """Join the notes that are not null; null if none is."""
+    joined = pl.concat_str(*(part.cast(pl.String) for part in parts), separator=NOTE_SEPARATOR, ignore_nulls=True)
+    return pl.when(joined != "").then(joined)
+
+
+def full(coverage: pl.Expr) -> pl.Expr:
+    """Covered well enough to be taken as it is."""
+    return (coverage >= rules.FULL_COVERAGE_PCT).fill_null(True)
+
+
+def scalable(coverage: pl.Expr) -> pl.Expr:
+    """Covered well enough to be scaled to full activity, and to enter ratios."""
+    return (coverage >= rules.SCALING_COVERAGE_PCT).fill_null(True)
+
+
+def scaled(value: pl.Expr, coverage: pl.Expr) -> pl.Expr:
+    """`value` scaled to full activity where that is allowed, else as it is."""
+    return pl.when(~full(coverage) & scalable(coverage)).then(value * 100 / coverage).otherwise(value)
+
+
+def scaling_method(coverage: pl.Expr) -> pl.Expr:
+    """Estimated where `scaled` scales, else measured."""
+    return pl.when(~full(coverage) & scalable(coverage)).then(pl.lit(ESTIMATED)).otherwise(pl.lit(MEASURED))
+
+
+def scaling_note(coverage: pl.Expr) -> pl.Expr:
+    """What was done about missing coverage; null where nothing is missing."""
+    low = pl.lit(f"coverage below {rules.SCALING_COVERAGE_PCT:.0f} %, left out of ratios")
+    return pl.when(~scalable(coverage)).then(low).when(~full(coverage)).then(pl.lit("scaled to full activity"))
+
+
+def empty() -> pl.DataFrame:
+    """No figures."""
+    return pl.DataFrame(schema=COLUMNS)
+
+
+def validated(figures: pl.DataFrame) -> pl.DataFrame:
+    """Figures held to their contract."""
+    return Figures.validate(figures, cast=True)

@@ -1,0 +1,78 @@
+"""Thresholds of the metrics, each with its reason. `docs/definitions.md` states them for readers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+MOVING_KMH = 1.8
+"""Above 0.5 m/s a vehicle moves; below, wheel and satellite speeds are noise."""
+
+CHARGING_KW = 0.5
+"""Power into a plugged-in pack above which it charges."""
+
+WORKING_KW = 2.0
+"""Motor or shaft power above which equipment and vessels work."""
+
+IDLE_AFTER_S = 60.0
+"""A standstill with key on is idling once it lasts longer; shorter ones are stops in service."""
+
+CONTACT_GAP_S = 300.0
+"""Rows further apart leave a silence, which is judged by what the far sides say."""
+
+TRIP_BREAK_S = 120.0
+"""Without a key signal a longer hole in the data ends a trip; key-on spells closer than this are one trip."""
+
+TRIP_STOP_S = 300.0
+"""Without a key signal a standstill of this length ends a trip."""
+
+TRIP_MIN_S = 60.0
+TRIP_MIN_KM = 0.1
+
+GAP_FACTOR, GAP_FLOOR_S, GAP_CEILING_S, GAP_SLOW_S = 3.0, 5.0, 60.0, 90.0
+"""The longest step a power or speed is integrated over: 3 x median interval, 5 to 60 s; 90 s for 30-second feeds."""
+SLOW_FEED_S = 25.0
+
+REACH = timedelta(hours=96)
+"""The longest silence bridged by odometer, counters and state of charge: a long weekend."""
+
+OPEN_SILENCE = timedelta(hours=24)
+"""How long a gateway that sleeps at key-off is believed parked when nothing has been heard since."""
+
+MOVED_KM = 0.2
+"""Odometer change across a silence above which the vehicle was in service unobserved."""
+
+STANDING_LOSS_PTS, STANDING_LOSS_PTS_PER_H = 3.0, 0.2
+"""State of charge a standing vehicle may lose across a silence, at once and per hour."""
+
+CHARGE_GAIN_PTS = 1.0
+"""State of charge gained while stationary from which on it is charging."""
+
+FULL_COVERAGE_PCT = 99.9
+"""From here on a figure counts as fully covered and is not scaled."""
+
+HEADLINE_COVERAGE_PCT = 95.0
+"""Coverage from which on a power integral is the headline."""
+
+SCALING_COVERAGE_PCT = 80.0
+"""Coverage from which on a figure may be scaled to full activity; below, it is left out of ratios."""
+
+SOC_MIN_PTS = 10.0
+"""State of charge used from which on its energy is preferred to a partly covered power integral."""
+
+COVERAGE_MIN_KM = 0.5
+COVERAGE_MIN_H = 0.1
+"""Activity below which a counter is too coarse to judge coverage."""
+
+STUCK_SHARE, STUCK_MIN_KM = 0.2, 5.0
+"""An odometer that shows less than this share of a longer distance driven by speed is stuck."""
+
+DEFAULT_CHARGER_EFFICIENCY = 0.90
+KWH_PER_DGE = 37.64
+KM_PER_MILE = 1.609344
+
+MAX_RATE_PER_H = {"odometer_km": 200.0, "operating_hours_h": 1.1, "fuel_used_l": 3500.0}
+"""Counters cannot rise faster; a larger step is a new device and counts nothing."""
+DEFAULT_MAX_RATE_PER_H = 5000.0
+"""For energy counters: beyond any pack or charger. Other fuels stay far below it too."""
+RATE_SLACK = 1.0
+"""A coarse counter may step by one unit at once."""

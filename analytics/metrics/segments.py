@@ -1,0 +1,69 @@
+"""From rows to segments: stretches in which nothing about the vehicle's state changes.
+
+A few thousand segments carry everything the day figures and trips need: durations, energies, distances and what each
+source of a figure covered. A segment never reaches over a day cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from analytics.metrics import rules
+from analytics.metrics.fill import LAST, ROW, US_PER_S, next_of
+from analytics.metrics.running import RISES, running
+
+FLAGS = ("key", "moving", "works", "plugged", "charges", "red_lamp")
+
+
+def segments(
+    rows: pl.DataFrame, cuts: pl.DataFrame, vehicles: pl.DataFrame, roll_over: Mapping[str, float]
+) -> pl.DataFrame:
+    """Cut prepared `rows` into segments, in order of vehicle and time.
+
+    Columns: `vehicle_id`, `starts_at`, `ends_at`, `s` (duration), `day` (null in the padding), `silent`, `hole` (a gap
+    that ends a trip without key signal), the `FLAGS`, `silence_s`, `unheard_s` (time since the last row),
+    `soc_start_pct`, `soc_end_pct`, and the sums of `running.running` as amounts. A null amount means that the vehicle
+    has no value of the signal at all.
+    """
+    rows = rows.with_columns(_gaps(vehicles))
+    marks = rows.lazy().with_row_index("at").filter(_starts())
+    kept = marks.select("at", "vehicle_id", "time", "cut", "silent", "hole", *FLAGS, "silence_s", "unheard_s").collect()
+    sums = running(rows, kept["at"], roll_over)
+    amounts = [c for c in sums.columns if c not in (*RISES.values(), "soc_start_pct")]
+    marked = pl.concat([kept.drop("at"), sums], how="horizontal")
+    return (
+        marked.with_columns(
+            (pl.col(*amounts).shift(-1) - pl.col(*amounts)),
+            ends_at=pl.col("time").shift(-1),
+            soc_end_pct=pl.col("soc_start_pct").shift(-1),
+            last=(pl.col("vehicle_id") != pl.col("vehicle_id").shift(-1)).fill_null(True),
+        )
+        .filter(~pl.col("last"))
+        .rename({"time": "starts_at"})
+        .with_columns(s=(pl.col("ends_at") - pl.col("starts_at")).dt.total_microseconds() / US_PER_S)
+        .filter(pl.col("s") > 0)
+        .join(cuts.select("cut", "day"), on="cut", how="left", maintain_order="left")
+        .drop("last", "cut")
+    )
+
+
+def _gaps(vehicles: pl.DataFrame) -> list[pl.Expr]:
+    """Silences and holes, by the time between the real rows around an interval."""
+    limits = (vehicles["sample_period_s"] * rules.GAP_FACTOR).clip(lower_bound=rules.CONTACT_GAP_S)
+    limit = pl.col("vehicle_id").replace_strict(vehicles["vehicle_id"], limits, return_dtype=pl.Float64)
+    silent = (pl.col("silence_s") > limit).fill_null(True)
+    joins = next_of(pl.col("plugged")) & ~silent & ~pl.col("moving")
+    return [
+        silent.alias("silent"),
+        (pl.col("silence_s") > rules.TRIP_BREAK_S).fill_null(True).alias("hole"),
+        (pl.col("plugged") | joins).alias("plugged"),
+    ]
+
+
+def _starts() -> pl.Expr:
+    """Rows at which a segment starts: another state, cut or vehicle, each interval without rows, and the last row."""
+    watched = ("vehicle_id", "cut", "silent", "hole", *FLAGS)
+    changes = [pl.col(name).ne_missing(pl.col(name).shift(1)) for name in watched]
+    return pl.any_horizontal(*changes) | pl.col("silent") | pl.col("hole") | (ROW == LAST)

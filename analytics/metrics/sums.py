@@ -1,0 +1,108 @@
+"""One wide row per computed vehicle and day: what its segments add up to."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analytics.metrics import rules, states
+from analytics.metrics.running import AMOUNTS, ODOMETER, POWER, SOC, SPEED
+from analytics.metrics.samples import COUNTERS, RATES
+
+DRAWS = ~pl.col("gains") & ~(pl.col("silent") & pl.col("plugged"))
+"""Segments whose energy is used: not plugged in, not gaining."""
+KEYS = ["vehicle_id", "day"]
+
+
+def day_sums(segments: pl.DataFrame, days: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
+    """Sum judged `segments` by vehicle and day. Amounts a signal does not cover at all are null.
+
+    Every row of `days` is present, with the vehicle's master data. `_h` and `_s` are times, `_pct` coverages.
+    """
+    inside = segments.filter(pl.col("day").is_not_null())
+    summed = inside.group_by(KEYS).agg(*_times(), *_battery(), *_distance(), *_counters(), *_rates())
+    wide = days.select(*KEYS, day_h=(pl.col("ends_at") - pl.col("starts_at")).dt.total_seconds() / 3600)
+    wide = wide.join(summed, on=KEYS, how="left", maintain_order="left").join(vehicles, on="vehicle_id", how="left")
+    return wide.with_columns(**_coverages())
+
+
+def _where(condition: pl.Expr, column: str) -> pl.Expr:
+    return pl.col(column).filter(condition).sum()
+
+
+def _known(column: str, seconds: str, condition: pl.Expr = pl.lit(True)) -> pl.Expr:  # noqa: B008 - an expression
+    """The sum of `column`, null where the signal covers no time at all."""
+    return pl.when(pl.col(seconds).sum() > 0).then(_where(condition, column))
+
+
+def _times() -> list[pl.Expr]:
+    runs, works = pl.col("runs"), pl.col("works").fill_null(False)
+    return [
+        (_where(runs, "s") / 3600).alias("on_h"),
+        pl.when(pl.col("works").count() > 0).then(_where(runs & works, "s") / 3600).alias("working_h"),
+        (_where(pl.col("state") == states.IDLE, "s") / 3600).alias("standing_h"),
+        (pl.col("heard_s").sum() / 3600).alias("heard_h"),
+        pl.col("key").is_not_null().any().alias("has_key"),
+        *(_where(runs, f"{name}_s").alias(f"{name}_on_s") for name in (POWER, SPEED, SOC, *COUNTERS, *RATES)),
+    ]
+
+
+def _battery() -> list[pl.Expr]:
+    idle = pl.col("state") == states.IDLE
+    missed = 1 - (pl.col(f"{POWER}_s").fill_null(0) / pl.col("s")).clip(0, 1)
+    gained = pl.col("soc_pts").clip(lower_bound=0) * missed
+    return [
+        _known("drawn_kwh", f"{POWER}_s", DRAWS),
+        _known("returned_kwh", f"{POWER}_s", DRAWS),
+        _known("returned_kwh", f"{POWER}_s", pl.col("gains")).alias("returned_plugged_kwh"),
+        pl.when(pl.col(f"{SOC}_s").sum() > 0).then(-_where(DRAWS, "soc_pts")).alias("soc_used_pts"),
+        pl.when(pl.col(f"{SOC}_s").sum() > 0).then(gained.filter(pl.col("gains")).sum()).alias("soc_gained_pts"),
+        pl.when(_where(idle, f"{POWER}_s") > 0)
+        .then(_where(idle, "drawn_kwh") - _where(idle, "returned_kwh"))
+        .alias("idle_kwh"),
+        _where(idle, f"{POWER}_s").alias("idle_power_s"),
+        pl.col("gains").any().alias("any_gain"),
+        *(pl.col(f"{name}_km").sum() for name in (POWER, SOC)),
+        *(pl.col(f"{name}_s").sum().alias(f"{name}_s") for name in (POWER, SOC)),
+    ]
+
+
+def _distance() -> list[pl.Expr]:
+    return [
+        _known("distance_km", f"{ODOMETER}_s").alias("odometer_km"),
+        _known("speed_km", f"{SPEED}_s"),
+        pl.col("distance_km").sum().alias("true_km"),
+    ]
+
+
+def _counters() -> list[pl.Expr]:
+    names = [name for name in COUNTERS if name != ODOMETER]
+    return [
+        *(_known(name, f"{name}_s") for name in names),
+        pl.col("energy_discharged_kwh_km").sum(),
+        *(pl.col(f"{name}_s").sum().alias(f"{name}_s") for name in names),
+    ]
+
+
+def _rates() -> list[pl.Expr]:
+    unplugged = ~pl.col("plugged")
+    return [
+        _known(AMOUNTS[name][0], f"{name}_s", unplugged if name == "auxiliary_power_kw" else pl.lit(True))
+        for name in RATES
+    ]
+
+
+def _coverages() -> dict[str, pl.Expr]:
+    by_distance = {POWER: f"{POWER}_km", SOC: f"{SOC}_km", "energy_discharged_kwh": "energy_discharged_kwh_km"}
+    covered = {f"{name}_pct": coverage_pct(f"{name}_on_s", km) for name, km in by_distance.items()}
+    return covered | {f"{name}_pct": coverage_pct(f"{name}_on_s", None) for name in (SPEED, *RATES)}
+
+
+def coverage_pct(on_s: str, km: str | None) -> pl.Expr:
+    """Observed activity / true activity: by odometer, else by hour meter, else by key-on time; 100 without activity."""
+    shares = []
+    if km is not None:
+        shares.append(pl.when(pl.col("true_km") >= rules.COVERAGE_MIN_KM).then(pl.col(km) / pl.col("true_km")))
+    meter = pl.col("operating_hours_h")
+    shares.append(pl.when(meter >= rules.COVERAGE_MIN_H).then(pl.col(on_s) / 3600 / meter))
+    shares.append(pl.when(pl.col("on_h") > 0).then(pl.col(on_s) / 3600 / pl.col("on_h")))
+    return (pl.coalesce(*shares, pl.lit(1.0)) * 100).clip(0, 100)

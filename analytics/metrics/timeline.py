@@ -1,0 +1,123 @@
+"""The timeline of each computed day: every instant in exactly one state.
+
+Segments, maintenance records and planned service are laid over each other; the first that matches wins: planned
+maintenance, down by record, down by a red stop lamp at a standstill in planned service, then the segment's own state.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+
+from analytics.metrics import states
+from analytics.metrics.fill import US_PER_S
+from analytics.metrics.inputs import Inputs
+
+LAYERS = ("service", "planned_maintenance", "supply", "vehicle")
+"""Intervals laid over the segments. The last two are unplanned outages by cause."""
+
+
+def timeline(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
+    """Pieces of the computed days in order, without gap or overlap.
+
+    Columns: `vehicle_id`, `day`, `starts_at`, `ends_at`, `s`, `state`, `cause` (of being down), `service` (planned),
+    `planned_at` (the day's planned pull-out, null without), `unobserved` (busy during a silence).
+    """
+    days = inputs.days.select("vehicle_id", "day", "starts_at", "ends_at")
+    layers = {name: _merged(frame) for name, frame in _layers(inputs).items()}
+    grace = timedelta(minutes=inputs.policy.pull_out_grace_min)
+    pull_outs = inputs.planned.group_by("vehicle_id", "day").agg(planned_at=pl.col("starts_at").min())
+    instants = [
+        segments.select("vehicle_id", time="starts_at"),
+        *(_edges(frame) for frame in (days, *layers.values())),
+        pull_outs.select("vehicle_id", time=pl.col("planned_at") + grace),
+    ]
+    carried = ["state", "red_lamp", "unobserved"]
+    pieces = _pieces(pl.concat(instants), days)
+    pieces = _laid(pieces, segments.select("vehicle_id", "starts_at", "ends_at", *carried), carried)
+    for name, frame in layers.items():
+        pieces = _laid(pieces, frame.with_columns(pl.lit(True).alias(name)), [name])
+    pieces = pieces.with_columns(
+        pl.col(*LAYERS, "red_lamp", "unobserved").fill_null(False), pl.col("state").fill_null(states.UNKNOWN)
+    )
+    return (
+        pieces.with_columns(cause=_cause())
+        .with_columns(state=_overlaid())
+        .join(pull_outs, on=["vehicle_id", "day"], how="left", maintain_order="left")
+        .select(
+            "vehicle_id", "day", "starts_at", "ends_at", "s", "state", "cause", "service", "planned_at", "unobserved"
+        )
+    )
+
+
+def _layers(inputs: Inputs) -> dict[str, pl.DataFrame]:
+    until = inputs.days["ends_at"].max()
+    records = inputs.maintenance.with_columns(ends_at=pl.col("ends_at").fill_null(until))
+    supply = pl.col("cause").is_in(states.SUPPLY_CAUSES)
+    return {
+        "service": inputs.planned,
+        "planned_maintenance": records.filter("planned"),
+        "supply": records.filter(~pl.col("planned") & supply),
+        "vehicle": records.filter(~pl.col("planned") & ~supply),
+    }
+
+
+def _merged(intervals: pl.DataFrame) -> pl.DataFrame:
+    """The union of each vehicle's intervals, without overlap."""
+    ordered = intervals.select("vehicle_id", "starts_at", "ends_at").filter(pl.col("ends_at") > pl.col("starts_at"))
+    ordered = ordered.sort("vehicle_id", "starts_at")
+    so_far = pl.col("ends_at").cum_max().shift(1).over("vehicle_id")
+    apart = (pl.col("starts_at") > so_far).fill_null(True)
+    return (
+        ordered.with_columns(island=apart.cum_sum())
+        .group_by("vehicle_id", "island")
+        .agg(pl.col("starts_at").min(), pl.col("ends_at").max())
+        .drop("island")
+        .sort("vehicle_id", "starts_at")
+    )
+
+
+def _edges(intervals: pl.DataFrame) -> pl.DataFrame:
+    return pl.concat([intervals.select("vehicle_id", time=c) for c in ("starts_at", "ends_at")])
+
+
+def _pieces(instants: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
+    """The days, cut at every instant at which anything changes."""
+    times = instants.unique().sort("vehicle_id", "time")
+    pieces = times.select("vehicle_id", starts_at="time", ends_at=pl.col("time").shift(-1).over("vehicle_id"))
+    pieces = pieces.filter(pl.col("ends_at").is_not_null())
+    pieces = _laid(pieces, days, ["day"]).filter(pl.col("day").is_not_null())
+    return pieces.with_columns(s=(pl.col("ends_at") - pl.col("starts_at")).dt.total_microseconds() / US_PER_S)
+
+
+def _laid(pieces: pl.DataFrame, layer: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """Give each piece the `columns` of the layer's interval it lies in; intervals do not overlap."""
+    layer = layer.select("vehicle_id", "starts_at", *columns, layer_ends_at="ends_at").sort("vehicle_id", "starts_at")
+    found = pieces.join_asof(layer, on="starts_at", by="vehicle_id", check_sortedness=False)
+    inside = pl.col("layer_ends_at") > pl.col("starts_at")
+    return found.with_columns(pl.when(inside).then(pl.col(c)).alias(c) for c in columns).drop("layer_ends_at")
+
+
+def _cause() -> pl.Expr:
+    """Why the vehicle is down or in planned maintenance; null where it is neither."""
+    standing = pl.col("state").is_in([states.IDLE, states.PARKED, states.CHARGING])
+    lamp = pl.col("red_lamp") & standing & pl.col("service")
+    return (
+        pl.when("planned_maintenance")
+        .then(pl.lit(states.PLANNED_MAINTENANCE))
+        .when(pl.col("vehicle") | lamp)
+        .then(pl.lit("vehicle"))
+        .when("supply")
+        .then(pl.lit("supply"))
+    )
+
+
+def _overlaid() -> pl.Expr:
+    return (
+        pl.when(pl.col("cause") == states.PLANNED_MAINTENANCE)
+        .then(pl.lit(states.PLANNED_MAINTENANCE))
+        .when(pl.col("cause").is_not_null())
+        .then(pl.lit(states.DOWN))
+        .otherwise("state")
+    )

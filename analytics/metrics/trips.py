@@ -1,0 +1,107 @@
+"""Trips, whole, under the operating day on which they start."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analytics.metrics import rules
+from analytics.metrics.inputs import Inputs
+from analytics.metrics.running import ODOMETER, POWER, SOC, SPEED
+from analytics.metrics.samples import WORKING_CATEGORIES
+
+
+def trips(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
+    """Find trips in judged `segments`: from key-on to key-off; without a key signal, from movement to standstill.
+
+    Key-on spells less than `rules.TRIP_BREAK_S` apart are one trip. Without a key, a standstill of
+    `rules.TRIP_STOP_S` or a hole in the data of `rules.TRIP_BREAK_S` ends it. Trips under a minute or 100 m are left
+    out, the latter only where vehicles do not also work standing.
+    """
+    found = _numbered(segments).group_by("vehicle_id", "trip", maintain_order=True).agg(*_amounts())
+    facts = inputs.vehicles.select("vehicle_id", "usable_battery_kwh", "category")
+    found = found.join(facts, on="vehicle_id", how="left", maintain_order="left")
+    found = found.filter(pl.col("day").is_not_null()).with_columns(
+        distance_km=_distance(), energy_used_kwh=_energy(), **_charge()
+    )
+    far_enough = (pl.col("distance_km") >= rules.TRIP_MIN_KM) | pl.col("category").is_in(WORKING_CATEGORIES)
+    long_enough = pl.col("s") >= rules.TRIP_MIN_S
+    return found.filter(long_enough & far_enough.fill_null(True)).select(
+        "vehicle_id", "starts_at", "ends_at", "day", "distance_km", "energy_used_kwh", "soc_start_pct", "soc_end_pct"
+    )
+
+
+def _numbered(segments: pl.DataFrame) -> pl.DataFrame:
+    """Number the segments of each trip, pauses inside it included; segments outside trips are dropped."""
+    keyed = pl.col("key").is_not_null()
+    rides = ~pl.col("silent") & ~pl.col("plugged") & pl.when(keyed).then("runs").otherwise("active")
+    broken = (pl.col("silent") | (pl.col("hole") & ~keyed) | pl.col("plugged")).cum_sum()
+    # A hole is itself a segment that starts moving; it must not belong to the trip it ends.
+    rides = rides & (keyed | ~pl.col("hole"))
+    marked = segments.with_columns(rides=rides, breaks=broken, keyed=keyed)
+    riding = marked.filter("rides").with_columns(
+        trip=_begins().cum_sum(), trip_ends_at=pl.col("ends_at")
+    )  # fmt: skip
+    spans = riding.group_by("vehicle_id", "trip", maintain_order=True).agg(
+        pl.col("starts_at").min(), pl.col("trip_ends_at").max()
+    )
+    inside = marked.join_asof(
+        spans.sort("vehicle_id", "starts_at"), on="starts_at", by="vehicle_id", check_sortedness=False
+    )
+    return inside.filter(pl.col("ends_at") <= pl.col("trip_ends_at"))
+
+
+def _begins() -> pl.Expr:
+    """A riding segment starts a trip after another vehicle, a break, or too long a pause."""
+    pause_s = (pl.col("starts_at") - pl.col("ends_at").shift(1)).dt.total_microseconds() / 1e6
+    limit = pl.when("keyed").then(rules.TRIP_BREAK_S).otherwise(rules.TRIP_STOP_S)
+    other = pl.col("vehicle_id").ne_missing(pl.col("vehicle_id").shift(1))
+    return other | (pl.col("breaks") != pl.col("breaks").shift(1)) | (pause_s >= limit)
+
+
+def _amounts() -> list[pl.Expr]:
+    sums = (
+        "s",
+        "distance_km",
+        "speed_km",
+        "drawn_kwh",
+        "returned_kwh",
+        "energy_discharged_kwh",
+        "energy_regenerated_kwh",
+    )
+    covered = (ODOMETER, SPEED, POWER, SOC, "energy_discharged_kwh", "energy_regenerated_kwh")
+    return [
+        pl.col("day").first(),
+        pl.col("starts_at").first(),
+        pl.col("ends_at").last(),
+        pl.col(*sums).sum(),
+        *(pl.col(f"{name}_s").sum() for name in covered),
+        pl.col("soc_start_pct").first(),
+        pl.col("soc_end_pct").last(),
+    ]
+
+
+def _covers(name: str, pct: float = rules.HEADLINE_COVERAGE_PCT) -> pl.Expr:
+    return pl.col(f"{name}_s") >= pct / 100 * pl.col("s")
+
+
+def _distance() -> pl.Expr:
+    stuck = (pl.col("speed_km") > rules.STUCK_MIN_KM) & (pl.col("distance_km") < rules.STUCK_SHARE * pl.col("speed_km"))
+    by_odometer = _covers(ODOMETER) & ~stuck.fill_null(False)
+    by_speed = _covers(SPEED, rules.SCALING_COVERAGE_PCT)
+    return pl.when(by_odometer).then("distance_km").when(by_speed).then("speed_km")
+
+
+def _energy() -> pl.Expr:
+    counted = _covers("energy_discharged_kwh") & _covers("energy_regenerated_kwh")
+    return (
+        pl.when(counted)
+        .then(pl.col("energy_discharged_kwh") - pl.col("energy_regenerated_kwh"))
+        .when(_covers(POWER))
+        .then(pl.col("drawn_kwh") - pl.col("returned_kwh"))
+        .when(_covers(SOC))
+        .then((pl.col("soc_start_pct") - pl.col("soc_end_pct")) / 100 * pl.col("usable_battery_kwh"))
+    )
+
+
+def _charge() -> dict[str, pl.Expr]:
+    return {name: pl.when(_covers(SOC)).then(name) for name in ("soc_start_pct", "soc_end_pct")}
