@@ -22,6 +22,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from schemas.local.cluster import SETTINGS, UNSAFE_SETTINGS
 from schemas.local.compose import IMAGE, is_available
 from schemas.local.progress import PlainLines
 from schemas.local.provision import ROLES, SCHEDULER, close_to_strangers, provision
@@ -29,6 +30,7 @@ from schemas.local.server import LocalServer
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CACHE = CHECKOUT / ".beachhead"
+CONTAINER_SETTINGS = {name: value for name, value in SETTINGS.items() if value and name != "listen_addresses"}
 TEMPLATE_PREFIX = "template_of_tests_"
 
 
@@ -219,9 +221,14 @@ def _has_image() -> bool:
 
 @contextmanager
 def _container() -> Iterator[str]:
-    from testcontainers.postgres import PostgresContainer
+    from testcontainers.community.postgres import PostgresContainer
+    from testcontainers.core.config import testcontainers_config
 
-    with PostgresContainer(
-        IMAGE, username="postgres", password=uuid.uuid4().hex, dbname="postgres", driver=None
-    ) as container:
-        yield container.get_connection_url()
+    testcontainers_config.ryuk_disabled = True  # it is an image of its own, and may not be here
+    options = " ".join(f"-c {name}={value}" for name, value in (CONTAINER_SETTINGS | UNSAFE_SETTINGS).items())
+    container = PostgresContainer(IMAGE, username="postgres", password=uuid.uuid4().hex, dbname="postgres", driver=None)
+    container.with_env(
+        "POSTGRES_INITDB_ARGS", "--encoding=UTF8 --locale-provider=builtin --builtin-locale=C.UTF-8 --locale=C"
+    )
+    with container.with_command(f"postgres {options}") as running:
+        yield running.get_connection_url()

@@ -41,7 +41,8 @@ def _make_role(connection: psycopg.Connection, role: str, password: str) -> None
 def _make_database(connection: psycopg.Connection, database: str, owner: str) -> None:
     name, owner_name = sql.Identifier(database), sql.Identifier(owner)
     if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [database]).rowcount:
-        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(name, owner_name))
+        statement = "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING 'UTF8'"
+        connection.execute(sql.SQL(statement).format(name, owner_name))
     close_to_strangers(connection, database, ROLES[1:] if owner == OWNER else ())
 
 
