@@ -26,7 +26,7 @@ test-long: install ## the full campaigns
 check: install ## lint, format, types, imports, migrations
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy --strict $(addprefix --package ,$(PACKAGES))
+	@$(BIN)/mypy --strict $(PACKAGES)
 	@$(BIN)/lint-imports
 	@$(BIN)/beachhead migrate --check
 
