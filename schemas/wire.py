@@ -59,6 +59,20 @@ class Receipt(Body):
     rejects_url: str | None = None
 
 
+class Receipts(Body):
+    """Receipts in the order of acceptance."""
+
+    uploads: list[Receipt]
+    next_url: str | None = Field(None, description="where the next ones are; null: these are the last so far")
+
+
+class Rejects(Body):
+    """Rejected rows and fields in the order of rows."""
+
+    rejects: list[Reject]
+    next_url: str | None = Field(None, description="where the next ones are; null: these are the last")
+
+
 class Problem(Body):
     """RFC 9457 problem details."""
 
@@ -86,8 +100,9 @@ class GatewayInfo(Body):
     server_time: dt.datetime
     vehicles: list[GatewayVehicleInfo]
     wanted_signals: list[str]
-    max_body_bytes: int
+    max_body_bytes: int = Field(description="also after decompression")
     max_rows: int
+    max_fields: int
 
 
 # --- read side ------------------------------------------------------------------------------------
@@ -143,8 +158,10 @@ class DayRow(Body):
     """One operating day of a pilot or a vehicle."""
 
     day: dt.date
-    starts_at: dt.datetime | None = None
+    starts_at: dt.datetime | None = Field(None, description="start of a vehicle's day, in UTC")
     ends_at: dt.datetime | None = None
+    data_until: dt.datetime | None = Field(None, description="time of the newest sample behind the day")
+    vehicles: int | None = Field(None, description="vehicles behind a pilot's day")
     metrics: dict[str, FigureValue]
 
 
@@ -166,12 +183,15 @@ class PilotRow(Body):
     id: str
     name: str
     region: str
+    grid: str | None
     segment: str
-    time_zone: str
+    time_zone: str | None
     starts_on: dt.date
-    first_day: dt.date | None
+    first_day: dt.date | None = Field(description="first computed operating day; null: none yet")
     last_day: dt.date | None
+    data_until: dt.datetime | None
     vehicles: int
+    targets: dict[str, float]
 
 
 class VehicleRow(Body):
@@ -182,8 +202,10 @@ class VehicleRow(Body):
     powertrain: str
     make: str | None
     model: str | None
+    model_year: int | None
     usable_battery_kwh: float | None
-    reference: bool
+    site: str | None
+    reference: bool = Field(description="there to compare with: in none of the pilot's totals")
     metrics: dict[str, FigureValue]
 
 
@@ -212,3 +234,29 @@ class MetricRow(Body):
     definition: str
     inputs: list[str]
     totals: str
+
+
+class GridFactorRow(Body):
+    """One emission factor of a grid."""
+
+    id: str
+    boundary: str
+    gases: str
+    value: float
+    unit: str
+    losses_included: bool
+    year: int
+    starts_on: dt.date
+    edition: str
+    source: str
+    confidence: str
+
+
+class RegionRow(Body):
+    """A grid that a pilot can declare, the factors known for it, and the pilots that declare it."""
+
+    grid: str
+    area: str | None
+    name: str | None
+    factors: list[GridFactorRow] = Field(description="empty: emissions of its pilots are null and say why")
+    pilots: list[str]

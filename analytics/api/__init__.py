@@ -1,0 +1,1 @@
+"""The read API: numbers out as JSON, telemetry out in whole columns."""

@@ -1,0 +1,53 @@
+"""Pilots, their figures over a period, their days and vehicles."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from analytics import summaries
+from analytics.api.asking import Asking, FirstDay, LastDay
+from analytics.questions import period_of
+from schemas.wire import DayRow, PilotRow, Summary, TripRow, VehicleRow
+
+router = APIRouter(prefix="/v1", tags=["pilots"])
+
+
+@router.get("/pilots")
+def pilots(reader: Asking) -> list[PilotRow]:
+    """All pilots, by name."""
+    return [summaries.pilot_row(pilot) for pilot in reader.pilots()]
+
+
+@router.get("/pilots/{slug}/summary")
+def summary(slug: str, reader: Asking, first: FirstDay = None, last: LastDay = None) -> Summary:
+    """A pilot's figures over a period. Reference vehicles are left out."""
+    pilot = reader.pilot(slug)
+    return summaries.summary(reader, pilot, period_of(pilot, first, last))
+
+
+@router.get("/pilots/{slug}/days")
+def days(slug: str, reader: Asking, first: FirstDay = None, last: LastDay = None) -> list[DayRow]:
+    """A pilot's operating days."""
+    pilot = reader.pilot(slug)
+    return summaries.pilot_days(reader, pilot, period_of(pilot, first, last))
+
+
+@router.get("/pilots/{slug}/vehicles")
+def vehicles(slug: str, reader: Asking, first: FirstDay = None, last: LastDay = None) -> list[VehicleRow]:
+    """A pilot's vehicles, each with its figures over the period."""
+    pilot = reader.pilot(slug)
+    return summaries.vehicle_rows(reader, pilot, period_of(pilot, first, last))
+
+
+@router.get("/vehicles/{pilot}/{name}/days")
+def vehicle_days(pilot: str, name: str, reader: Asking, first: FirstDay = None, last: LastDay = None) -> list[DayRow]:
+    """A vehicle's operating days in a pilot."""
+    found = reader.pilot(pilot)
+    return summaries.vehicle_days(reader, found, reader.vehicle(found, name), period_of(found, first, last))
+
+
+@router.get("/vehicles/{pilot}/{name}/trips")
+def trips(pilot: str, name: str, reader: Asking, first: FirstDay = None, last: LastDay = None) -> list[TripRow]:
+    """A vehicle's trips that start on the days asked for."""
+    found = reader.pilot(pilot)
+    return summaries.trips(reader, reader.vehicle(found, name), period_of(found, first, last))

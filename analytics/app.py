@@ -1,0 +1,91 @@
+"""The read side's process: API, pages and charts. It reads through the role `beachhead_reader` and writes nothing."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+from granian import Granian
+from granian.constants import Interfaces
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from analytics.api import catalogue, health, pilots, problems, telemetry
+from analytics.views import Reader
+from analytics.web import documents, pages
+from schemas.addresses import Role, role_url
+from schemas.settings import Settings
+
+STATIC = Path(__file__).parent / "web" / "static"
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; style-src 'self'; img-src 'self' data:; script-src 'none'; object-src 'none';"
+        " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def create_app(given: Settings) -> FastAPI:
+    """The application, reading the database that the settings name.
+
+    Raises:
+        LocalServerError: no database is set and the local server was never started.
+    """
+    reader = Reader(role_url(Role.READER, given), pool_size=given.database_pool)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        reader.close()
+
+    app = FastAPI(
+        title="Beachhead", version="1", summary="Figures of zero-emission pilot fleets", docs_url=None, redoc_url=None,
+        lifespan=lifespan,
+    )  # fmt: skip
+    app.state.reader = reader
+    app.add_middleware(SecureHeaders)
+    problems.install(app)
+    for router in (health.router, pilots.router, telemetry.router, catalogue.router, pages.router, documents.router):
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    return app
+
+
+def serve(given: Settings, *, host: str = "127.0.0.1", port: int = 8001, workers: int = 1) -> None:
+    """Serve until told to stop. Workers are started afresh: the threads of Polars do not survive a fork."""
+    multiprocessing.set_start_method("spawn", force=True)
+    server = Granian(
+        "analytics.app:create_app", address=host, port=port, workers=workers, interface=Interfaces.ASGI,
+        websockets=False,
+    )  # fmt: skip
+    server.serve(target_loader=partial(create_app, given), wrap_loader=False)
+
+
+class SecureHeaders:
+    """Adds the security headers to every answer, without touching the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; add headers to what comes back."""
+
+        async def adding(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, adding)

@@ -1,0 +1,125 @@
+"""Answers for people: figures of a period, composed by the metrics' own rules from stored days."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import polars as pl
+
+from analytics.factors.tables import shipped
+from analytics.metrics import METRICS, totals
+from analytics.metrics.emissions import factors_used, headline_slug
+from analytics.views import Period, Pilot, PilotDay, Reader, Vehicle
+from schemas.wire import DayRow, FactorUsed, FigureValue, PilotRow, Summary, TripRow, VehicleRow
+
+SHOWN = {slug: metric for slug, metric in METRICS.items() if metric.shown}
+NOT_COMPUTED = "nothing has been computed for this period"
+NOT_FOUND = "nothing was planned or measured that this figure could be formed from"
+_VALUES = ("value", "low", "high", "coverage_pct", "method", "note")
+
+
+def pilot_row(pilot: Pilot) -> PilotRow:
+    """A pilot in the list of all."""
+    return PilotRow(
+        id=pilot.slug, name=pilot.name, region=pilot.region, grid=pilot.grid, segment=pilot.segment,
+        time_zone=pilot.time_zone, starts_on=pilot.starts_on, first_day=pilot.first_day, last_day=pilot.last_day,
+        data_until=pilot.data_until, vehicles=pilot.vehicles, targets=pilot.targets,
+    )  # fmt: skip
+
+
+def summary(reader: Reader, pilot: Pilot, period: Period) -> Summary:
+    """A pilot's figures over a period."""
+    days = reader.pilot_days(pilot, period)
+    figures = totals(reader.pilot_figures(pilot, period), by=["pilot_id"])
+    metrics = figure_values(figures)
+    versions = sorted({day.code_version for day in days})
+    return Summary(
+        pilot=pilot.slug,
+        name=pilot.name,
+        from_=period.first,
+        to=period.last,
+        data_until=max((day.data_until for day in days if day.data_until), default=None),
+        metrics=metrics,
+        headline_co2e=headline_slug({slug: figure.value for slug, figure in metrics.items()}),
+        factors=factor_rows(days),
+        vehicles=pilot.vehicles,
+        reference_vehicles=pilot.reference_vehicles,
+        days=len(days),
+        code_version=", ".join(versions),
+    )
+
+
+def figure_values(figures: pl.DataFrame) -> dict[str, FigureValue]:
+    """Every metric that is shown, in the registry's order, out of a frame with one row per metric."""
+    found = {row["metric"]: row for row in figures.iter_rows(named=True)}
+    reason = NOT_FOUND if found else NOT_COMPUTED
+    return {slug: _figure(found.get(slug), metric.unit, reason) for slug, metric in SHOWN.items()}
+
+
+def factor_rows(days: Iterable[PilotDay]) -> list[FactorUsed]:
+    """The emission factors that the days were computed with."""
+    ids = sorted({factor for day in days for factor in day.factors})
+    rows = factors_used(pl.DataFrame({"factor_id": ids}, schema={"factor_id": pl.String}), shipped())
+    return [FactorUsed(**row) for row in rows.iter_rows(named=True)]
+
+
+def pilot_days(reader: Reader, pilot: Pilot, period: Period) -> list[DayRow]:
+    """A pilot's days."""
+    figures = _by(reader.pilot_figures(pilot, period), "day")
+    return [
+        DayRow(day=day.day, data_until=day.data_until, vehicles=day.vehicles, metrics=figures.get(day.day, _nothing()))
+        for day in reader.pilot_days(pilot, period)
+    ]
+
+
+def vehicle_days(reader: Reader, pilot: Pilot, vehicle: Vehicle, period: Period) -> list[DayRow]:
+    """A vehicle's days in a pilot."""
+    figures = _by(reader.vehicle_figures(pilot, period, vehicle), "day")
+    return [
+        DayRow(
+            day=day.day, starts_at=day.starts_at, ends_at=day.ends_at, data_until=day.data_until,
+            metrics=figures.get(day.day, _nothing()),
+        )
+        for day in reader.vehicle_days(vehicle, period)
+    ]  # fmt: skip
+
+
+def vehicle_rows(reader: Reader, pilot: Pilot, period: Period) -> list[VehicleRow]:
+    """A pilot's vehicles, each with its figures over the period."""
+    figures = _by(totals(reader.vehicle_figures(pilot, period), by=["vehicle_id"]), "vehicle_id")
+    return [_vehicle_row(vehicle, figures.get(vehicle.id, _nothing())) for vehicle in reader.vehicles(pilot)]
+
+
+def vehicle_row(reader: Reader, pilot: Pilot, vehicle: Vehicle, period: Period) -> VehicleRow:
+    """One vehicle with its figures over the period."""
+    figures = totals(reader.vehicle_figures(pilot, period, vehicle), by=["vehicle_id"])
+    return _vehicle_row(vehicle, figure_values(figures))
+
+
+def trips(reader: Reader, vehicle: Vehicle, period: Period) -> list[TripRow]:
+    """A vehicle's trips."""
+    return [TripRow(**asdict(trip)) for trip in reader.trips(vehicle, period)]
+
+
+def _vehicle_row(vehicle: Vehicle, metrics: dict[str, FigureValue]) -> VehicleRow:
+    return VehicleRow(
+        id=vehicle.name, category=vehicle.category, powertrain=vehicle.powertrain, make=vehicle.make,
+        model=vehicle.model, model_year=vehicle.model_year, usable_battery_kwh=vehicle.usable_battery_kwh,
+        site=vehicle.site, reference=vehicle.reference, metrics=metrics,
+    )  # fmt: skip
+
+
+def _by(figures: pl.DataFrame, key: str) -> dict[object, dict[str, FigureValue]]:
+    groups = figures.partition_by(key, as_dict=True)
+    return {name: figure_values(group) for (name,), group in groups.items()}
+
+
+def _figure(row: dict[str, object] | None, unit: str, reason: str) -> FigureValue:
+    if row is None:
+        return FigureValue(value=None, unit=unit, coverage_pct=None, method=None, note=reason)
+    return FigureValue.model_validate({"unit": unit} | {name: row[name] for name in _VALUES})
+
+
+def _nothing() -> dict[str, FigureValue]:
+    return {slug: _figure(None, metric.unit, NOT_COMPUTED) for slug, metric in SHOWN.items()}

@@ -1,0 +1,365 @@
+"""Questions to the database, and typed answers. All SQL of the read side stands here.
+
+The role `beachhead_reader` sees only the views of schema `reading`. Days are operating days and ranges of days include
+both ends; ranges of time are half-open.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import sqlalchemy as sa
+from adbc_driver_postgresql import StatementOptions
+from adbc_driver_postgresql import dbapi as adbc
+from psycopg import sql
+
+from schemas import database
+from schemas.database import unavailable_when_gone
+from schemas.errors import NotFoundError, UnavailableError
+from schemas.frames import Figures
+from schemas.signals import Kind, Signal
+
+BATCH_BYTES = 4 * 2**20
+"""About how much telemetry is in memory at once while it is streamed out."""
+
+REFERENCE_POWERTRAIN = "diesel"
+"""Vehicles of this powertrain are there to compare with: they are in no total of a pilot."""
+
+_PILOTS = """
+SELECT p.id, p.slug, p.name, p.region, p.grid, p.segment, p.starts_on, p.ends_on, p.targets,
+       c.time_zone, c.day_starts_at, d.first_day, d.last_day, d.data_until,
+       v.vehicles, v.reference_vehicles, v.categories
+FROM reading.pilot p
+LEFT JOIN LATERAL (
+    SELECT time_zone, day_starts_at FROM reading.pilot_calendar
+    WHERE pilot_id = p.id ORDER BY valid_from DESC LIMIT 1) c ON true
+LEFT JOIN LATERAL (
+    SELECT min(day) AS first_day, max(day) AS last_day, max(data_until) AS data_until
+    FROM reading.pilot_day WHERE pilot_id = p.id) d ON true
+LEFT JOIN LATERAL (
+    SELECT count(DISTINCT v.id) FILTER (WHERE v.powertrain <> :reference) AS vehicles,
+           count(DISTINCT v.id) FILTER (WHERE v.powertrain = :reference) AS reference_vehicles,
+           coalesce(array_agg(DISTINCT v.category) FILTER (WHERE v.powertrain <> :reference), '{}') AS categories
+    FROM reading.assignment a JOIN reading.vehicle v ON v.id = a.vehicle_id
+    WHERE a.pilot_id = p.id AND (a.ends_on IS NULL OR a.ends_on >= a.starts_on)) v ON true
+"""
+
+_VEHICLES = """
+SELECT DISTINCT v.id, v.name, v.category, v.powertrain, v.make, v.model, v.model_year, v.usable_battery_kwh,
+       v.sample_period_s, v.baseline, v.powertrain = :reference AS reference, s.name AS site, p.id AS pilot_id
+FROM reading.pilot p
+JOIN reading.assignment a ON a.pilot_id = p.id AND (a.ends_on IS NULL OR a.ends_on >= a.starts_on)
+JOIN reading.vehicle v ON v.id = a.vehicle_id
+LEFT JOIN reading.site s ON s.id = v.site_id
+"""
+
+_PILOT_DAYS = """
+SELECT day, vehicles, data_until, code_version, factors, computed_at FROM reading.pilot_day
+WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last ORDER BY day
+"""
+
+_VEHICLE_DAYS = """
+SELECT day, starts_at, ends_at, data_until, code_version, factors FROM reading.vehicle_day
+WHERE pilot_id = :pilot_id AND vehicle_id = :vehicle_id AND day BETWEEN :first AND :last ORDER BY day
+"""
+
+_FIGURE_COLUMNS = "day, metric, value, low, high, coverage_pct, weight, method, note"
+_PILOT_FIGURES = f"""
+SELECT pilot_id, {_FIGURE_COLUMNS} FROM reading.pilot_day_figure
+WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last
+"""  # noqa: S608
+_VEHICLE_FIGURES = f"""
+SELECT vehicle_id, {_FIGURE_COLUMNS} FROM reading.vehicle_day_figure
+WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last
+"""  # noqa: S608
+
+_TRIPS = """
+SELECT starts_at, ends_at, day, distance_km, energy_used_kwh, soc_start_pct, soc_end_pct FROM reading.trip
+WHERE pilot_id = :pilot_id AND vehicle_id = :vehicle_id AND day BETWEEN :first AND :last ORDER BY starts_at
+"""
+
+
+_SAMPLES = """
+SELECT {vehicle} AS vehicle, {time} AS time, {columns} FROM reading.telemetry t
+WHERE {conditions} {grouping} ORDER BY 2
+"""
+
+Parameter = str | int | dt.date
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """A pilot with the range of its computed days. Without any, `first_day`, `last_day`, `data_until` are null."""
+
+    id: int
+    slug: str
+    name: str
+    region: str
+    grid: str | None
+    segment: str
+    starts_on: dt.date
+    ends_on: dt.date | None
+    targets: dict[str, Any]
+    time_zone: str | None
+    day_starts_at: dt.time | None
+    first_day: dt.date | None
+    last_day: dt.date | None
+    data_until: dt.datetime | None
+    vehicles: int
+    reference_vehicles: int
+    categories: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Vehicle:
+    """A vehicle within a pilot."""
+
+    id: int
+    name: str
+    category: str
+    powertrain: str
+    make: str | None
+    model: str | None
+    model_year: int | None
+    usable_battery_kwh: float | None
+    sample_period_s: float
+    baseline: dict[str, Any] | None
+    reference: bool
+    site: str | None
+    pilot_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PilotDay:
+    """What a pilot's day was computed from, besides its figures."""
+
+    day: dt.date
+    vehicles: int
+    data_until: dt.datetime | None
+    code_version: str
+    factors: list[str]
+    computed_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VehicleDay:
+    """What a vehicle's day was computed from, besides its figures, and the UTC bounds of the day."""
+
+    day: dt.date
+    starts_at: dt.datetime
+    ends_at: dt.datetime
+    data_until: dt.datetime | None
+    code_version: str
+    factors: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """A trip, whole, under the operating day on which it starts."""
+
+    starts_at: dt.datetime
+    ends_at: dt.datetime
+    day: dt.date
+    distance_km: float | None
+    energy_used_kwh: float | None
+    soc_start_pct: float | None
+    soc_end_pct: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """A question for telemetry: which columns of which vehicle, between which instants, binned how.
+
+    `every` is the width of a bin; bins are labelled by their start and counted from 1970. Null: as sampled. `aggregate`
+    is a key of `AGGREGATES`; null: the catalogue's own for each signal.
+    """
+
+    vehicle: Vehicle
+    signals: tuple[Signal, ...]
+    first: dt.datetime | None = None
+    before: dt.datetime | None = None
+    every: dt.timedelta | None = None
+    aggregate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Operating days from `first` to `last`, both included."""
+
+    first: dt.date
+    last: dt.date
+
+
+AGGREGATES: Mapping[str, str] = MappingProxyType(
+    {
+        "mean": "avg({})",
+        "min": "min({})",
+        "max": "max({})",
+        "first": "(array_agg({} ORDER BY time) FILTER (WHERE {} IS NOT NULL))[1]",
+        "last": "(array_agg({} ORDER BY time DESC) FILTER (WHERE {} IS NOT NULL))[1]",
+        "count": "count({})",
+    }
+)
+"""How the samples of a bin become one value. A flag averages to the share of samples in which it was set."""
+
+
+class Reader:
+    """Asks the database. Every method may raise `UnavailableError`."""
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        self.url = url
+        self._engine = database.engine(url, pool_size=pool_size, application="beachhead analytics")
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._engine.dispose()
+
+    def ping(self) -> None:
+        """Ask for nothing, to see that someone answers."""
+        with self._connection() as connection:
+            connection.execute(sa.text("SELECT 1 FROM reading.pilot LIMIT 1"))
+
+    def pilots(self) -> list[Pilot]:
+        """All pilots, by name."""
+        return [Pilot(**row) for row in self._rows(_PILOTS + " ORDER BY p.name", reference=REFERENCE_POWERTRAIN)]
+
+    def pilot(self, slug: str) -> Pilot:
+        """One pilot.
+
+        Raises:
+            NotFoundError: there is no such pilot.
+        """
+        rows = self._rows(_PILOTS + " WHERE p.slug = :slug", reference=REFERENCE_POWERTRAIN, slug=slug)
+        for row in rows:
+            return Pilot(**row)
+        raise NotFoundError(f"there is no pilot {slug!r}")
+
+    def vehicles(self, pilot: Pilot) -> list[Vehicle]:
+        """The vehicles that are or were in a pilot, by name."""
+        statement = _VEHICLES + " WHERE p.id = :pilot_id ORDER BY v.name"
+        return [Vehicle(**row) for row in self._rows(statement, reference=REFERENCE_POWERTRAIN, pilot_id=pilot.id)]
+
+    def vehicle(self, pilot: Pilot, name: str) -> Vehicle:
+        """One vehicle of a pilot.
+
+        Raises:
+            NotFoundError: the pilot has no such vehicle.
+        """
+        found = [vehicle for vehicle in self.vehicles(pilot) if vehicle.name == name]
+        if not found:
+            raise NotFoundError(f"pilot {pilot.slug!r} has no vehicle {name!r}")
+        return found[-1]
+
+    def vehicles_named(self, name: str) -> list[Vehicle]:
+        """Every vehicle of this name, in whichever pilot."""
+        statement = _VEHICLES + " WHERE v.name = :name ORDER BY v.id"
+        return [Vehicle(**row) for row in self._rows(statement, reference=REFERENCE_POWERTRAIN, name=name)]
+
+    def pilot_days(self, pilot: Pilot, period: Period) -> list[PilotDay]:
+        """The pilot's computed days."""
+        return [PilotDay(**row) for row in self._rows(_PILOT_DAYS, pilot_id=pilot.id, **_bounds(period))]
+
+    def vehicle_days(self, vehicle: Vehicle, period: Period) -> list[VehicleDay]:
+        """The vehicle's computed days in its pilot."""
+        return [VehicleDay(**row) for row in self._rows(_VEHICLE_DAYS, **_place(vehicle), **_bounds(period))]
+
+    def pilot_figures(self, pilot: Pilot, period: Period) -> pl.DataFrame:
+        """The pilot's daily figures in long form: pilot_id and the columns of `Figures`."""
+        return self._figures("pilot_id", _PILOT_FIGURES, pilot_id=pilot.id, **_bounds(period))
+
+    def vehicle_figures(self, pilot: Pilot, period: Period, vehicle: Vehicle | None = None) -> pl.DataFrame:
+        """Daily figures of a pilot's vehicles, or of one, in long form: the columns of `Figures`."""
+        only = {} if vehicle is None else {"vehicle_id": vehicle.id}
+        statement = _VEHICLE_FIGURES + (" AND vehicle_id = :vehicle_id" if only else "")
+        return self._figures("vehicle_id", statement, pilot_id=pilot.id, **only, **_bounds(period))
+
+    def trips(self, vehicle: Vehicle, period: Period) -> list[Trip]:
+        """The vehicle's trips that start in the period."""
+        return [Trip(**row) for row in self._rows(_TRIPS, **_place(vehicle), **_bounds(period))]
+
+    def samples(self, question: Samples) -> Iterator[pa.RecordBatch]:
+        """Telemetry in batches of bounded size: `vehicle`, `time` and the signals asked for, in order of time.
+
+        The first batch is empty and tells the columns. Closing the iterator ends the question.
+
+        Raises:
+            UnavailableError: the database cannot be reached.
+        """
+        try:
+            connection = adbc.connect(self.url)
+        except adbc.OperationalError as error:
+            raise UnavailableError("the database cannot be reached now") from error
+        return _batches(connection, _samples_statement(question))
+
+    @contextmanager
+    def _connection(self) -> Iterator[sa.Connection]:
+        with unavailable_when_gone(), self._engine.connect() as connection:
+            yield connection
+
+    def _rows(self, statement: str, **parameters: Parameter) -> list[dict[str, Any]]:
+        with self._connection() as connection:
+            return [dict(row) for row in connection.execute(sa.text(statement), parameters).mappings()]
+
+    def _figures(self, key: str, statement: str, **parameters: Parameter) -> pl.DataFrame:
+        columns: dict[str, Any] = {name: kind.dtype for name, kind in Figures.columns().items() if name != "vehicle_id"}
+        with self._connection() as connection:
+            rows = connection.execute(sa.text(statement), parameters).all()
+        return pl.DataFrame([tuple(row) for row in rows], schema={key: pl.Int32()} | columns, orient="row")
+
+
+def _bounds(period: Period) -> dict[str, dt.date]:
+    return {"first": period.first, "last": period.last}
+
+
+def _place(vehicle: Vehicle) -> dict[str, int]:
+    return {"pilot_id": vehicle.pilot_id, "vehicle_id": vehicle.id}
+
+
+def _batches(connection: adbc.Connection, statement: str) -> Iterator[pa.RecordBatch]:
+    with connection, connection.cursor() as cursor:
+        cursor.adbc_statement.set_options(**{StatementOptions.BATCH_SIZE_HINT_BYTES.value: str(BATCH_BYTES)})
+        cursor.execute(statement)
+        batches = cursor.fetch_record_batch()
+        yield pa.RecordBatch.from_pylist([], schema=batches.schema)
+        yield from batches
+
+
+def _samples_statement(question: Samples) -> str:
+    """The statement with its values written in: the COPY that carries rows out takes no parameters."""
+    columns = [_column(signal, question) for signal in question.signals]
+    conditions = [sql.SQL("vehicle_id = {}").format(question.vehicle.id)]
+    if question.first is not None:
+        conditions.append(sql.SQL("time >= {}").format(question.first))
+    if question.before is not None:
+        conditions.append(sql.SQL("time < {}").format(question.before))
+    parts = {
+        "vehicle": sql.Literal(question.vehicle.name),
+        "time": _bin(question.every),
+        "columns": sql.SQL(", ").join(columns),
+        "conditions": sql.SQL(" AND ").join(conditions),
+        "grouping": sql.SQL("" if question.every is None else "GROUP BY 2"),
+    }
+    return sql.SQL(_SAMPLES).format(**parts).as_string()
+
+
+def _bin(every: dt.timedelta | None) -> sql.Composable:
+    if every is None:
+        return sql.SQL("t.time")
+    return sql.SQL("date_bin({}, t.time, TIMESTAMPTZ 'epoch')").format(every)
+
+
+def _column(signal: Signal, question: Samples) -> sql.Composable:
+    name = sql.Identifier(signal.name)
+    if question.every is None:
+        return name
+    how = question.aggregate or signal.aggregate.value
+    value = sql.SQL("{}::int").format(name) if signal.kind is Kind.BOOLEAN else name
+    aggregate = sql.SQL(AGGREGATES[how]).format(*[value] * AGGREGATES[how].count("{}"))
+    return sql.SQL("({})::double precision AS {}").format(aggregate, name)

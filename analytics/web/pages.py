@@ -1,0 +1,169 @@
+"""The pages: programme, pilot, vehicle; and the charts in them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, Response
+
+from analytics import summaries
+from analytics.api.asking import Asking, FirstDay, LastDay
+from analytics.charts import Width
+from analytics.metrics import METRICS, Metric
+from analytics.questions import period_of
+from analytics.views import Period, Pilot, Reader
+from analytics.web import present
+from analytics.web.plots import PLOTS
+from analytics.web.present import Edge, Shown, Source
+from analytics.web.programme import programme
+from analytics.web.render import page
+from schemas.errors import NotFoundError
+from schemas.wire import DayRow, Summary
+
+router = APIRouter(include_in_schema=False)
+
+VEHICLE_COLUMNS = (
+    "distance_km", "energy_used_kwh", "energy_charged_kwh", "availability_pct", "key_on_h", "fuel_displaced_l",
+)  # fmt: skip
+REFERENCE_COLUMNS = ("distance_km", "key_on_h", "fuel_used_l", "availability_pct")
+DAY_COLUMNS = (
+    "distance_km", "energy_used_kwh", "energy_charged_kwh", "availability_pct", "in_service_h", "connectivity_pct",
+)  # fmt: skip
+VEHICLE_DAY_COLUMNS = ("distance_km", "energy_used_kwh", "energy_charged_kwh", "key_on_h", "in_service_h", "down_h")
+
+
+@router.get("/", response_class=HTMLResponse)
+def programme_page(request: Request, reader: Asking) -> HTMLResponse:
+    """All pilots."""
+    return page(request, "programme.html", {"programme": programme(reader)})
+
+
+@router.get("/pilots/{slug}", response_class=HTMLResponse)
+def pilot_page(
+    request: Request, slug: str, reader: Asking, first: FirstDay = None, last: LastDay = None
+) -> HTMLResponse:
+    """A pilot over a period."""
+    pilot = reader.pilot(slug)
+    period = period_of(pilot, first, last)
+    summary = summaries.summary(reader, pilot, period)
+    days = summaries.pilot_days(reader, pilot, period)
+    context = _common(pilot, period) | {
+        "source": _source(pilot, period, summary),
+        "summary": summary,
+        "headline": headline(pilot, summary),
+        "boundary": boundary(summary),
+        "factors": "; ".join(f"{factor.name} ({factor.edition})" for factor in summary.factors),
+        "figures": all_shown(summary.metrics, Edge.of(pilot)),
+        "plots": [(plot, plot.describe(days, pilot.targets)) for plot in PLOTS.values()] if days else [],
+        "days": days_shown(days, DAY_COLUMNS, Edge.of(pilot)),
+        "day_columns": _columns(DAY_COLUMNS),
+        "boundaries": tuple(present.CO2E_BOUNDARIES),
+    }
+    return page(request, "pilot.html", context | _vehicle_tables(reader, pilot, period))
+
+
+@router.get("/pilots/{slug}/charts/{name}.svg")
+def chart(
+    slug: str,
+    name: str,
+    reader: Asking,
+    first: FirstDay = None,
+    last: LastDay = None,
+    width: Annotated[Literal["wide", "narrow"], Query()] = "wide",
+) -> Response:
+    """A chart of a pilot's page."""
+    if name not in PLOTS:
+        raise NotFoundError(f"there is no chart {name!r}")
+    pilot = reader.pilot(slug)
+    days = summaries.pilot_days(reader, pilot, period_of(pilot, first, last))
+    svg = PLOTS[name].draw(days, pilot.targets, Width[width.upper()])
+    return Response(svg, media_type="image/svg+xml", headers={"Cache-Control": "no-cache"})
+
+
+@router.get("/pilots/{slug}/vehicles/{name}", response_class=HTMLResponse)
+def vehicle_page(
+    request: Request, slug: str, name: str, reader: Asking, first: FirstDay = None, last: LastDay = None
+) -> HTMLResponse:
+    """A vehicle's days and trips."""
+    pilot = reader.pilot(slug)
+    vehicle, period = reader.vehicle(pilot, name), period_of(pilot, first, last)
+    row = summaries.vehicle_row(reader, pilot, vehicle, period)
+    days = summaries.vehicle_days(reader, pilot, vehicle, period)
+    until = max((day.data_until for day in days if day.data_until), default=None)
+    api = f"/v1/vehicles/{quote(pilot.slug)}/{quote(name, safe='')}"
+    context = _common(pilot, period) | {
+        "vehicle": vehicle,
+        "source": Source(
+            f"/v1/pilots/{quote(pilot.slug)}/vehicles?{present.query(period)}",
+            present.span(period),
+            present.instant(until, pilot.time_zone),
+        ),
+        "api": api,
+        "figures": all_shown(row.metrics, Edge.of(pilot)),
+        "days": days_shown(days, VEHICLE_DAY_COLUMNS, Edge.of(pilot)),
+        "day_columns": _columns(VEHICLE_DAY_COLUMNS),
+        "trips": summaries.trips(reader, vehicle, period),
+    }
+    return page(request, "vehicle.html", context)
+
+
+def headline(pilot: Pilot, summary: Summary) -> list[Shown]:
+    """The figures that lead a pilot's page, for the kind of vehicles it has."""
+    slugs = (
+        "key_on_h" if pilot.categories == ["equipment"] else "distance_km",
+        "energy_used_kwh",
+        present.efficiency(pilot),
+        "availability_pct",
+        summary.headline_co2e or "co2e_avoided_conservative_kg",
+        "fuel_displaced_l",
+        "energy_charged_kwh",
+        "connectivity_pct",
+    )
+    return [present.shown(slug, summary.metrics[slug], Edge.of(pilot)) for slug in slugs]
+
+
+def boundary(summary: Summary) -> str | None:
+    """The boundary of the leading CO2e figure, in words."""
+    return present.CO2E_BOUNDARIES[summary.headline_co2e] if summary.headline_co2e else None
+
+
+def all_shown(metrics: dict[str, Any], edge: Edge) -> list[Shown]:
+    """Every figure."""
+    return [present.shown(slug, figure, edge) for slug, figure in metrics.items()]
+
+
+def days_shown(days: list[DayRow], slugs: tuple[str, ...], edge: Edge) -> list[tuple[DayRow, list[Shown]]]:
+    """Days with the figures of the columns asked for, the newest first."""
+    return [(day, [present.shown(slug, day.metrics[slug], edge) for slug in slugs]) for day in reversed(days)]
+
+
+def _vehicle_tables(reader: Reader, pilot: Pilot, period: Period) -> dict[str, Any]:
+    rows = summaries.vehicle_rows(reader, pilot, period)
+    edge = Edge.of(pilot)
+    columns = (*VEHICLE_COLUMNS[:2], present.efficiency(pilot), *VEHICLE_COLUMNS[2:])
+
+    def table(reference: bool, slugs: tuple[str, ...]) -> list[tuple[Any, list[Shown]]]:
+        chosen = [row for row in rows if row.reference is reference]
+        return [(row, [present.shown(slug, row.metrics[slug], edge) for slug in slugs]) for row in chosen]
+
+    return {
+        "vehicles": table(False, columns),
+        "vehicle_columns": _columns(columns),
+        "references": table(True, REFERENCE_COLUMNS),
+        "reference_columns": _columns(REFERENCE_COLUMNS),
+    }
+
+
+def _columns(slugs: tuple[str, ...]) -> list[Metric]:
+    return [METRICS[slug] for slug in slugs]
+
+
+def _source(pilot: Pilot, period: Period, summary: Summary) -> Source:
+    until = present.instant(summary.data_until, pilot.time_zone)
+    return Source(present.summary_api(pilot, period), present.span(period), until)
+
+
+def _common(pilot: Pilot, period: Period) -> dict[str, Any]:
+    return {"pilot": pilot, "period": period, "query": present.query(period)}

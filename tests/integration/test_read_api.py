@@ -1,0 +1,352 @@
+"""The read API and the pages over a real database, with results written by hand."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+import programme_rows
+import psycopg
+import pytest
+from httpx import Client, Response
+from serving import read_side
+
+T0 = dt.datetime(2026, 1, 5, tzinfo=dt.UTC)
+SAMPLES = 20_000
+
+
+@pytest.fixture(scope="module")
+def client(module_database: Any) -> Iterator[Client]:
+    with module_database.connect() as owner:
+        programme_rows.write(owner)
+        owner.execute(
+            "INSERT INTO telemetry (vehicle_id, time, speed_kmh, odometer_km, ignition_on)"
+            " SELECT v.id, %s::timestamptz + n * interval '1 second', n %% 60, n / 100.0, n %% 4 = 0"
+            " FROM vehicle v, generate_series(0, %s) n WHERE v.name = 'truck-01'",
+            [T0, SAMPLES - 1],
+        )
+    with read_side(module_database.url("beachhead_reader")) as address, Client(base_url=address) as client:
+        yield client
+
+
+def get(client: Client, address: str, status: int = 200, **parameters: str) -> Any:
+    answer = client.get(address, params=parameters)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def test_pilots(client: Client) -> None:
+    pilots = {pilot["id"]: pilot for pilot in get(client, "/v1/pilots")}
+    assert set(pilots) == {"harbor", "ferries", "tractors", "twizy", "new"}
+    assert (pilots["harbor"]["first_day"], pilots["harbor"]["last_day"]) == ("2026-01-05", "2026-01-08")
+    assert pilots["harbor"]["vehicles"] == 2
+    assert pilots["harbor"]["targets"] == {"availability_pct": 85}
+    assert pilots["new"]["first_day"] is None
+
+
+def test_a_summary_of_all_days(client: Client) -> None:
+    summary = get(client, "/v1/pilots/harbor/summary")
+    assert (summary["from"], summary["to"], summary["days"]) == ("2026-01-05", "2026-01-08", 4)
+    assert (summary["vehicles"], summary["reference_vehicles"]) == (2, 1)
+    assert summary["data_until"] == "2026-01-08T22:30:00Z"
+    figures = summary["metrics"]
+    assert figures["distance_km"]["value"] == 4 * 200 + 4 * 100
+    assert figures["energy_used_kwh"]["value"] == 280 + 260 + 300 + 4 * 140
+    assert figures["energy_per_km_kwh"]["value"] == pytest.approx((280 + 300 + 4 * 140) / (200 + 200 + 4 * 100))
+    available = figures["availability_pct"]
+    assert available["value"] == pytest.approx(100 * 6 / 7)
+    assert (available["low"], available["high"]) == (75.0, 87.5)
+    assert figures["km_between_roadcalls"]["value"] is None
+    assert figures["km_between_roadcalls"]["low"] == pytest.approx(1200 / 3, rel=0.01)
+
+
+def test_a_figure_says_how_it_came_about(client: Client) -> None:
+    figures = get(client, "/v1/pilots/harbor/summary")["metrics"]
+    assert set(figures["distance_km"]) == {"value", "unit", "coverage_pct", "method", "low", "high", "note"}
+    assert figures["grid_energy_kwh"]["method"] == "estimated"
+    assert figures["co2e_avoided_well_to_wheel_kg"]["value"] is None
+    assert figures["co2e_avoided_well_to_wheel_kg"]["note"] == "no life-cycle factor of diesel is known"
+
+
+def test_the_headline_is_the_best_boundary_there_is(client: Client) -> None:
+    leading = {
+        pilot: get(client, f"/v1/pilots/{pilot}/summary")["headline_co2e"] for pilot in ("harbor", "ferries", "twizy")
+    }
+    assert leading == {
+        "harbor": "co2e_avoided_tailpipe_vs_generation_kg", "ferries": "co2e_avoided_well_to_wheel_kg", "twizy": None,
+    }  # fmt: skip
+
+
+def test_factors_are_named_with_their_source(client: Client) -> None:
+    factors = get(client, "/v1/pilots/harbor/summary")["factors"]
+    assert [factor["id"] for factor in factors] == sorted(programme_rows.FACTORS)
+    assert all(factor["source"] and factor["edition"] and factor["unit"] and factor["year"] for factor in factors)
+
+
+def test_only_figures_for_people_are_given_out(client: Client) -> None:
+    catalogue = {metric["slug"] for metric in get(client, "/v1/metrics-catalogue")}
+    figures = get(client, "/v1/pilots/harbor/summary")["metrics"]
+    assert set(figures) == catalogue
+    assert not {"planned_days", "ratio_distance_km", "roadcalls"} & catalogue
+
+
+def test_a_part_of_the_period(client: Client) -> None:
+    summary = get(client, "/v1/pilots/harbor/summary", **{"from": "2026-01-06", "to": "2026-01-07"})
+    assert summary["days"] == 2
+    assert summary["metrics"]["energy_used_kwh"]["value"] == 260 + 2 * 140
+
+
+def test_a_pilot_without_results_is_unknown_and_not_zero(client: Client) -> None:
+    summary = get(client, "/v1/pilots/new/summary")
+    assert summary["days"] == 0
+    assert summary["data_until"] is None
+    assert {figure["value"] for figure in summary["metrics"].values()} == {None}
+    assert summary["metrics"]["distance_km"]["note"] == "nothing has been computed for this period"
+
+
+def test_days_of_a_pilot(client: Client) -> None:
+    days = get(client, "/v1/pilots/harbor/days")
+    assert [day["day"] for day in days] == [day.isoformat() for day in programme_rows.DAYS]
+    assert [day["metrics"]["energy_used_kwh"]["value"] for day in days] == [420, 400, 140, 440]
+    assert [day["metrics"]["availability_pct"]["value"] for day in days] == [100, 100, 100, 50]
+    assert (days[1]["metrics"]["availability_pct"]["low"], days[1]["metrics"]["availability_pct"]["high"]) == (50, 100)
+
+
+def test_vehicles_of_a_pilot(client: Client) -> None:
+    vehicles = {vehicle["id"]: vehicle for vehicle in get(client, "/v1/pilots/harbor/vehicles")}
+    assert set(vehicles) == {"truck-01", "diesel-09", programme_rows.HOSTILE}
+    assert vehicles["truck-01"]["metrics"]["energy_used_kwh"]["value"] == 840
+    assert vehicles["diesel-09"]["reference"] is True
+    assert vehicles["diesel-09"]["metrics"]["fuel_used_l"]["value"] == 240
+
+
+def test_days_and_trips_of_a_vehicle(client: Client) -> None:
+    days = get(client, "/v1/vehicles/harbor/truck-01/days")
+    assert [day["metrics"]["energy_used_kwh"]["value"] for day in days] == [280, 260, None, 300]
+    assert days[2]["metrics"]["energy_used_kwh"]["note"] == "no battery signal"
+    trips = get(client, "/v1/vehicles/harbor/truck-01/trips", **{"from": "2026-01-06", "to": "2026-01-06"})
+    assert [(trip["starts_at"], trip["distance_km"], trip["energy_used_kwh"]) for trip in trips] == [
+        ("2026-01-06T11:00:00Z", 25.5, None)
+    ]
+
+
+# --- catalogue ------------------------------------------------------------------------------------
+
+
+def test_signals(client: Client) -> None:
+    signals = {signal["name"]: signal for signal in get(client, "/v1/signals")}
+    assert signals["battery_soc_pct"]["unit"] == "%"
+    assert signals["odometer_km"]["counter"] is True
+
+
+def test_regions_say_which_factors_exist(client: Client) -> None:
+    regions = {region["grid"]: region for region in get(client, "/v1/regions")}
+    assert regions["egrid:CAMX"]["pilots"] == ["harbor"]
+    assert {factor["boundary"] for factor in regions["egrid:CAMX"]["factors"]} == {"generation_direct"}
+    assert "RECALLED" not in {factor["confidence"] for region in regions.values() for factor in region["factors"]}
+
+
+# --- telemetry ------------------------------------------------------------------------------------
+
+
+def telemetry(client: Client, **parameters: str) -> Response:
+    answer = client.get("/v1/telemetry", params={"vehicle": "truck-01"} | parameters)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+READERS = {
+    "json": lambda body: pl.DataFrame(json.loads(body)),
+    "ndjson": lambda body: pl.read_ndjson(body),
+    "csv": lambda body: pl.read_csv(body),
+    "parquet": lambda body: pl.read_parquet(io.BytesIO(body)),
+    "arrow": lambda body: pl.read_ipc_stream(io.BytesIO(body)),
+}
+
+
+@pytest.mark.parametrize("form", READERS)
+def test_telemetry_in_every_format(client: Client, form: str) -> None:
+    answer = telemetry(client, signals="speed_kmh,odometer_km,ignition_on", format=form)
+    frame = READERS[form](answer.content)
+    assert frame.columns == ["vehicle", "time", "speed_kmh", "odometer_km", "ignition_on"]
+    assert frame.height == SAMPLES
+    assert frame["speed_kmh"].sum() == sum(n % 60 for n in range(SAMPLES))
+    assert frame["ignition_on"].sum() == SAMPLES // 4
+    if form in ("json", "ndjson", "csv"):
+        assert frame["time"][61] == "2026-01-05T00:01:01.000000Z"
+    else:
+        assert frame["time"][61] == T0 + dt.timedelta(seconds=61)
+
+
+def test_telemetry_of_a_span_is_half_open(client: Client) -> None:
+    rows = telemetry(
+        client, signals="speed_kmh", **{"from": "2026-01-05T00:00:10Z", "to": "2026-01-05T01:00:12+01:00"}
+    ).json()
+    assert [row["speed_kmh"] for row in rows] == [10, 11]
+
+
+def test_telemetry_in_bins_uses_the_signals_own_aggregate(client: Client) -> None:
+    parameters = {"to": "2026-01-05T00:02:00Z", "every": "1min", "signals": "speed_kmh,odometer_km"}
+    rows = telemetry(client, **parameters).json()
+    assert [(row["time"], row["speed_kmh"], row["odometer_km"]) for row in rows] == [
+        ("2026-01-05T00:00:00.000000Z", 29.5, 0.59), ("2026-01-05T00:01:00.000000Z", 29.5, 1.19),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("agg", "speed", "share"),
+    [("mean", 29.5, 0.25), ("min", 0, 0), ("max", 59, 1), ("first", 0, 1), ("last", 59, 0), ("count", 60, 60)],
+)
+def test_aggregates(client: Client, agg: str, speed: float, share: float) -> None:
+    parameters = {"to": "2026-01-05T00:01:00Z", "every": "1min", "agg": agg, "signals": "speed_kmh,ignition_on"}
+    (row,) = telemetry(client, **parameters).json()
+    assert (row["speed_kmh"], row["ignition_on"]) == (speed, share)
+
+
+@pytest.mark.parametrize("form", READERS)
+def test_no_rows_are_a_valid_answer(client: Client, form: str) -> None:
+    answer = telemetry(client, to="1999-01-01T00:00:00Z", signals="speed_kmh", format=form)
+    rows = answer.content if form != "ndjson" else b""
+    assert rows == b"" or READERS[form](rows).height == 0
+
+
+def test_telemetry_without_a_vehicles_name_in_its_pilot_only(client: Client) -> None:
+    inside = telemetry(client, vehicle="harbor/truck-01,ferries/boat-1", signals="speed_kmh", format="csv")
+    assert len(inside.text.splitlines()) == SAMPLES + 1
+
+
+# --- problems -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "detail"),
+    [
+        ("/v1/pilots/nobody/summary", 404, "there is no pilot 'nobody'"),
+        ("/v1/vehicles/harbor/nobody/days", 404, "pilot 'harbor' has no vehicle 'nobody'"),
+        ("/v1/pilots/harbor/summary?from=2026-01-08&to=2026-01-05", 400, "before it starts"),
+        ("/v1/pilots/harbor/summary?from=monday", 400, "from:"),
+        ("/v1/telemetry", 400, "vehicle:"),
+        ("/v1/telemetry?vehicle=nobody", 404, "there is no vehicle 'nobody'"),
+        ("/v1/telemetry?vehicle=truck-01&signals=speed_mph", 400, "speed_mph: not in the catalogue"),
+        ("/v1/telemetry?vehicle=truck-01&from=2026-01-05T00:00:00", 400, "needs its offset"),
+        ("/v1/telemetry?vehicle=truck-01&every=fortnight", 400, "not a width"),
+        ("/v1/telemetry?vehicle=truck-01&agg=sum", 400, "agg=sum"),
+        ("/v1/telemetry?vehicle=truck-01&format=xml", 400, "format:"),
+        ("/v1/nothing", 404, "there is nothing at /v1/nothing"),
+    ],
+)
+def test_problems(client: Client, address: str, status: int, detail: str) -> None:
+    answer = client.get(address, headers={"Accept": "text/html"})
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert (problem["status"], problem["retryable"]) == (status, False)
+    assert problem["title"]
+    assert detail in problem["detail"]
+
+
+def test_an_unreachable_database_is_a_503_to_be_tried_again() -> None:
+    with read_side("postgresql://nobody:x@127.0.0.1:9/none") as base, Client(base_url=base) as client:
+        assert client.get("/healthz").json() == {"status": "ok"}
+        for address in ("/readyz", "/v1/pilots", "/"):
+            answer = client.get(address)
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"] == "5"
+            assert "127.0.0.1" not in answer.text
+
+
+def test_ready(client: Client) -> None:
+    assert get(client, "/readyz") == {"status": "ok"}
+
+
+# --- pages ----------------------------------------------------------------------------------------
+
+PAGES = ("/", "/pilots/harbor", "/pilots/new", "/pilots/harbor/vehicles/truck-01", "/definitions", "/docs")
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_pages_hold_no_script_and_nothing_from_elsewhere(client: Client, address: str) -> None:
+    answer = client.get(address)
+    assert answer.status_code == 200
+    assert "script-src 'none'" in answer.headers["content-security-policy"]
+    assert "<script" not in answer.text
+    assert " style=" not in answer.text
+    outside = [found for found in re.findall(r'(?:src|href|srcset|action)="([^"]*)"', answer.text) if "//" in found]
+    assert outside == []
+
+
+def test_a_hostile_name_is_text(client: Client) -> None:
+    for address in ("/pilots/harbor", "/pilots/harbor/vehicles/%3Cimg%20src%3Dx%20onerror%3Dalert%281%29%3E"):
+        page = client.get(address)
+        assert page.status_code == 200
+        assert programme_rows.HOSTILE not in page.text
+        assert "&lt;img src=x onerror=alert(1)&gt;" in page.text
+    missing = client.get(f"/pilots/{programme_rows.HOSTILE}", headers={"Accept": "text/html"})
+    assert missing.status_code == 404
+    assert programme_rows.HOSTILE not in missing.text
+
+
+@pytest.mark.parametrize("pilot", ["harbor", "ferries", "tractors", "twizy"])
+def test_the_page_says_what_the_api_says(client: Client, pilot: str) -> None:
+    page = client.get(f"/pilots/{pilot}").text
+    tiles = re.findall(r'data-slug="(\w+)">.*?<p class="value[^"]*">([^<]+?)\s*<.*?href="(/v1/[^"]*)"', page, re.S)
+    assert len(tiles) == 8
+    for slug, text, api in tiles:
+        figure = get(client, api.replace("&amp;", "&"))["metrics"][slug]
+        if figure["value"] is None:
+            assert text == "unknown"
+        else:
+            shown = float(text.replace(",", "").replace("−", "-"))
+            assert shown == pytest.approx(figure["value"], abs=0.5 if abs(shown) >= 1000 else 0.051)
+
+
+def test_boundaries_are_listed_apart_with_their_pilots(client: Client) -> None:
+    page = client.get("/").text
+    section = page[page.index('id="co2e"') : page.index('id="pilots"')]
+    tiles = re.findall(r'data-slug="(\w+)">.*?<p class="value">([^ <]+) .*?<p class="extra">(.*?)</p>', section, re.S)
+    assert {slug: (text, re.findall(r">([^<]+)</a>", links)) for slug, text, links in tiles} == {
+        "co2e_avoided_tailpipe_vs_generation_kg": ("1,600", ["Harbor drayage", "Rotterdam yard tractors"]),
+        "co2e_avoided_well_to_wheel_kg": ("−100", ["Kochi ferries"]),
+    }
+    assert "no grid factor is known for region MA" in section
+
+
+def test_charts_are_drawn_for_both_widths(client: Client) -> None:
+    for name in ("energy", "availability", "hours"):
+        wide, narrow = (
+            client.get(f"/pilots/harbor/charts/{name}.svg", params={"width": width}) for width in ("wide", "narrow")
+        )
+        assert wide.headers["content-type"] == "image/svg+xml"
+        assert wide.text.startswith("<svg")
+        assert wide.text != narrow.text
+    assert client.get("/pilots/harbor/charts/nothing.svg").status_code == 404
+    assert client.get("/pilots/new/charts/energy.svg").status_code == 200
+
+
+# --- rights ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("relation", ["public.telemetry", "public.vehicle_day", "public.api_key", "public.upload_body"])
+def test_the_reader_cannot_reach_behind_the_views(client: Client, module_database: Any, relation: str) -> None:
+    with module_database.connect("beachhead_reader") as reader, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        reader.execute(f"SELECT * FROM {relation} LIMIT 1")
+
+
+def test_the_reader_cannot_reach_chunks(client: Client, module_database: Any) -> None:
+    with module_database.connect() as owner:
+        (chunk,) = owner.execute("SELECT show_chunks('public.telemetry')::text LIMIT 1").fetchone()
+    with module_database.connect("beachhead_reader") as reader, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        reader.execute(f"SELECT * FROM {chunk} LIMIT 1")
+
+
+def test_the_reader_writes_nothing(client: Client, module_database: Any) -> None:
+    with module_database.connect("beachhead_reader") as reader, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        reader.execute("UPDATE reading.pilot SET name = 'mine'")
