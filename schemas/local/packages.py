@@ -93,16 +93,18 @@ class _Apt:
     work: Path
 
     def configure(self, mirror: str, architecture: str) -> None:
-        """Write the private configuration. Hooks and pins of the machine's own apt do not apply; its proxies do."""
+        """Write the private configuration. Of the machine's own apt only the way to the network applies."""
         for part in ("lists/partial", "cache/archives/partial", "debs"):
             (self.work / part).mkdir(parents=True, exist_ok=True)
         (self.work / "status").touch()
         source = f"deb [arch={architecture} signed-by={KEYRING}] {mirror} {SUITE} main\n"
         (self.work / "sources.list").write_text(source)
-        (self.work / "apt.conf").write_text(self._configuration(architecture))
+        (self.work / "apt.conf").write_text(_network_settings() + self._configuration(architecture))
 
     def _configuration(self, architecture: str) -> str:
-        places = {
+        settings = {
+            "Dir::Etc::Main": "/dev/null",
+            "Dir::Etc::Parts": "/dev/null",
             "Dir::Etc::SourceList": self.work / "sources.list",
             "Dir::Etc::SourceParts": "/dev/null",
             "Dir::Etc::Preferences": "/dev/null",
@@ -111,7 +113,6 @@ class _Apt:
             "Dir::State::status": self.work / "status",
             "Dir::Cache": self.work / "cache",
             "APT::Architecture": architecture,
-            "APT::Default-Release": "",
             "APT::Install-Recommends": "false",
             "APT::Sandbox::User": "root",
             "APT::Update::Error-Mode": "any",
@@ -121,9 +122,7 @@ class _Apt:
             "Acquire::https::Timeout": "20",
             "Debug::NoLocking": "1",
         }
-        cleared = ("APT::Architectures", "APT::Update::Post-Invoke", "APT::Update::Post-Invoke-Success")
-        lines = [f"#clear {name};" for name in cleared] + [f'{name} "{value}";' for name, value in places.items()]
-        return "\n".join(lines) + "\n"
+        return "".join(f'{name} "{value}";\n' for name, value in settings.items())
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run apt-get to its end."""
@@ -195,6 +194,12 @@ def _mirrors() -> list[str]:
     main = [(uri, release) for uri, release, component in rows if component == "main"]
     main.sort(key=lambda row: "-" in row[1])
     return list(dict.fromkeys(uri for uri, _ in main))[:3]
+
+
+def _network_settings() -> str:
+    """Return the machine's proxies and certificates; its hooks, pins and further indexes are not ours."""
+    dumped = _output("apt-config", "dump").splitlines()
+    return "".join(f"{line}\n" for line in dumped if line.startswith(("Acquire::http", "Acquire::socks")))
 
 
 def _simulated_names(simulated: str) -> list[str]:

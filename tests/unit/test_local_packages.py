@@ -44,14 +44,19 @@ def test_mirrors_are_those_of_the_machine_its_release_before_updates(monkeypatch
     assert packages._mirrors() == ["http://a.example/debian/", "http://b.example/debian-security/"]
 
 
-def test_private_apt_checks_signatures_and_ignores_the_machines_hooks(tmp_path):
-    apt = packages._Apt(tmp_path)
-    apt.configure("http://a.example/debian/", "amd64")
+def test_private_apt_checks_signatures_and_keeps_only_the_machines_way_to_the_network(tmp_path, monkeypatch):
+    proxy = 'Acquire::http::Proxy "http://proxy.example:3128";\n'
+    dumped = proxy + 'APT::Update::Post-Invoke:: "rm -rf x";\nAPT::Default-Release "y";\n'
+    monkeypatch.setattr(packages, "_output", lambda *command: dumped)
+    packages._Apt(tmp_path).configure("http://a.example/debian/", "amd64")
     source = (tmp_path / "sources.list").read_text()
     configuration = (tmp_path / "apt.conf").read_text()
     assert source == f"deb [arch=amd64 signed-by={packages.KEYRING}] http://a.example/debian/ trixie main\n"
     assert "AllowUnauthenticated" not in configuration
-    assert "#clear APT::Update::Post-Invoke;" in configuration
+    assert configuration.startswith(proxy)
+    assert "Post-Invoke" not in configuration
+    assert "Default-Release" not in configuration
+    assert 'Dir::Etc::Parts "/dev/null";' in configuration
     assert f'Dir::State::Lists "{tmp_path}/lists";' in configuration
 
 
