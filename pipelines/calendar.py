@@ -52,11 +52,16 @@ class ServiceDayRule:
 
 
 @dataclass(frozen=True)
-class Interval:
-    """Planned service in UTC."""
+class Span:
+    """Time in UTC, from a start up to an end."""
 
     starts_at: dt.datetime
     ends_at: dt.datetime
+
+    def shared(self, other: Span) -> Span | None:
+        """What both have in common, an instant at the least."""
+        starts_at, ends_at = max(self.starts_at, other.starts_at), min(self.ends_at, other.ends_at)
+        return Span(starts_at, ends_at) if starts_at <= ends_at else None
 
 
 class Calendar:
@@ -75,12 +80,18 @@ class Calendar:
             day = first + offset * ONE_DAY
             yield OperatingDay(day, self._cut(day), self._cut(day + ONE_DAY))
 
+    def span(self, first: dt.date, last: dt.date | None) -> Span:
+        """The time of the days from `first` to `last`; without end where `last` is null."""
+        if last is None:
+            return Span(self._cut(first), dt.datetime.max.replace(tzinfo=dt.UTC))
+        return Span(self._cut(first), self._cut(last + ONE_DAY) - dt.timedelta(microseconds=1))
+
     def day_of(self, instant: dt.datetime) -> dt.date:
         """The operating day that holds an instant."""
         guess = instant.astimezone(ZoneInfo(self._rule(instant.date()).time_zone)).date()
         return guess if self._cut(guess) <= instant else guess - ONE_DAY
 
-    def planned(self, vehicle_id: int, day: dt.date) -> Interval | None:
+    def planned(self, vehicle_id: int, day: dt.date) -> Span | None:
         """Planned service of a vehicle on an operating day: that date's record, else its plan, else the pilot's."""
         record = self._records.get((vehicle_id, day))
         if record is not None:
@@ -106,14 +117,14 @@ class Calendar:
         )  # fmt: skip
         return next(fitting, None)
 
-    def _interval(self, day: dt.date, starts_at: dt.time | None, ends_at: dt.time | None) -> Interval | None:
+    def _interval(self, day: dt.date, starts_at: dt.time | None, ends_at: dt.time | None) -> Span | None:
         """Hours before the day's cut are those of the next morning; hours that end early reach over midnight."""
         if starts_at is None or ends_at is None:
             return None
         rule = self._rule(day)
         start_date = day + ONE_DAY if starts_at < rule.day_starts_at else day
         end_date = start_date + ONE_DAY if ends_at <= starts_at else start_date
-        return Interval(_utc(start_date, starts_at, rule.time_zone), _utc(end_date, ends_at, rule.time_zone))
+        return Span(_utc(start_date, starts_at, rule.time_zone), _utc(end_date, ends_at, rule.time_zone))
 
 
 @cache

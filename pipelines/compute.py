@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
-from itertools import batched
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,12 @@ import sqlalchemy as sa
 
 import analytics
 from analytics import metrics
+from analytics.factors.tables import shipped
+from analytics.metrics import emissions
 from pipelines import store
-from pipelines.calendar import ONE_DAY, Interval, OperatingDay
+from pipelines.calendar import OperatingDay, Span
 from schemas.database import engine
-from schemas.frames import OperatingDays, PlannedService
+from schemas.frames import Figures, OperatingDays, PlannedService
 
 BATCH_VEHICLE_DAYS = 28
 Progress = Callable[[int, int], None]
@@ -59,7 +60,7 @@ class VehicleDayKey:
 
     vehicle_id: int
     day: OperatingDay
-    planned: Interval | None
+    planned: Span | None
 
 
 def compute_pilot(
@@ -88,7 +89,8 @@ def _compute(connection: sa.Connection, url: str, slug: str, selection: Selectio
     gone = sorted(present - {(key.vehicle_id, key.day.day) for key in candidates})
     connection.rollback()
     changed, done = 0, 0
-    for batch in batched(wanted, BATCH_VEHICLE_DAYS):
+    for start in range(0, len(wanted), BATCH_VEHICLE_DAYS):
+        batch = wanted[start : start + BATCH_VEHICLE_DAYS]
         changed += _compute_batch(connection, url, facts, batch)
         done += len(batch)
         progress(done, len(wanted))
@@ -143,39 +145,33 @@ def _is_wanted(
             and (selection.last is None or key.day.day <= selection.last)
         )
     return (key.vehicle_id, key.day.day) not in present or any(
-        mark.vehicle_id == key.vehicle_id and mark.from_time < key.day.ends_at and mark.to_time >= key.day.starts_at
+        mark.vehicle_id == key.vehicle_id
+        and mark.reaches_from < key.day.ends_at
+        and mark.reaches_to >= key.day.starts_at
         for mark in marks
     )
 
 
-def _window(facts: store.PilotFacts, vehicle_id: int) -> tuple[dt.datetime, dt.datetime]:
-    """The time, from first to last, that a vehicle spent in this pilot."""
-    mine = [vehicle for vehicle in facts.vehicles if vehicle.vehicle_id == vehicle_id]
-    first = min(vehicle.starts_on for vehicle in mine)
-    starts_at = next(facts.calendar.days(first, first)).starts_at
-    if any(vehicle.ends_on is None for vehicle in mine):
-        return starts_at, dt.datetime.max.replace(tzinfo=dt.UTC)
-    last = max(vehicle.ends_on for vehicle in mine if vehicle.ends_on is not None)
-    return starts_at, next(facts.calendar.days(last + ONE_DAY, last + ONE_DAY)).starts_at
+def _spans_here(facts: store.PilotFacts, vehicle_id: int) -> list[Span]:
+    mine = (vehicle for vehicle in facts.vehicles if vehicle.vehicle_id == vehicle_id)
+    return [facts.calendar.span(vehicle.starts_on, vehicle.ends_on) for vehicle in mine]
 
 
 def _is_ours(facts: store.PilotFacts, mark: store.Mark) -> bool:
-    """A moved vehicle's mark is ours if it touches the time the vehicle spent here."""
-    if mark.vehicle_id not in facts.moved_ids:
-        return True
-    starts_at, ends_at = _window(facts, mark.vehicle_id)
-    return mark.from_time < ends_at and mark.to_time >= starts_at
+    """A mark is ours unless all that it touches is a moved vehicle's time with other pilots."""
+    marked = Span(mark.from_time, mark.to_time)
+    touches_us = any(marked.shared(span) for span in _spans_here(facts, mark.vehicle_id))
+    return touches_us or not any(marked.shared(span) for span in facts.elsewhere.get(mark.vehicle_id, ()))
 
 
-def _left_over(facts: store.PilotFacts, mark: store.Mark) -> Iterator[store.Mark]:
-    """The parts of a moved vehicle's mark that lie outside its time here: another pilot's concern."""
-    if mark.vehicle_id not in facts.moved_ids:
-        return
-    starts_at, ends_at = _window(facts, mark.vehicle_id)
-    if mark.from_time < starts_at:
-        yield store.Mark(0, mark.vehicle_id, mark.from_time, starts_at - dt.timedelta(microseconds=1))
-    if mark.to_time >= ends_at:
-        yield store.Mark(0, mark.vehicle_id, ends_at, mark.to_time)
+def _left_over(facts: store.PilotFacts, marks: Sequence[store.Mark]) -> list[tuple[int, Span]]:
+    """The parts of moved vehicles' marks that lie in their time with other pilots: those pilots' concern."""
+    return [
+        (mark.vehicle_id, shared)
+        for mark in marks
+        for span in facts.elsewhere.get(mark.vehicle_id, ())
+        if (shared := Span(mark.from_time, mark.to_time).shared(span)) is not None
+    ]
 
 
 # --- one batch ------------------------------------------------------------------------------------
@@ -199,7 +195,7 @@ def _inputs(
         (key.vehicle_id, key.day.day, key.planned.starts_at, key.planned.ends_at) for key in batch if key.planned
     ]
     return metrics.Inputs(
-        telemetry=store.telemetry_frame(url, _windows(batch), metrics.SIGNALS_READ),
+        telemetry=store.telemetry_frame(url, _windows(connection, batch), metrics.SIGNALS),
         vehicles=store.vehicles_frame(connection, facts.pilot_id, ids),
         days=OperatingDays.validate(_rows(days, OperatingDays.create_empty().schema)),
         planned=PlannedService.validate(_rows(planned, PlannedService.create_empty().schema)),
@@ -212,19 +208,19 @@ def _rows(rows: Sequence[tuple[object, ...]], schema: pl.Schema) -> pl.DataFrame
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _windows(batch: Sequence[VehicleDayKey]) -> Iterator[store.Window]:
+def _windows(connection: sa.Connection, batch: Sequence[VehicleDayKey]) -> Iterator[store.Window]:
     """One window per vehicle, padded as the metrics ask."""
     for vehicle_id in sorted({key.vehicle_id for key in batch}):
         days = [key.day for key in batch if key.vehicle_id == vehicle_id]
-        starts_at = min(day.starts_at for day in days) - metrics.PADDING
-        yield store.Window(vehicle_id, starts_at, max(day.ends_at for day in days) + metrics.PADDING)
+        own = store.Window(vehicle_id, min(day.starts_at for day in days), max(day.ends_at for day in days))
+        yield store.padded(connection, own, metrics.PADDING)
 
 
 def _day_rows(
     pilot_id: int, batch: Sequence[VehicleDayKey], inputs: metrics.Inputs, results: metrics.Results
 ) -> list[dict[str, Any]]:
     figures = _figures_by(results.figures, ("vehicle_id", "day"))
-    factors = metrics.factors_by_day(inputs.vehicles, inputs.days)
+    factors = _factors_by_day(inputs, results)
     telemetry = {key[0]: frame for key, frame in inputs.telemetry.partition_by("vehicle_id", as_dict=True).items()}
     return [
         {
@@ -235,6 +231,13 @@ def _day_rows(
         }
         for key in batch
     ]  # fmt: skip
+
+
+def _factors_by_day(inputs: metrics.Inputs, results: metrics.Results) -> dict[tuple[int, dt.date], list[str]]:
+    """The ids of the factors behind each vehicle-day."""
+    ids = emissions.avoided(inputs.vehicles, inputs.days, results.figures, shipped()).factor_ids
+    lists = ids.group_by("vehicle_id", "day").agg(pl.col("factor_id").sort())
+    return {(row["vehicle_id"], row["day"]): row["factor_id"] for row in lists.iter_rows(named=True)}
 
 
 def _figures_by(figures: pl.DataFrame, keys: tuple[str, ...]) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -283,12 +286,21 @@ def _finish(
     settled: Sequence[store.Mark],
 ) -> int:
     """Remove what has nothing behind it, total the pilot's days and settle the marks, in one transaction."""
-    left = [part for mark in settled for part in _left_over(facts, mark)]
     with connection.begin():
         store.remove_vehicle_days(connection, gone)
         changed = store.replace_pilot_days(connection, facts.pilot_id, _pilot_rows(connection, facts, days), days)
-        store.settle_marks(connection, settled, left)
+        store.settle_marks(connection, settled, _left_over(facts, settled))
     return changed
+
+
+def _figures_frame(stored: Sequence[sa.Row[Any]]) -> pl.DataFrame:
+    """Stored vehicle-days as long figures."""
+    rows = [
+        {"vehicle_id": row.vehicle_id, "day": row.day, "metric": metric, **figure}
+        for row in stored
+        for metric, figure in row.figures.items()
+    ]
+    return Figures.validate(pl.DataFrame(rows, schema=Figures.create_empty().schema))
 
 
 def _pilot_rows(connection: sa.Connection, facts: store.PilotFacts, days: Sequence[dt.date]) -> list[dict[str, Any]]:
@@ -299,7 +311,7 @@ def _pilot_rows(connection: sa.Connection, facts: store.PilotFacts, days: Sequen
     ]
     if not stored:
         return []
-    totals = _figures_by(metrics.totals(metrics.figures_frame(stored), by=["day"]), ("day",))
+    totals = _figures_by(metrics.totals(_figures_frame(stored), by=["day"]), ("day",))
     return [
         {
             "pilot_id": facts.pilot_id, "day": day, "figures": totals[(day,)],

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
+import dataframely as dy
 import polars as pl
 import sqlalchemy as sa
 import sqlalchemy.orm
 from sqlalchemy.dialects.postgresql import insert
 
-from pipelines.calendar import Calendar, CalendarRule, PlanRule, ServiceDayRule
+from analytics.metrics import Padding
+from pipelines.calendar import Calendar, CalendarRule, PlanRule, ServiceDayRule, Span
 from schemas import tables
 from schemas.errors import NotFoundError
 from schemas.frames import TELEMETRY_SCHEMA, Maintenance, Roadcalls, Trips, Vehicles
 
 PILOT_LOCK = 7_250_517
+TRIP_REACH = dt.timedelta(minutes=10)  # rows this soon after a trip may still belong to it
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,19 @@ class PilotFacts:
     vehicles: tuple[PilotVehicle, ...]
     calendar: Calendar
     reference_ids: frozenset[int]
-    moved_ids: frozenset[int]
+    elsewhere: Mapping[int, tuple[Span, ...]]
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A stale mark, with the stored rows' times before and after it: what lies between them may have changed."""
+    """A stale mark, and how far what it stands for may reach: see `marks`."""
 
     id: int
     vehicle_id: int
     from_time: dt.datetime
     to_time: dt.datetime
+    reaches_from: dt.datetime
+    reaches_to: dt.datetime
 
 
 def stale_pilots(connection: sa.Connection) -> list[str]:
@@ -100,15 +106,23 @@ def pilot_facts(connection: sa.Connection, slug: str) -> PilotFacts:
         vehicles=vehicles,
         calendar=_calendar(connection, pilot.id, [vehicle.vehicle_id for vehicle in vehicles]),
         reference_ids=frozenset(connection.scalars(diesel)),
-        moved_ids=frozenset(connection.scalars(_elsewhere(pilot.id))),
+        elsewhere=_elsewhere(connection, pilot.id),
     )
 
 
-def _elsewhere(pilot_id: int) -> sa.Select[tuple[int]]:
-    """The pilot's vehicles that also belong, or belonged, to another one."""
+def _elsewhere(connection: sa.Connection, pilot_id: int) -> dict[int, tuple[Span, ...]]:
+    """When the pilot's vehicles belonged to other pilots."""
     here, there = tables.Assignment, sa.orm.aliased(tables.Assignment)
-    joined = sa.select(here.vehicle_id).join(there, there.vehicle_id == here.vehicle_id)
-    return joined.where(here.pilot_id == pilot_id, there.pilot_id != pilot_id).distinct()
+    moved = (
+        sa.select(there.vehicle_id, there.pilot_id, there.starts_on, there.ends_on)
+        .join(here, here.vehicle_id == there.vehicle_id)
+        .where(here.pilot_id == pilot_id, there.pilot_id != pilot_id)
+        .distinct()
+    )
+    spans: dict[int, tuple[Span, ...]] = {}
+    for vehicle_id, other, starts_on, ends_on in connection.execute(moved):
+        spans[vehicle_id] = (*spans.get(vehicle_id, ()), _calendar(connection, other, []).span(starts_on, ends_on))
+    return spans
 
 
 def _assigned(pilot_id: int) -> sa.Select[Any]:
@@ -147,17 +161,26 @@ def _calendar(connection: sa.Connection, pilot_id: int, vehicle_ids: list[int]) 
 
 
 def marks(connection: sa.Connection, vehicle_ids: Sequence[int]) -> list[Mark]:
-    """The stale marks of these vehicles, each widened to the stored rows around it.
+    """The stale marks of these vehicles, each widened to what its rows can have changed.
 
     What a row says reaches up to its neighbours: rows that arrive between two stored ones change the time between them.
+    A trip that the marked time touches may change as a whole, from the day on which it starts.
     """
-    mark, telemetry = tables.StaleMark, tables.telemetry
+    mark, telemetry, trip = tables.StaleMark, tables.telemetry, tables.Trip
     own = sa.select(telemetry.c.time).where(telemetry.c.vehicle_id == mark.vehicle_id).correlate(mark)
     before = own.where(telemetry.c.time < mark.from_time).order_by(telemetry.c.time.desc()).limit(1).scalar_subquery()
     after = own.where(telemetry.c.time > mark.to_time).order_by(telemetry.c.time).limit(1).scalar_subquery()
+    trip_start = (
+        sa.select(sa.func.min(trip.starts_at))
+        .where(trip.vehicle_id == mark.vehicle_id, trip.starts_at <= mark.to_time)
+        .where(trip.ends_at >= mark.from_time - TRIP_REACH)
+        .correlate(mark)
+        .scalar_subquery()
+    )
     query = sa.select(
-        mark.id, mark.vehicle_id, sa.func.coalesce(before, mark.from_time), sa.func.coalesce(after, mark.to_time)
-    ).where(mark.vehicle_id.in_(vehicle_ids))
+        mark.id, mark.vehicle_id, mark.from_time, mark.to_time, sa.func.least(before, trip_start, mark.from_time),
+        sa.func.coalesce(after, mark.to_time),
+    ).where(mark.vehicle_id.in_(vehicle_ids))  # fmt: skip
     return [Mark(*row) for row in connection.execute(query)]
 
 
@@ -169,7 +192,7 @@ def computed_days(connection: sa.Connection, pilot_id: int) -> set[tuple[int, dt
     return {(vehicle_id, day) for vehicle_id, day in rows}
 
 
-def vehicles_frame(connection: sa.Connection, pilot_id: int, vehicle_ids: Sequence[int]) -> pl.DataFrame:
+def vehicles_frame(connection: sa.Connection, pilot_id: int, vehicle_ids: Sequence[int]) -> dy.DataFrame[Vehicles]:
     """`Vehicles` of a pilot; the charger efficiency is the mean of the site's chargers by rated power."""
     vehicle, pilot, site, charger = tables.Vehicle, tables.Pilot, tables.Site, tables.Charger
     weight = sa.func.coalesce(charger.rated_kw, 1)
@@ -198,7 +221,7 @@ def vehicles_frame(connection: sa.Connection, pilot_id: int, vehicle_ids: Sequen
     return Vehicles.validate(_frame(connection, query, Vehicles.create_empty().schema), cast=True)
 
 
-def maintenance_frame(connection: sa.Connection, vehicle_ids: Sequence[int]) -> pl.DataFrame:
+def maintenance_frame(connection: sa.Connection, vehicle_ids: Sequence[int]) -> dy.DataFrame[Maintenance]:
     """`Maintenance` of the vehicles."""
     record = tables.Maintenance
     query = sa.select(
@@ -207,7 +230,7 @@ def maintenance_frame(connection: sa.Connection, vehicle_ids: Sequence[int]) -> 
     return Maintenance.validate(_frame(connection, query, Maintenance.create_empty().schema), cast=True)
 
 
-def roadcalls_frame(connection: sa.Connection, vehicle_ids: Sequence[int]) -> pl.DataFrame:
+def roadcalls_frame(connection: sa.Connection, vehicle_ids: Sequence[int]) -> dy.DataFrame[Roadcalls]:
     """`Roadcalls` of the vehicles."""
     record = tables.Roadcall
     query = sa.select(record.vehicle_id, record.time, record.system).where(record.vehicle_id.in_(vehicle_ids))
@@ -225,6 +248,19 @@ class Window:
     vehicle_id: int
     starts_at: dt.datetime
     ends_at: dt.datetime
+
+
+def padded(connection: sa.Connection, window: Window, padding: Padding) -> Window:
+    """The window with its padding, as wide as the vehicle's rows around it ask for, never wider than the reach."""
+    time = tables.telemetry.c.time
+    own = sa.select(time).where(tables.telemetry.c.vehicle_id == window.vehicle_id)
+    earlier = own.where(time < window.starts_at, time >= window.starts_at - padding.reach).order_by(time.desc())
+    later = own.where(time >= window.ends_at, time < window.ends_at + padding.reach).order_by(time)
+    first = connection.scalar(sa.select(sa.func.min(earlier.limit(padding.rows).subquery().c.time)))
+    last = connection.scalar(sa.select(sa.func.max(later.limit(padding.rows).subquery().c.time)))
+    starts_at, ends_at = window.starts_at - padding.before, window.ends_at + padding.after
+    beyond_last = last + dt.timedelta(microseconds=1) if last else ends_at
+    return Window(window.vehicle_id, min(first or starts_at, starts_at), max(beyond_last, ends_at))
 
 
 def telemetry_frame(url: str, windows: Iterable[Window], signals: Sequence[str]) -> pl.DataFrame:
@@ -313,14 +349,21 @@ def _upsert(
     return connection.execute(upsert.returning(*(getattr(table, name) for name in key))).rowcount
 
 
-def settle_marks(connection: sa.Connection, done: Sequence[Mark], left: Sequence[Mark]) -> None:
+def settle_marks(connection: sa.Connection, done: Sequence[Mark], left: Sequence[tuple[int, Span]]) -> None:
     """Take away exactly the marks that were read, and put back what of them concerns another pilot."""
     if done:
         connection.execute(sa.delete(tables.StaleMark).where(tables.StaleMark.id.in_([mark.id for mark in done])))
-    for mark in left:
-        connection.execute(sa.insert(tables.StaleMark).values(
-            vehicle_id=mark.vehicle_id, from_time=mark.from_time, to_time=mark.to_time, cause="moved between pilots"
-        ))  # fmt: skip
+    rows = [
+        {
+            "vehicle_id": vehicle_id,
+            "from_time": span.starts_at,
+            "to_time": span.ends_at,
+            "cause": "another pilot's part",
+        }
+        for vehicle_id, span in left
+    ]
+    if rows:
+        connection.execute(sa.insert(tables.StaleMark), rows)
 
 
 # --- lists for people -----------------------------------------------------------------------------
@@ -375,3 +418,38 @@ def gateway_ids(connection: sa.Connection) -> dict[str, int]:
     """Every gateway in use, by name."""
     query = sa.select(tables.Gateway.slug, tables.Gateway.id).where(tables.Gateway.ends_on.is_(None))
     return {row.slug: row.id for row in connection.execute(query)}
+
+
+def upload_rows(
+    connection: sa.Connection, vehicle: str | None, since: dt.datetime | None, limit: int
+) -> list[dict[str, Any]]:
+    """The newest uploads with their counts."""
+    upload, part = tables.Upload, tables.UploadVehicle
+    query = (
+        sa.select(
+            upload.id.label("upload"), upload.received_at, tables.Gateway.slug.label("gateway"), upload.status,
+            upload.rows_received, upload.rows_accepted, upload.rows_merged, upload.rows_duplicate,
+            upload.rows_conflicting, upload.rows_rejected, upload.fields_rejected, upload.first_time, upload.last_time,
+        )
+        .join(tables.Gateway, tables.Gateway.id == upload.gateway_id)
+        .order_by(upload.seq.desc())
+        .limit(limit)
+    )  # fmt: skip
+    if since is not None:
+        query = query.where(upload.received_at >= since)
+    if vehicle is not None:
+        named = sa.select(part.upload_id).join(tables.Vehicle, tables.Vehicle.id == part.vehicle_id)
+        query = query.where(upload.id.in_(named.where(tables.Vehicle.name == vehicle)))
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def upload_receipt(connection: sa.Connection, upload_id: uuid.UUID) -> dict[str, Any]:
+    """The receipt of an upload.
+
+    Raises:
+        NotFoundError: there is no such upload.
+    """
+    receipt: dict[str, Any] | None = connection.scalar(sa.select(tables.Upload.receipt).filter_by(id=upload_id))
+    if receipt is None:
+        raise NotFoundError(f"there is no upload {upload_id}; `beachhead upload list` shows the newest")
+    return receipt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated
 
 import typer
@@ -26,7 +27,7 @@ def create(gateway: Annotated[str, typer.Argument(help="The gateway, as gateway 
 def list_(as_json: JsonFlag = False) -> None:
     """All keys, by the part of them that is no secret."""
     with engine(role_url(Role.OWNER)).connect() as connection:
-        show(keys.list_keys(connection), as_json=as_json)
+        show([dataclasses.asdict(key) for key in keys.list_keys(connection)], as_json=as_json)
 
 
 @app.command()

@@ -18,7 +18,7 @@ def ingest(host: Host = "127.0.0.1", port: int = 8000, workers: Workers = 1) -> 
     """Serve the receiver: POST /v1/telemetry, receipts, /docs."""
     from ingest.app import serve
 
-    serve(settings(), host=host, port=port, workers=workers)
+    serve(host=host, port=port, workers=workers)
 
 
 @app.command()

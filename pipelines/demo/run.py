@@ -101,7 +101,7 @@ def gateway_keys(place: Place) -> Iterator[dict[str, str]]:
         yield made
         with owner.begin() as connection:
             for key in made.values():
-                keys.revoke_key(connection, keys.prefix_of(key))
+                keys.revoke_key(connection, key.split("_")[1])
     finally:
         owner.dispose()
 

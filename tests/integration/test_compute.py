@@ -53,15 +53,17 @@ class Fleet:
 
     def drive(self, name: str, start: dt.datetime, hours: float = 1.0, odometer_km: float = 0.0) -> None:
         """36 km/h and 36 kW for some hours, every 5 s: 36 km and 36 kWh an hour; with the mark an upload leaves."""
-        seconds = range(0, int(hours * 3600) + 1, 5)
-        rows = [
-            {"vehicle_id": self.id_of(name), "time": start + dt.timedelta(seconds=s), "speed_kmh": 36.0,
-             "odometer_km": odometer_km + s / 100, "ignition_on": True, "plugged_in": False, "battery_power_kw": -36.0}
-            for s in seconds
-        ]  # fmt: skip
+        count, first = int(hours * 720) + 1, start.isoformat()
         with self.owner.begin() as connection:
-            connection.execute(sa.insert(tables.telemetry), rows)
-        self.mark(name, rows[0]["time"], rows[-1]["time"])
+            connection.execute(
+                sa.text(
+                    "INSERT INTO telemetry (vehicle_id, time, speed_kmh, odometer_km, ignition_on, plugged_in,"
+                    " battery_power_kw) SELECT :vehicle, CAST(:first AS timestamptz) + n * interval '5 s', 36,"
+                    " :odometer + n / 20.0, true, false, -36 FROM generate_series(0, :count - 1) n"
+                ),
+                {"vehicle": self.id_of(name), "first": first, "odometer": odometer_km, "count": count},
+            )
+        self.mark(name, start, start + dt.timedelta(seconds=5 * (count - 1)))
 
     def mark(self, name: str, start: dt.datetime, end: dt.datetime) -> None:
         with self.owner.begin() as connection:

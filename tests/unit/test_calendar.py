@@ -1,10 +1,11 @@
 """Operating days and planned service, by hand-computed cases."""
 
 import datetime as dt
+import itertools
 
 import pytest
 
-from pipelines.calendar import Calendar, CalendarRule, Interval, PlanRule, ServiceDayRule
+from pipelines.calendar import Calendar, CalendarRule, PlanRule, ServiceDayRule, Span
 
 LOS_ANGELES = CalendarRule(dt.date(2025, 1, 1), "America/Los_Angeles", dt.time(3))
 WEEK = (1, 2, 3, 4, 5)
@@ -26,7 +27,7 @@ def test_days_around_clock_changes_in_los_angeles(day: dt.date, hours: int) -> N
 def test_days_meet_without_gap_or_overlap_over_a_year() -> None:
     days = list(Calendar([LOS_ANGELES]).days(dt.date(2026, 1, 1), dt.date(2026, 12, 31)))
     assert len(days) == 365
-    assert all(a.ends_at == b.starts_at for a, b in zip(days, days[1:], strict=False))
+    assert all(a.ends_at == b.starts_at for a, b in itertools.pairwise(days))
 
 
 def test_a_cut_that_the_clocks_skip_still_cuts_once() -> None:
@@ -55,17 +56,17 @@ def plan(start: str, end: str, **more: object) -> PlanRule:
 
 def test_planned_service_on_weekdays_only_and_not_on_holidays() -> None:
     calendar = Calendar([LOS_ANGELES], [plan("06:00", "18:00", holidays=(dt.date(2026, 1, 6),))])
-    assert calendar.planned(1, dt.date(2026, 1, 5)) == Interval(utc(2026, 1, 5, 14), utc(2026, 1, 6, 2))
+    assert calendar.planned(1, dt.date(2026, 1, 5)) == Span(utc(2026, 1, 5, 14), utc(2026, 1, 6, 2))
     assert calendar.planned(1, dt.date(2026, 1, 6)) is None
     assert calendar.planned(1, dt.date(2026, 1, 10)) is None
 
 
 def test_service_over_midnight_and_service_before_the_cut() -> None:
     night = Calendar([LOS_ANGELES], [plan("22:00", "06:00")])
-    assert night.planned(1, dt.date(2026, 1, 5)) == Interval(utc(2026, 1, 6, 6), utc(2026, 1, 6, 14))
+    assert night.planned(1, dt.date(2026, 1, 5)) == Span(utc(2026, 1, 6, 6), utc(2026, 1, 6, 14))
     early = Calendar([LOS_ANGELES], [plan("01:00", "02:00")])
     interval = early.planned(1, dt.date(2026, 1, 5))
-    assert interval == Interval(utc(2026, 1, 6, 9), utc(2026, 1, 6, 10))
+    assert interval == Span(utc(2026, 1, 6, 9), utc(2026, 1, 6, 10))
     assert early.day_of(interval.starts_at) == dt.date(2026, 1, 5)
 
 
@@ -77,10 +78,10 @@ def test_a_record_outranks_the_vehicles_plan_and_that_the_pilots() -> None:
         [ServiceDayRule(3, day, None, None), ServiceDayRule(4, day, dt.time(9), dt.time(10))],
     )
     hours = {v: calendar.planned(v, day) for v in (1, 2, 3, 4)}
-    assert hours[1] == Interval(utc(2026, 1, 5, 14), utc(2026, 1, 6, 2))
-    assert hours[2] == Interval(utc(2026, 1, 5, 16), utc(2026, 1, 5, 18))
+    assert hours[1] == Span(utc(2026, 1, 5, 14), utc(2026, 1, 6, 2))
+    assert hours[2] == Span(utc(2026, 1, 5, 16), utc(2026, 1, 5, 18))
     assert hours[3] is None
-    assert hours[4] == Interval(utc(2026, 1, 5, 17), utc(2026, 1, 5, 18))
+    assert hours[4] == Span(utc(2026, 1, 5, 17), utc(2026, 1, 5, 18))
 
 
 def test_a_newer_plan_holds_from_its_date() -> None:
