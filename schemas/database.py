@@ -42,7 +42,13 @@ def unavailable_when_gone() -> Iterator[None]:
     """Turn a lost or refused connection into `UnavailableError`."""
     try:
         yield
-    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError, psycopg.OperationalError) as error:
+    except (
+        sa.exc.OperationalError,
+        sa.exc.InterfaceError,
+        sa.exc.TimeoutError,
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+    ) as error:
         raise UnavailableError("the database cannot be reached now") from error
 
 

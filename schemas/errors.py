@@ -7,7 +7,9 @@ BeachheadError
 ├── UnusableUploadError     nothing in an upload can be used
 │   ├── MalformedBodyError      the bytes are not what they claim to be
 │   ├── UnknownFormatError      no decoder for the content type
-│   └── BodyTooLargeError       more bytes or rows than the limit
+│   ├── BodyTooLargeError       more bytes or rows than the limit
+│   ├── StalledBodyError        the body stopped coming
+│   └── NothingUsableError      every row was rejected; carries them
 ├── NotAllowedError         a key covers none of the vehicles
 ├── UnknownKeyError         no such gateway key
 ├── IdempotencyError        the same idempotency key with other bytes
@@ -17,6 +19,7 @@ BeachheadError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -68,8 +71,34 @@ class BodyTooLargeError(UnusableUploadError):
     """More bytes or rows than the limit allows, also after decompression."""
 
 
+class StalledBodyError(UnusableUploadError):
+    """The body stopped coming before it was complete."""
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row, or one field of it, that cannot be used; `row` counts from 1."""
+
+    row: int
+    field: str | None
+    value: str | None
+    reason: str
+
+
+class NothingUsableError(UnusableUploadError):
+    """Every row of an upload was rejected."""
+
+    def __init__(self, sentence: str, rejects: Sequence[RejectedRow] = ()) -> None:
+        super().__init__(sentence)
+        self.rejects = tuple(rejects)
+
+
 class NotAllowedError(BeachheadError):
     """A key covers none of the vehicles it was used for."""
+
+    def __init__(self, sentence: str, rejects: Sequence[RejectedRow] = ()) -> None:
+        super().__init__(sentence)
+        self.rejects = tuple(rejects)
 
 
 class UnknownKeyError(BeachheadError):

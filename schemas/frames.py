@@ -24,6 +24,27 @@ TELEMETRY_SCHEMA: dict[str, pl.DataType] = {
     **{signal.name: POLARS_TYPE[signal.kind] for signal in SIGNALS.values()},
 }
 
+ROW_NUMBER = pl.UInt32()
+REJECT_SCHEMA: dict[str, pl.DataType] = {
+    "row": ROW_NUMBER,  # position in the upload, from 1
+    "vehicle_id": pl.Int32(),
+    "time": UTC_TIME,
+    "field": pl.String(),
+    "value": pl.String(),
+    "reason": pl.String(),
+}
+"""Rows, and single fields of rows, that did not load."""
+EXTRA_SCHEMA: dict[str, pl.DataType] = {
+    "row": ROW_NUMBER,
+    "vehicle_id": pl.Int32(),
+    "time": UTC_TIME,
+    "name": pl.String(),
+    "kind": pl.String(),  # number | boolean | text
+    "number": pl.Float64(),  # of numbers, and of booleans as 0 and 1
+    "text": pl.String(),
+}
+"""Values of signals outside the catalogue, in long form."""
+
 
 def _utc(*, nullable: bool = False, primary_key: bool = False) -> dy.Datetime:
     return dy.Datetime(time_unit="us", time_zone="UTC", nullable=nullable, primary_key=primary_key)

@@ -1,0 +1,103 @@
+"""The receiver as an application, and how it is served."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+from anyio import CapacityLimiter
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from granian.constants import Interfaces
+from granian.server import Server
+from starlette.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+from ingest import logs, problems
+from ingest.endpoints import router, v1
+from ingest.openapi import DESCRIPTION, ROW_SCHEMA
+from ingest.receiver import Receiver
+from schemas import database
+from schemas.addresses import Role, role_url
+from schemas.settings import Settings, settings
+
+ASSETS = "/docs/assets"
+
+
+def create_app(given: Settings) -> FastAPI:
+    """The receiver. Nothing is opened before the app starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        engine = database.engine(
+            role_url(Role.INGEST, given), pool_size=given.database_pool, application="beachhead-ingest"
+        )
+        app.state.receiver = Receiver(engine, given)
+        app.state.limiter = CapacityLimiter(given.database_pool)
+        yield
+        engine.dispose()
+
+    app = FastAPI(
+        title="Beachhead receiver",
+        version=version("beachhead"),
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.include_router(router)
+    app.include_router(v1)
+    app.add_middleware(logs.RequestLog)
+    problems.install(app)
+    _add_docs(app)
+    return app
+
+
+def _add_docs(app: FastAPI) -> None:
+    """`/docs` from assets that are installed with the app, so that it works offline."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = plain()
+        document["components"]["schemas"]["Row"] = ROW_SCHEMA
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    app.mount(ASSETS, StaticFiles(directory=str(files("fastapi_swagger.resources"))), name="assets")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=app.title,
+            swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
+            swagger_css_url=f"{ASSETS}/swagger-ui.css",
+            swagger_favicon_url=f"{ASSETS}/favicon-32x32.png",
+        )
+
+
+def application() -> FastAPI:
+    """The receiver with this process's settings; what server processes start."""
+    logs.configure()
+    return create_app(settings())
+
+
+def serve(given: Settings, *, host: str, port: int, workers: int = 1) -> None:
+    """Serve until the process is told to end. Requests under way are finished.
+
+    Raises:
+        LocalServerError: no database is set, and the local one was never started.
+    """
+    role_url(Role.INGEST, given)
+    Server(
+        "ingest.app:application",
+        address=host,
+        port=port,
+        workers=workers,
+        interface=Interfaces.ASGI,
+        factory=True,
+        log_access=False,
+    ).serve()

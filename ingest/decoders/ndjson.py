@@ -1,0 +1,106 @@
+"""Newline-delimited JSON: one object per line.
+
+The fast way guesses types from some lines, parses with these types strictly and proves by counting keys that nothing
+was left out. Whatever does not fit goes the exact way, line by line.
+"""
+
+from __future__ import annotations
+
+import re
+
+import polars as pl
+
+from ingest.decoders import exact_json
+from ingest.decoders.decoded import Decoded, Limits
+from schemas.signals import SIGNALS, Kind
+
+SAMPLE_LINES = 100
+MAX_DEPTH = 32
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_KEY = re.compile(rb'"([^"\\]*)"[ \t]*:')
+_LOOKS_TYPED = r"^\s*(?:[-+0-9.\[{]|true$|false$)"
+
+
+def decode_ndjson(body: bytes, limits: Limits) -> Decoded:
+    """Decode lines of JSON objects. A line that is none is a rejected row; blank lines do not count."""
+    body = body.removeprefix(BYTE_ORDER_MARK)
+    frame = fast_frame(body)
+    return Decoded.whole(frame) if frame is not None else exact_json.decode_lines(body.split(b"\n"), limits)
+
+
+def fast_frame(body: bytes) -> pl.DataFrame | None:
+    """All rows of the body, or None where the fast way cannot prove that it reads them rightly."""
+    sample = _head(body)
+    frame = _parse_like(sample, body)
+    if frame is None or not _holds_every_key(frame, body):
+        frame = _parse_like(sample + _first_lines_with(set(_KEY.findall(body)), sample, body), body)
+        if frame is None or not _holds_every_key(frame, body):
+            return None
+    return frame if _texts_are_texts(frame, body) else None
+
+
+def _head(body: bytes) -> bytes:
+    end = 0
+    for _ in range(SAMPLE_LINES):
+        end = body.find(b"\n", end) + 1
+        if not end:
+            return body + b"\n"
+    return body[:end]
+
+
+def _first_lines_with(keys: set[bytes], sample: bytes, body: bytes) -> bytes:
+    """For each key that the sample lacks, the first line that has it."""
+    missing = keys - set(_KEY.findall(sample))
+    starts = sorted({body.rfind(b"\n", 0, body.find(b'"' + key + b'"')) + 1 for key in missing})
+    return b"".join(body[start : (body.find(b"\n", start) + 1) or len(body)] for start in starts)
+
+
+def _parse_like(sample: bytes, body: bytes) -> pl.DataFrame | None:
+    """Parse strictly with the sample's types; numbers of the catalogue are floats whatever the sample shows."""
+    if _depth(sample) > MAX_DEPTH:  # inferring types of deeply nested values overflows the stack
+        return None
+    try:
+        inferred = pl.read_ndjson(sample, infer_schema_length=None).schema
+        return pl.read_ndjson(body, schema={name: _strict_type(name, dtype) for name, dtype in inferred.items()})
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
+
+
+def _strict_type(name: str, dtype: pl.DataType) -> pl.DataType:
+    signal = SIGNALS.get(name)
+    if signal is None:
+        return pl.Float64() if dtype.is_numeric() and name != "time" else dtype
+    if signal.kind is Kind.BOOLEAN:
+        return pl.Boolean() if dtype == pl.Null else dtype
+    return pl.Float64() if dtype == pl.Null or dtype.is_numeric() else dtype
+
+
+def _depth(text: bytes) -> int:
+    """How deeply objects and arrays nest in any one line; brackets in strings count too."""
+    return max((line.count(b"{") + line.count(b"[") for line in text.split(b"\n")), default=0)
+
+
+def _holds_every_key(frame: pl.DataFrame, body: bytes) -> bool:
+    """Whether each non-null value in the text is a value in the frame.
+
+    Quotes within strings are escaped, so each key with a value contributes exactly one `":` not followed by null;
+    strings that happen to hold such text can only make the count larger.
+    """
+    keys = body.count(b'":')
+    values = frame.height * frame.width - sum(frame.null_count().row(0)) if frame.width else 0
+    if keys != values:
+        keys -= body.count(b'":null') + body.count(b'": null')
+    return keys == values
+
+
+def _texts_are_texts(frame: pl.DataFrame, body: bytes) -> bool:
+    """Whether no number, boolean or nested value was turned into text in a column that is not of the catalogue."""
+    for name in frame.columns:
+        column = frame[name]
+        if column.dtype != pl.String or name in SIGNALS or name in ("time", "vehicle"):
+            continue
+        if column.str.contains(_LOOKS_TYPED).any():
+            texts = re.findall(b'"' + re.escape(name.encode()) + rb'"[ \t]*:[ \t]*"', body)
+            if len(texts) != column.len() - column.null_count():
+                return False
+    return True

@@ -1,0 +1,349 @@
+"""Checked rows into the database, exactly once, in the caller's transaction.
+
+Locks come in one order, so that no two loads wait for each other: the upload's identity, then its vehicles by id.
+Under a vehicle's lock nobody else writes its rows or its extra signals; what is read then is what is true.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import uuid
+from dataclasses import dataclass
+
+import polars as pl
+import psycopg
+import zstandard
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from ingest import store
+from ingest.arrays import Floats, Integers, Times, copy_in
+from ingest.checks.extras import KIND_SCHEMA
+from ingest.checks.rows import Checked
+from ingest.classify import EXTRA_KEY, KEY, Outcome, RowClass, classify
+from schemas.errors import IdempotencyError
+from schemas.frames import POLARS_TYPE, UTC_TIME
+from schemas.signals import SIGNALS, Kind
+from schemas.wire import Receipt, Reject, RowCounts
+
+TELEMETRY = "telemetry"
+CAUSE = "upload"
+VEHICLE_LOCKS = 7_251_001
+BODY_LEVEL = 1
+REJECTS_IN_RECEIPT = 100
+RUN_GAP = dt.timedelta(seconds=10)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One upload on its way in. `sha256` is of the uncompressed `body`; `query` holds what changes its meaning."""
+
+    id: uuid.UUID
+    gateway_id: int
+    sha256: bytes
+    query: str
+    content_type: str
+    body: bytes
+    received_at: dt.datetime
+    idempotency_key: str | None
+
+
+def repeated(db: psycopg.Connection, upload: Upload) -> Receipt | None:
+    """The first receipt of this upload with status `duplicate`, if it has loaded before.
+
+    Holds the upload's identity until the transaction ends, so that of two at once one waits and then is a duplicate.
+
+    Raises:
+        IdempotencyError: its idempotency key came before with other bytes.
+    """
+    identities = [f"{upload.gateway_id} {upload.sha256.hex()} {upload.query}"]
+    if upload.idempotency_key is not None:
+        identities.append(f"{upload.gateway_id} key {upload.idempotency_key}")
+    for number in sorted(map(_lock_number, identities)):
+        db.execute("SELECT pg_advisory_xact_lock(%s)", [number])
+    receipt = _receipt_by_key(db, upload) or store.same_upload(
+        db, upload.gateway_id, TELEMETRY, upload.sha256, upload.query
+    )
+    return Receipt.model_validate({**receipt, "status": "duplicate"}) if receipt else None
+
+
+def _lock_number(identity: str) -> int:
+    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:8], signed=True)
+
+
+def _receipt_by_key(db: psycopg.Connection, upload: Upload) -> store.Stored | None:
+    found = store.keyed_upload(db, upload.gateway_id, upload.idempotency_key) if upload.idempotency_key else None
+    if found and found[0] != upload.sha256:
+        raise IdempotencyError("this Idempotency-Key came before with other bytes")
+    return found[1] if found else None
+
+
+def lock_vehicles(db: psycopg.Connection, rows: pl.DataFrame) -> list[int]:
+    """Take the locks of the rows' vehicles until the transaction ends; returns the vehicles' ids."""
+    vehicle_ids: list[int] = rows["vehicle_id"].unique().sort().to_list()
+    db.execute("SELECT pg_advisory_xact_lock(%s, v) FROM unnest(%s::int[]) AS v", [VEHICLE_LOCKS, vehicle_ids])
+    return vehicle_ids
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a load did: the receipt, and the extra signals it found or made."""
+
+    receipt: Receipt
+    signals: pl.DataFrame
+
+
+def load(
+    db: psycopg.Connection, upload: Upload, checked: Checked, signals: pl.DataFrame, late_after_s: int,
+    vehicle_names: dict[int, str],
+) -> Loaded:  # fmt: skip
+    """Write rows, extras, marks, ledger, kept body and rejects. The caller holds the vehicles' locks and commits.
+
+    `signals` (vehicle_id, name, kind, signal_id) are the extra signals that exist.
+    """
+    signals = _with_new_signals(db, checked.extras, signals)
+    extras = checked.extras.join(signals.drop("kind"), on=["vehicle_id", "name"], maintain_order="left")
+    outcome = classify(checked.rows, extras, *_stored(db, checked.rows, extras))
+    if outcome.inserts.height:
+        copy_in(db, TELEMETRY, outcome.inserts)
+    if outcome.updates.height:
+        _update(db, outcome.updates)
+    if outcome.extras.height:
+        copy_in(db, "signal_sample", outcome.extras)
+    _mark(db, outcome.classes)
+    rejects = pl.concat([checked.rejects, outcome.conflicts]).sort("row", maintain_order=True)
+    receipt = _receipt(upload, checked, outcome, rejects, late_after_s, vehicle_names)
+    _write_ledger(db, upload, receipt, outcome.classes, rejects)
+    return Loaded(receipt, signals)
+
+
+def _with_new_signals(db: psycopg.Connection, extras: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
+    seen = extras.select(*KIND_SCHEMA).unique(maintain_order=True)
+    new = seen.join(signals, on=["vehicle_id", "name"], how="anti", maintain_order="left")
+    return pl.concat([signals, store.create_extra_signals(db, new)]) if new.height else signals
+
+
+# --- what is stored already -----------------------------------------------------------------------
+
+
+def _stored(db: psycopg.Connection, rows: pl.DataFrame, extras: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The stored rows, and stored extras, in the neighbourhood of the upload's."""
+    names = rows.columns[3:]
+    runs = _runs(rows)
+    # Few rows are looked for in large chunks; the estimates for joins with arrays would read whole chunks.
+    db.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
+    stored = _stored_rows(db, runs, names)
+    if not stored.height or not extras.height:
+        return stored, pl.DataFrame(schema={name: extras.schema[name] for name in (*EXTRA_KEY, "number", "text")})
+    return stored, _stored_extras(db, runs, extras)
+
+
+def _runs(rows: pl.DataFrame) -> pl.DataFrame:
+    """Stretches of time that the rows fill: vehicle_id, low, high. A lone row is a stretch of its own."""
+    keys = rows.select(KEY).sort(KEY)
+    begins = (pl.col("vehicle_id") != pl.col("vehicle_id").shift()) | (pl.col("time").diff() > RUN_GAP)
+    return (
+        keys.with_columns(run=begins.fill_null(True).cum_sum())
+        .group_by("run", maintain_order=True)
+        .agg(pl.col("vehicle_id").first(), low=pl.col("time").first(), high=pl.col("time").last())
+    )
+
+
+_RUNS = sql.SQL(
+    "FROM unnest(%s, %s, %s) AS run(vehicle_id, low, high) JOIN {table} t"
+    " ON t.vehicle_id = run.vehicle_id AND t.time BETWEEN run.low AND run.high"
+    " WHERE t.time BETWEEN %s AND %s"
+)
+
+
+def _run_parameters(runs: pl.DataFrame) -> list[object]:
+    low, high = runs["low"], runs["high"]
+    return [Integers(runs["vehicle_id"].to_numpy()), Times.of(low), Times.of(high), low.min(), high.max()]
+
+
+def _column(expression: sql.Composable) -> sql.Composed:
+    return sql.SQL("array_send(array_agg({}))").format(expression)
+
+
+def _as_float(name: str) -> sql.Composed:
+    cast = "::int::float8" if SIGNALS[name].kind is Kind.BOOLEAN else "::float8"
+    return sql.SQL("coalesce({}" + cast + ", 'NaN')").format(sql.Identifier("t", name))
+
+
+def _stored_rows(db: psycopg.Connection, runs: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    columns = [sql.Identifier("t", "vehicle_id"), sql.Identifier("t", "time"), *map(_as_float, names)]
+    query = sql.SQL("SELECT {} ").format(sql.SQL(", ").join(map(_column, columns)))
+    query += _RUNS.format(table=sql.Identifier(TELEMETRY))
+    found = db.cursor(binary=True).execute(query, _run_parameters(runs)).fetchone() or ()
+    vehicle_id, time, *values = found
+    series = [
+        pl.Series("vehicle_id", Integers.load(vehicle_id), dtype=pl.Int32),
+        Times.series("time", time),
+        *(_signal_series(name, data) for name, data in zip(names, values, strict=True)),
+    ]
+    return pl.DataFrame(series)
+
+
+def _signal_series(name: str, data: bytes | None) -> pl.Series:
+    return pl.Series(name, Floats.load(data)).fill_nan(None).cast(POLARS_TYPE[SIGNALS[name].kind])
+
+
+def _stored_extras(db: psycopg.Connection, runs: pl.DataFrame, extras: pl.DataFrame) -> pl.DataFrame:
+    query = sql.SQL("SELECT t.vehicle_id, t.signal_id, t.time, t.number, t.text {} AND t.signal_id = ANY(%s)").format(
+        _RUNS.format(table=sql.Identifier("signal_sample"))
+    )
+    signal_ids = extras["signal_id"].unique().to_list()
+    found = db.cursor(binary=True).execute(query, [*_run_parameters(runs), signal_ids]).fetchall()
+    schema = {name: extras.schema[name] for name in (*EXTRA_KEY, "number", "text")}
+    return pl.DataFrame(found, {**schema, "time": UTC_TIME}, orient="row")
+
+
+# --- changes --------------------------------------------------------------------------------------
+
+
+def _update(db: psycopg.Connection, updates: pl.DataFrame) -> None:
+    """Fill in signals that stored rows lack. A stored value is never overwritten."""
+    names = updates.columns[2:]
+    assignments = sql.SQL(", ").join(
+        sql.SQL("{0} = coalesce(t.{0}, {1})").format(sql.Identifier(name), _from_float(name)) for name in names
+    )
+    aliases = sql.SQL(", ").join(map(sql.Identifier, updates.columns))
+    arrays = sql.SQL(", ").join(sql.Placeholder() for _ in updates.columns)
+    statement = sql.SQL(
+        "UPDATE telemetry t SET {} FROM unnest({}) AS m({})"
+        " WHERE t.vehicle_id = m.vehicle_id AND t.time = m.time AND t.time BETWEEN %s AND %s"
+    ).format(assignments, arrays, aliases)
+    values = [Floats(updates[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()) for name in names]
+    keys = [Integers(updates["vehicle_id"].to_numpy()), Times.of(updates["time"])]
+    db.execute(statement, [*keys, *values, updates["time"].min(), updates["time"].max()])
+
+
+def _from_float(name: str) -> sql.Composed:
+    value = sql.SQL("nullif({}, 'NaN')").format(sql.Identifier("m", name))
+    cast = {Kind.FLOAT: "{}", Kind.INTEGER: "{}::bigint", Kind.BOOLEAN: "{}::int::boolean"}[SIGNALS[name].kind]
+    return sql.SQL(cast).format(value)
+
+
+def _mark(db: psycopg.Connection, classes: pl.DataFrame) -> None:
+    """Tell the jobs which range of which vehicle changed."""
+    changed = classes.filter("changes").group_by("vehicle_id").agg(low=pl.col("time").min(), high=pl.col("time").max())
+    db.execute(
+        "INSERT INTO stale_mark (vehicle_id, from_time, to_time, cause) SELECT v, low, high, %s"
+        " FROM unnest(%s, %s, %s) AS changed(v, low, high)",
+        [CAUSE, Integers(changed["vehicle_id"].to_numpy()), Times.of(changed["low"]), Times.of(changed["high"])],
+    )
+
+
+# --- receipt and ledger ---------------------------------------------------------------------------
+
+
+def _receipt(
+    upload: Upload, checked: Checked, outcome: Outcome, rejects: pl.DataFrame, late_after_s: int,
+    vehicle_names: dict[int, str],
+) -> Receipt:  # fmt: skip
+    classes = outcome.classes
+    latest_late = upload.received_at - dt.timedelta(seconds=late_after_s)
+    counts = dict(classes["row_class"].value_counts().iter_rows())
+    first, last = classes["time"].min(), classes["time"].max()
+    in_loaded_rows = rejects.filter(pl.col("row").is_in(classes["row"].implode())).height
+    return Receipt(
+        upload_id=upload.id,
+        sha256=upload.sha256.hex(),
+        status="loaded",
+        received_at=upload.received_at,
+        server_time=upload.received_at,
+        rows=RowCounts(
+            received=checked.received,
+            accepted=counts.get(RowClass.ACCEPTED, 0),
+            merged=counts.get(RowClass.MERGED, 0),
+            duplicate=counts.get(RowClass.DUPLICATE, 0),
+            conflicting=counts.get(RowClass.CONFLICTING, 0),
+            rejected=checked.rejected,
+            late=int((classes["time"] < latest_late).sum()),
+        ),
+        fields_rejected=in_loaded_rows,
+        first_time=first,
+        last_time=last,
+        vehicles=sorted(vehicle_names[id_] for id_ in classes["vehicle_id"].unique()),
+        extra_signals=checked.extras["name"].unique().sort().to_list(),
+        rejects=first_rejects(rejects),
+        rejects_url=f"/v1/uploads/{upload.id}/rejects" if rejects.height else None,
+    )
+
+
+def first_rejects(rejects: pl.DataFrame) -> list[Reject]:
+    """The first rejects in wire form."""
+    fields = rejects.head(REJECTS_IN_RECEIPT).select("row", "field", "value", "reason")
+    return [Reject(**row) for row in fields.iter_rows(named=True)]
+
+
+_INSERT_UPLOAD = """
+INSERT INTO upload (id, gateway_id, kind, sha256, query, content_type, size_bytes, status, received_at, loaded_at,
+    idempotency_key, first_time, last_time, rows_received, rows_accepted, rows_merged, rows_duplicate,
+    rows_conflicting, rows_rejected, rows_late, fields_rejected, receipt)
+VALUES (%(id)s, %(gateway_id)s, %(kind)s, %(sha256)b, %(query)s, %(content_type)s, %(size_bytes)s, 'loaded',
+    %(received_at)s, clock_timestamp(), %(idempotency_key)s, %(first_time)s, %(last_time)s, %(received)s, %(accepted)s,
+    %(merged)s, %(duplicate)s, %(conflicting)s, %(rejected)s, %(late)s, %(fields_rejected)s, %(receipt)s)
+"""
+
+
+def _write_ledger(
+    db: psycopg.Connection, upload: Upload, receipt: Receipt, classes: pl.DataFrame, rejects: pl.DataFrame
+) -> None:
+    db.execute(
+        _INSERT_UPLOAD,
+        {
+            "id": upload.id,
+            "gateway_id": upload.gateway_id,
+            "kind": TELEMETRY,
+            "sha256": upload.sha256,
+            "query": upload.query,
+            "content_type": upload.content_type,
+            "size_bytes": len(upload.body),
+            "received_at": upload.received_at,
+            "idempotency_key": upload.idempotency_key,
+            "first_time": receipt.first_time,
+            "last_time": receipt.last_time,
+            **receipt.rows.model_dump(),
+            "fields_rejected": receipt.fields_rejected,
+            "receipt": Jsonb(receipt.model_dump(mode="json")),
+        },
+    )
+    body = zstandard.ZstdCompressor(level=BODY_LEVEL).compress(upload.body)
+    db.execute("INSERT INTO upload_body (upload_id, body_zstd) VALUES (%s, %b)", [upload.id, body])
+    _write_vehicles(db, upload.id, classes)
+    if rejects.height:
+        _write_rejects(db, upload.id, rejects)
+
+
+def _write_vehicles(db: psycopg.Connection, upload_id: uuid.UUID, classes: pl.DataFrame) -> None:
+    ranges = classes.group_by("vehicle_id").agg(
+        low=pl.col("time").min(), high=pl.col("time").max(), rows=pl.len().cast(pl.Int32)
+    )
+    db.execute(
+        "INSERT INTO upload_vehicle (upload_id, vehicle_id, first_time, last_time, rows)"
+        " SELECT %s, v.* FROM unnest(%s, %s, %s, %s) AS v",
+        [
+            upload_id,
+            Integers(ranges["vehicle_id"].to_numpy()),
+            Times.of(ranges["low"]),
+            Times.of(ranges["high"]),
+            Integers(ranges["rows"].to_numpy()),
+        ],
+    )
+
+
+def _write_rejects(db: psycopg.Connection, upload_id: uuid.UUID, rejects: pl.DataFrame) -> None:
+    # COPY takes a uuid as its sixteen bytes.
+    numbered = rejects.select(
+        pl.lit(upload_id.bytes).alias("upload_id"),
+        pl.int_range(1, pl.len() + 1, dtype=pl.Int32).alias("n"),
+        pl.col("row").cast(pl.Int32),
+        "vehicle_id",
+        "time",
+        "field",
+        "value",
+        "reason",
+    )
+    copy_in(db, "upload_reject", numbered)

@@ -1,0 +1,118 @@
+"""What `/docs` says of the raw bodies and the problems, made from the catalogue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ingest.decoders import DECODERS
+from ingest.problems import MEDIA_TYPE, PROBLEMS
+from schemas.signals import SIGNALS, Kind, Signal
+from schemas.wire import Problem
+
+DESCRIPTION = """
+Vehicles' gateways push rows here. Send the gateway key with every call: `Authorization: Bearer bh_…`.
+
+**Sending.** `POST /v1/telemetry` with as many rows as you like up to the limits (`GET /v1/gateway` tells them).
+`Content-Encoding: gzip` or `zstd` is welcome. A 200 means: committed. Everything else means: nothing was kept.
+
+**Retrying.** Send the same bytes again after a timeout, a 408, 429, 500 or 503 (wait `Retry-After` seconds where it is
+given). A repeated upload is recognised by its bytes and answered with its first receipt and `"status": "duplicate"`.
+Overlapping uploads are fine too: a stored value is never counted twice and never overwritten.
+Do not send again after another 4xx: `retryable` in the answer is false.
+
+**Rows.** Row numbers count from 1: data rows of a CSV without its header, lines without blank ones, elements of an
+array.
+"""
+
+ROW_RULES = """
+One row per vehicle and instant. Fields may come in any order and be left out.
+
+- `time`: RFC 3339 with an offset, or an epoch number: below 1e11 seconds (fractions allowed), below 1e14 milliseconds,
+  below 1e17 microseconds, else nanoseconds. Times without a zone only with `?tz=`; local times that a clock change
+  makes ambiguous or skips are rejected.
+- `vehicle`: name, VIN or any registered alias; or once as `?vehicle=`.
+- canonical signals, see the schema of a row. Numbers in quotes are accepted; booleans are true, false, 1, 0.
+- any other number, boolean or text of up to 64 characters is kept as an extra signal, of one type per vehicle and name.
+  CSV has no types: an extra whose every value in its first upload is a number (or true/false) is one.
+- missing, null, empty and NaN mean: not measured. Infinity is a rejected field.
+- a value out of its limits is set aside and told in the receipt; the row's other fields load.
+- a row is rejected when its time or vehicle cannot be used, or when nothing of it is left. A row with no signal at all
+  is a heartbeat and is accepted.
+"""
+
+_ROWS = [
+    {"time": "2026-01-06T08:00:00Z", "vehicle": "truck-01", "speed_kmh": 42.5, "door_open": False},
+    {"time": 1767686401, "vehicle": "truck-01", "speed_kmh": 43.1, "battery_power_kw": -58.4},
+]  # fmt: skip
+_NDJSON = "\n".join(
+    (
+        '{"time": "2026-01-06T08:00:00Z", "vehicle": "truck-01", "speed_kmh": 42.5}',
+        '{"time": "2026-01-06T08:00:01Z", "vehicle": "truck-01", "speed_kmh": 43.1}',
+    )
+)
+_CSV = "time,vehicle,speed_kmh,battery_soc_pct\n2026-01-06T08:00:00Z,truck-01,42.5,71.2\n"
+
+
+def _property(signal: Signal) -> dict[str, Any]:
+    unit = f" ({signal.unit})" if signal.unit else ""
+    described = {"description": signal.meaning + unit}
+    if signal.kind is Kind.BOOLEAN:
+        return {"type": "boolean", **described}
+    kind = "integer" if signal.kind is Kind.INTEGER else "number"
+    return {"type": kind, "minimum": signal.low, "maximum": signal.high, **described}
+
+
+ROW_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "title": "Row",
+    "required": ["time"],
+    "properties": {
+        "time": {"oneOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]},
+        "vehicle": {"type": "string"},
+        **{name: _property(signal) for name, signal in SIGNALS.items()},
+    },
+    "additionalProperties": {"description": "an extra signal", "type": ["number", "boolean", "string", "null"]},
+}
+_ROW_REFERENCE = {"$ref": "#/components/schemas/Row"}
+_BINARY = {"type": "string", "format": "binary"}
+_BODIES: dict[str, dict[str, Any]] = {
+    "application/json": {
+        "schema": {
+            "oneOf": [
+                {"type": "array", "items": _ROW_REFERENCE},
+                {"type": "object", "properties": {"rows": {"type": "array", "items": _ROW_REFERENCE}}},
+            ]
+        },
+        "examples": {"array": {"value": _ROWS}, "object": {"value": {"rows": _ROWS}}},
+    },
+    "application/x-ndjson": {"schema": {"type": "string"}, "examples": {"two rows": {"value": _NDJSON}}},
+    "text/csv": {"schema": {"type": "string"}, "examples": {"one row": {"value": _CSV}}},
+}
+TELEMETRY_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": ROW_RULES,
+        "content": {name: _BODIES.get(name, {"schema": _BINARY}) for name in DECODERS},
+    }
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of an endpoint for these statuses."""
+    return {status: _problem(status) for status in statuses}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    meanings = [meaning for meaning in PROBLEMS.values() if meaning.status == status]
+    example = Problem(
+        type=f"urn:beachhead:problem:{meanings[0].slug}",
+        title=meanings[0].title,
+        status=status,
+        detail="what was wrong, in a sentence",
+        retryable=meanings[0].retryable,
+    )
+    return {
+        "description": " / ".join(meaning.title for meaning in meanings),
+        "model": Problem,
+        "content": {MEDIA_TYPE: {"example": example.model_dump(mode="json")}},
+    }

@@ -1,0 +1,143 @@
+"""One upload from bytes to receipt: decompress, decode, check, load in one transaction."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+import polars as pl
+import psycopg
+import sqlalchemy as sa
+
+from ingest import loader, store
+from ingest.auth import Caller, Keys
+from ingest.checks.extras import KIND_SCHEMA
+from ingest.checks.rows import Checked, Clock, Query, check, extra_names
+from ingest.checks.scope import Scope
+from ingest.decoders import decode, media_type
+from ingest.decoders.decoded import Decoded, Limits
+from ingest.decoders.encodings import decompress
+from ingest.loader import Upload
+from schemas import database
+from schemas.errors import NotAllowedError, NothingUsableError, RejectedRow
+from schemas.settings import Settings
+from schemas.wire import Receipt
+
+REJECTS_IN_PROBLEM = 100
+KNOWN_SIGNALS = 100_000
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """An upload as it came over the wire; `body` may be compressed by `encoding`."""
+
+    body: bytes
+    content_type: str
+    encoding: str
+    query: Query
+    idempotency_key: str | None = None
+
+
+class Receiver:
+    """Takes uploads in. Safe to use from several threads at once."""
+
+    def __init__(self, engine: sa.Engine, settings: Settings) -> None:
+        self._engine = engine
+        self.settings = settings
+        self.limits = Limits(settings.max_body_bytes, settings.max_rows, settings.max_fields)
+        self.keys = Keys(self.transaction, settings.key_cache_s)
+        # The kind of an extra signal never changes, so what was once read stays true.
+        self._signals = pl.DataFrame(schema=store.SIGNAL_SCHEMA)
+
+    @contextmanager
+    def transaction(self) -> Iterator[psycopg.Connection]:
+        """A transaction that commits at the end.
+
+        Raises:
+            UnavailableError: the database is gone.
+        """
+        with database.unavailable_when_gone(), self._engine.begin() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)  # noqa: S101  (engine() names this driver)
+            yield driver
+
+    def receive(self, caller: Caller, incoming: Incoming) -> Receipt:
+        """Take one upload in. When this returns, everything in the receipt is committed.
+
+        Raises:
+            UnusableUploadError: and its kinds: the body cannot be read, is too large, or holds no usable row.
+            NotAllowedError: every row is of a vehicle that the key does not cover.
+            IdempotencyError: the idempotency key came before with other bytes.
+            UnavailableError: the database is gone; nothing was kept.
+        """
+        body = decompress(incoming.body, incoming.encoding, self.limits.body_bytes)
+        upload = Upload(
+            id=uuid.uuid4(),
+            gateway_id=caller.scope.gateway_id,
+            sha256=hashlib.sha256(body).digest(),
+            query=_normalised(incoming.query),
+            content_type=media_type(incoming.content_type),
+            body=body,
+            received_at=dt.datetime.now(dt.UTC),
+            idempotency_key=incoming.idempotency_key,
+        )
+        decoded = decode(upload.content_type, body, self.limits)
+        clock = Clock(upload.received_at, self.settings.max_future_s)
+        scope, checked = self._check(decoded, caller, incoming.query, clock)
+        with self.transaction() as db:
+            receipt = loader.repeated(db, upload)
+            if receipt is not None:
+                return receipt.model_copy(update={"server_time": upload.received_at})
+            _refuse_unusable(checked)
+            vehicle_ids = loader.lock_vehicles(db, checked.rows)
+            signals = self._signals_of(db, vehicle_ids, decoded)
+            if (
+                not checked.extras.join(signals, on=["vehicle_id", "name"])
+                .filter(pl.col("kind") != pl.col("kind_right"))
+                .is_empty()
+            ):
+                checked = check(decoded, scope, incoming.query, clock, signals.select(*KIND_SCHEMA))
+            loaded = loader.load(db, upload, checked, signals, self.settings.late_after_s, scope.vehicle_names)
+        self._learn(loaded.signals)
+        return loaded.receipt
+
+    def _check(self, decoded: Decoded, caller: Caller, query: Query, clock: Clock) -> tuple[Scope, Checked]:
+        """Check with what is known of vehicles and extra signals; a vehicle not known may just be new."""
+        kinds = self._signals.select(*KIND_SCHEMA)
+        checked = check(decoded, caller.scope, query, clock, kinds)
+        if checked.foreign and (newer := self.keys.refreshed(caller)) is not caller:
+            caller = newer
+            checked = check(decoded, caller.scope, query, clock, kinds)
+        return caller.scope, checked
+
+    def _signals_of(self, db: psycopg.Connection, vehicle_ids: list[int], decoded: Decoded) -> pl.DataFrame:
+        names = extra_names(decoded)
+        return store.extra_signals(db, vehicle_ids, names) if names else pl.DataFrame(schema=store.SIGNAL_SCHEMA)
+
+    def _learn(self, signals: pl.DataFrame) -> None:
+        if signals.height:
+            known = pl.concat([self._signals, signals]).unique(["vehicle_id", "name"], keep="last")
+            self._signals = known.tail(KNOWN_SIGNALS)
+
+
+def _normalised(query: Query) -> str:
+    """The query parameters that change meaning, in one order."""
+    given = {"tz": query.tz, "vehicle": query.vehicle}
+    return urlencode({name: value for name, value in given.items() if value is not None})
+
+
+def _refuse_unusable(checked: Checked) -> None:
+    if checked.rows.height:
+        return
+    first = checked.rejects.head(REJECTS_IN_PROBLEM).select("row", "field", "value", "reason")
+    rejects = [RejectedRow(**row) for row in first.iter_rows(named=True)]
+    if checked.received and checked.foreign == checked.received:
+        raise NotAllowedError("no row is of a vehicle that this key covers", rejects)
+    if not checked.received:
+        raise NothingUsableError("the upload holds no row")
+    raise NothingUsableError(f"none of the {checked.received} rows can be used", rejects)
