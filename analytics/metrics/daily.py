@@ -50,7 +50,7 @@ def _figures(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
         ]
     )
     avoided = emissions.figures(inputs.vehicles, inputs.days, own)
-    return pl.concat([own, _formed(own), avoided.select(own.columns)])
+    return pl.concat([own, _formed(own), avoided.select(own.columns)]).sort(*KEYS, "metric")
 
 
 def _formed(figures: pl.DataFrame) -> pl.DataFrame:

@@ -7,7 +7,6 @@ import polars as pl
 from analytics.metrics import rules, states
 from analytics.metrics.metric import Metric, Total
 from analytics.metrics.rows import ESTIMATED, MEASURED, MIXED, Figure, long_form
-from analytics.metrics.running import ODOMETER
 
 KEYS = ["vehicle_id", "day"]
 
@@ -90,16 +89,15 @@ def _state_figure(state: str, known_pct: pl.Expr) -> Figure:
 
 
 def with_key_on(wide: pl.DataFrame) -> pl.DataFrame:
-    """Add `key_on_h` to the wide day table, with coverage, method and note; null where nothing was heard."""
+    """Add `key_on_h` to the wide day table, with method and note; null where nothing is known of the day."""
     meter, seen = pl.col("operating_hours_h"), pl.col("on_h")
     by_meter = (meter > seen * 1.02 + rules.COVERAGE_MIN_H).fill_null(False)
-    heard = (pl.col("heard_h") > 0) | (pl.col(f"{ODOMETER}_on_s") > 0)
+    heard = pl.col("observed").fill_null(False)
     words = pl.when(~pl.col("has_key")).then(pl.lit("from speed"))
     return wide.with_columns(
         key_on_h=pl.when(by_meter).then(meter).when(heard).then(seen),
         key_on_method=pl.when(by_meter | pl.col("has_key")).then(pl.lit(MEASURED)).otherwise(pl.lit(ESTIMATED)),
         key_on_note=pl.when(by_meter).then(pl.lit("hour meter")).when(heard).then(words),
-        key_on_known=by_meter | heard,
     )
 
 

@@ -17,10 +17,10 @@ IDLE_AFTER_S = 60.0
 """A standstill with key on is idling once it lasts longer; shorter ones are stops in service."""
 
 CONTACT_GAP_S = 300.0
-"""Rows further apart leave a silence, which is judged by what the far sides say."""
+"""Rows further apart leave a silence, which is judged by what its far sides say."""
 
 TRIP_BREAK_S = 120.0
-"""Without a key signal a longer hole in the data ends a trip; key-on spells closer than this are one trip."""
+"""Key-on spells closer than this are one trip. Without a key signal, rows further apart already leave a silence."""
 
 TRIP_STOP_S = 300.0
 """Without a key signal a standstill of this length ends a trip."""

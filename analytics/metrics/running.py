@@ -19,7 +19,8 @@ AMOUNTS: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in COUNTERS if name != ODOMETER},
     **{name: (f"{name}_sum",) for name in RATES},
 }
-"""Names of what each signal adds up to; `<signal>_s` and `<signal>_km` are the time and distance it covers."""
+"""Names of what each signal adds up to; `<signal>_s` is the time and, where that matters, `<signal>_km` the
+distance it covers."""
 RISES = {ODOMETER: "odometer_rise_km", SOC: "soc_rise_pts"}
 """The change across the samples around the interval that starts at a mark."""
 _MORE = {ODOMETER: (RISES[ODOMETER],), SOC: (RISES[SOC], "soc_start_pct")}
@@ -64,15 +65,15 @@ def _track(rows: pl.DataFrame, name: str, roll_over: Mapping[str, float]) -> Tra
     if name == SOC:
         return bridged(name, readings(rows, name), AMOUNTS[name][0])
     amounts = split_power if name == POWER else _trapezoid(AMOUNTS[name][0])
-    return integrated(name, readings(rows, name), amounts)
+    return integrated(name, readings(rows, name), amounts, with_km=name == POWER)
 
 
 def _columns(rows: pl.DataFrame, marks: pl.DataFrame, roll_over: Mapping[str, float]) -> Iterator[pl.DataFrame]:
     heard = integrated("heard", readings(rows.with_columns(heard=pl.when("real").then(0.0)), "heard"), _nothing)
     yield at(heard, marks).select("heard_s")
-    for name, amounts in AMOUNTS.items():
+    for name in AMOUNTS:
         if name not in rows.columns or rows[name].null_count() == rows.height:
-            yield _absent([*amounts, f"{name}_s", f"{name}_km", *_MORE.get(name, ())], marks.height)
+            yield _absent(_names(name), marks.height)
             continue
         track = _track(rows, name, roll_over)
         yield at(track, marks)
@@ -80,6 +81,12 @@ def _columns(rows: pl.DataFrame, marks: pl.DataFrame, roll_over: Mapping[str, fl
             yield rise_across(track, marks).alias(RISES[name]).to_frame()
         if name == SOC:
             yield level(track, marks).alias("soc_start_pct").to_frame()
+
+
+def _names(signal: str) -> list[str]:
+    """Columns that a signal adds."""
+    km = () if signal == SPEED or signal in RATES else (f"{signal}_km",)
+    return [*AMOUNTS[signal], f"{signal}_s", *km, *_MORE.get(signal, ())]
 
 
 def _absent(names: list[str], height: int) -> pl.DataFrame:

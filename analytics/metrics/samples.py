@@ -63,12 +63,15 @@ def prepare(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame)
 
     Signals without any value are absent from the result, but for those that states are read from. Added are `cut` (the
     last cut passed, null before the first), `silence_s` (time between the rows around the interval, null at the end of
-    the data), and the flags `key`, `moving`, `works`, `plugged`, `charges`, `red_lamp`.
+    the data), and the flags `key`, `moving`, `works`, `plugged`, `charges`, `red_lamp`, `cable_told`.
     """
     rows = indexed(_ordered(telemetry, vehicles, cuts)).with_columns(cut=carried(pl.col("cut")), **_silence())
     rows = rows.with_columns(key=_key(), moving=_moving(), battery_power_kw=_battery_power())
     rows = rows.with_columns(
-        works=_works(vehicles), plugged=_plugged(), red_lamp=carried(pl.col("red_stop_lamp")).fill_null(False)
+        works=_works(vehicles),
+        plugged=_plugged(),
+        red_lamp=carried(pl.col("red_stop_lamp")).fill_null(False),
+        cable_told=_cable_told(),
     )
     rows = rows.with_columns(charges=_charges())
     return rows.drop(*STATES, "battery_voltage_v", "battery_current_a").collect()
@@ -143,10 +146,16 @@ def _works(vehicles: pl.DataFrame) -> pl.Expr:
 def _plugged() -> pl.Expr:
     """The cable is in, as last said; moving takes it out. Without such a signal it is in while the pack gains."""
     said = pl.coalesce("plugged_in", pl.when("charging").then(True))
-    speaks = known_before(said) | known_after(said)
     told = carried(pl.when("moving").then(False).otherwise(said))
-    gains = (pl.col("battery_power_kw") > rules.CHARGING_KW) & ~pl.col("moving")
-    return pl.when(speaks).then(told).otherwise(gains).fill_null(False)
+    stands = known_before(pl.col("speed_kmh")) & ~pl.col("moving")
+    gains = (pl.col("battery_power_kw") > rules.CHARGING_KW) & stands
+    return pl.when(_cable_told()).then(told).otherwise(gains).fill_null(False)
+
+
+def _cable_told() -> pl.Expr:
+    """The vehicle has a signal that tells whether the cable is in."""
+    said = pl.coalesce("plugged_in", "charging")
+    return known_before(said) | known_after(said)
 
 
 def _charges() -> pl.Expr:

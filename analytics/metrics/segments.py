@@ -14,7 +14,8 @@ from analytics.metrics import rules
 from analytics.metrics.fill import LAST, ROW, US_PER_S, next_of
 from analytics.metrics.running import RISES, running
 
-FLAGS = ("key", "moving", "works", "plugged", "charges", "red_lamp")
+FLAGS = ("key", "moving", "works", "plugged", "charges", "red_lamp", "cable_told", "plugs_in")
+"""States of a row that hold until the next. `plugs_in`: the cable is in on the next row, and power may flow already."""
 
 
 def segments(
@@ -22,14 +23,14 @@ def segments(
 ) -> pl.DataFrame:
     """Cut prepared `rows` into segments, in order of vehicle and time.
 
-    Columns: `vehicle_id`, `starts_at`, `ends_at`, `s` (duration), `day` (null in the padding), `silent`, `hole` (a gap
-    that ends a trip without key signal), the `FLAGS`, `silence_s`, `unheard_s` (time since the last row),
+    Columns: `vehicle_id`, `starts_at`, `ends_at`, `s` (duration), `day` (null in the padding), `silent`, the `FLAGS`,
+    `silence_s`, `unheard_s` (time since the last row),
     `soc_start_pct`, `soc_end_pct`, and the sums of `running.running` as amounts. A null amount means that the vehicle
     has no value of the signal at all.
     """
     rows = rows.with_columns(_gaps(vehicles))
     marks = rows.lazy().with_row_index("at").filter(_starts())
-    kept = marks.select("at", "vehicle_id", "time", "cut", "silent", "hole", *FLAGS, "silence_s", "unheard_s").collect()
+    kept = marks.select("at", "vehicle_id", "time", "cut", "silent", *FLAGS, "silence_s", "unheard_s").collect()
     sums = running(rows, kept["at"], roll_over)
     amounts = [c for c in sums.columns if c not in (*RISES.values(), "soc_start_pct")]
     marked = pl.concat([kept.drop("at"), sums], how="horizontal")
@@ -50,20 +51,18 @@ def segments(
 
 
 def _gaps(vehicles: pl.DataFrame) -> list[pl.Expr]:
-    """Silences and holes, by the time between the real rows around an interval."""
-    limits = (vehicles["sample_period_s"] * rules.GAP_FACTOR).clip(lower_bound=rules.CONTACT_GAP_S)
-    limit = pl.col("vehicle_id").replace_strict(vehicles["vehicle_id"], limits, return_dtype=pl.Float64)
-    silent = (pl.col("silence_s") > limit).fill_null(True)
+    """Silences, by the time between the real rows around an interval; shorter ones count where no key is known."""
+    slowest = pl.col("vehicle_id").replace_strict(
+        vehicles["vehicle_id"], vehicles["sample_period_s"] * rules.GAP_FACTOR, return_dtype=pl.Float64
+    )
+    patience = pl.when(pl.col("key").is_null()).then(rules.TRIP_BREAK_S).otherwise(rules.CONTACT_GAP_S)
+    silent = (pl.col("silence_s") > pl.max_horizontal(slowest, patience)).fill_null(True)
     joins = next_of(pl.col("plugged")) & ~silent & ~pl.col("moving")
-    return [
-        silent.alias("silent"),
-        (pl.col("silence_s") > rules.TRIP_BREAK_S).fill_null(True).alias("hole"),
-        (pl.col("plugged") | joins).alias("plugged"),
-    ]
+    return [silent.alias("silent"), joins.alias("plugs_in")]
 
 
 def _starts() -> pl.Expr:
     """Rows at which a segment starts: another state, cut or vehicle, each interval without rows, and the last row."""
-    watched = ("vehicle_id", "cut", "silent", "hole", *FLAGS)
+    watched = ("vehicle_id", "cut", "silent", *FLAGS)
     changes = [pl.col(name).ne_missing(pl.col(name).shift(1)) for name in watched]
-    return pl.any_horizontal(*changes) | pl.col("silent") | pl.col("hole") | (ROW == LAST)
+    return pl.any_horizontal(*changes) | pl.col("silent") | (ROW == LAST)

@@ -27,9 +27,11 @@ def judged(segments: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
     known = known.with_columns(
         on=pl.when("moving").then(True).otherwise("key"), active=pl.col("moving") | pl.col("works").fill_null(False)
     )
-    known = _with_gains(_with_states(_with_spells(known)))
+    known = _without_short_charges(_with_spells(known))
+    around = pl.col("charges") | pl.col("charges").shift(-1, fill_value=False)
+    known = _with_gains(_with_states(_with_spells(known.with_columns(charges_around=around))))
     known = known.with_columns(runs=_on() & ~pl.col("silent"), unobserved=pl.col("silent") & _busy())
-    return known.drop("spell_s", "spell_pts", "between")
+    return known.drop("spell_s", "spell_pts", "between", "charges_around")
 
 
 def _with_spells(segments: pl.DataFrame) -> pl.DataFrame:
@@ -52,6 +54,15 @@ def _with_spells(segments: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _without_short_charges(segments: pl.DataFrame) -> pl.DataFrame:
+    """Without a signal of the cable, a moment of power into a standing pack is the end of braking, not charging."""
+    brief = ~pl.col("cable_told") & pl.col("plugged") & (pl.col("spell_s") < rules.IDLE_AFTER_S)
+    lasts = ~brief.shift(-1, fill_value=False)
+    kept = {"plugged": ~brief, "charges": ~brief, "plugs_in": lasts}
+    known = segments.with_columns(pl.col(flag) & holds for flag, holds in kept.items())
+    return known.drop("spell", "spell_s", "spell_pts", "between")
+
+
 def _new_silence() -> pl.Expr:
     """A silent segment that no cut separates from the one before it starts a silence of its own."""
     return pl.col("unheard_s").fill_null(-1.0) == 0
@@ -63,8 +74,7 @@ def _silent_state() -> pl.Expr:
     standing = rules.STANDING_LOSS_PTS + rules.STANDING_LOSS_PTS_PER_H * hours
     distance, rise = pl.col("odometer_rise_km"), pl.col("soc_rise_pts")
     moved = (distance > rules.MOVED_KM).fill_null(False) | (rise < -standing).fill_null(False)
-    at_ends = (pl.col("charges") | pl.col("charges").shift(-1, fill_value=False)).any().over("spell")
-    charged = (rise >= rules.CHARGE_GAIN_PTS).fill_null(False) & at_ends
+    charged = (rise >= rules.CHARGE_GAIN_PTS).fill_null(False) & pl.col("charges_around").any().over("spell")
     sleeps = pl.col("sleeps_at_key_off") & (pl.col("key") == False).fill_null(False)  # noqa: E712 - an expression
     still_recent = pl.col("unheard_s") + pl.col("s") <= rules.OPEN_SILENCE.total_seconds()
     return (
@@ -111,7 +121,7 @@ def _with_gains(segments: pl.DataFrame) -> pl.DataFrame:
     across = pl.col("silent") & (pl.col("soc_rise_pts") >= rules.CHARGE_GAIN_PTS).fill_null(False)
     rose = (pl.col("spell_pts") > rules.CHARGE_GAIN_PTS) & (pl.col("spell_s") >= rules.IDLE_AFTER_S)
     still = ~pl.col("active") & ~pl.col("silent") & rose
-    plugged = pl.col("plugged") & ~pl.col("silent")
+    plugged = (pl.col("plugged") | pl.col("plugs_in")) & ~pl.col("silent")
     return segments.with_columns(gains=(plugged | across | still.fill_null(False)))
 
 

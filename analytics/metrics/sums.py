@@ -40,8 +40,8 @@ def _times() -> list[pl.Expr]:
         (_where(runs, "s") / 3600).alias("on_h"),
         pl.when(pl.col("works").count() > 0).then(_where(runs & works, "s") / 3600).alias("working_h"),
         (_where(pl.col("state") == states.IDLE, "s") / 3600).alias("standing_h"),
-        (pl.col("heard_s").sum() / 3600).alias("heard_h"),
         pl.col("key").is_not_null().any().alias("has_key"),
+        ((pl.col("state") != states.UNKNOWN) & ~pl.col("unobserved")).any().alias("observed"),
         *(_where(runs, f"{name}_s").alias(f"{name}_on_s") for name in (POWER, SPEED, SOC, *COUNTERS, *RATES)),
     ]
 

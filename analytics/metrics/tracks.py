@@ -27,6 +27,7 @@ class Track:
     name: str
     samples: pl.DataFrame
     amounts: Amounts
+    with_km: bool = True
 
 
 def readings(rows: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -48,12 +49,14 @@ def counted(samples: pl.DataFrame, name: str, modulus: float | None = None) -> p
     """
     here = pl.col("x")
     before = pl.when(pl.col("same").shift(1)).then(here.shift(1))
+    hours = (pl.col("us") - pl.col("us").shift(1)) / US_PER_H
+    possible = rules.MAX_RATE_PER_H.get(name, rules.DEFAULT_MAX_RATE_PER_H) * hours + rules.RATE_SLACK
+    step = here - before
+    if samples.lazy().select(((step >= 0) & (step <= possible)).all()).collect().item():
+        return samples
     after = pl.when("same").then(here.shift(-1))
     returns = (after >= before) & ((here > after) | (here < before))
-    hours = (pl.col("us") - pl.col("us").shift(1)) / US_PER_H
-    step = here - before
     rise = pl.when(step >= 0).then(step).otherwise(0.0 if modulus is None else _rolled(step, modulus))
-    possible = rules.MAX_RATE_PER_H.get(name, rules.DEFAULT_MAX_RATE_PER_H) * hours + rules.RATE_SLACK
     return (
         samples.lazy()
         .filter(~returns.fill_null(False))
@@ -70,13 +73,26 @@ def _rolled(step: pl.Expr, modulus: float) -> pl.Expr:
 
 def bridged(name: str, samples: pl.DataFrame, amount: str) -> Track:
     """A track of a value whose changes count over any gap up to `rules.REACH`."""
-    limit = pl.lit(rules.REACH.total_seconds())
-    return _track(name, samples, limit, lambda here, there, hours: {amount: there - here})
+    covered = (_gap_s() <= rules.REACH.total_seconds()).fill_null(False)
+    prepared = samples.with_columns(covered=covered)
+    if prepared.select((pl.col("covered") | ~pl.col("same")).all()).item():
+        # Nothing to leave out: the value itself runs.
+        sums = {amount: pl.col("x"), f"{name}_s": pl.col("us") / US_PER_S, f"{name}_km": pl.col("km")}
+        return Track(name, prepared.select(*_KEPT, **sums), lambda here, there, hours: {amount: there - here})
+    return _track(name, prepared.lazy(), lambda here, there, hours: {amount: there - here})
 
 
-def integrated(name: str, samples: pl.DataFrame, amounts: Amounts) -> Track:
+def integrated(name: str, samples: pl.DataFrame, amounts: Amounts, *, with_km: bool = False) -> Track:
     """A track of a rate per hour, integrated over intervals up to the day's longest step."""
-    return _track(name, samples, max_gap_s(samples), amounts)
+    covered = (_gap_s() <= max_gap_s(samples)).fill_null(False)
+    return _track(name, samples.lazy().with_columns(covered=covered), amounts, with_km=with_km)
+
+
+_KEPT = ("row", "us", "km", "x", "covered")
+
+
+def _gap_s() -> pl.Expr:
+    return pl.when("same").then((pl.col("us").shift(-1) - pl.col("us")) / US_PER_S)
 
 
 def max_gap_s(samples: pl.DataFrame) -> pl.Expr:
@@ -91,14 +107,12 @@ def max_gap_s(samples: pl.DataFrame) -> pl.Expr:
     return known.fill_null(rules.GAP_CEILING_S)
 
 
-def _track(name: str, samples: pl.DataFrame, limit: pl.Expr, amounts: Amounts) -> Track:
-    gap = (pl.col("us").shift(-1) - pl.col("us")) / US_PER_S
-    prepared = samples.lazy().with_columns(gap_s=pl.when("same").then(gap), limit_s=limit)
-    prepared = prepared.with_columns(covered=(pl.col("gap_s") <= pl.col("limit_s")).fill_null(False))
-    steps = amounts(pl.col("x"), pl.col("x").shift(-1), pl.col("gap_s") / 3600)
-    steps |= {f"{name}_s": pl.col("gap_s"), f"{name}_km": pl.col("km").shift(-1) - pl.col("km")}
-    sums = [_sum_before(step).alias(column) for column, step in steps.items()]
-    return Track(name, prepared.select("row", "us", "km", "x", "covered", *sums).collect(), amounts)
+def _track(name: str, samples: pl.LazyFrame, amounts: Amounts, *, with_km: bool = True) -> Track:
+    steps = amounts(pl.col("x"), pl.col("x").shift(-1), _gap_s() / 3600) | {f"{name}_s": _gap_s()}
+    if with_km:
+        steps |= {f"{name}_km": pl.col("km").shift(-1) - pl.col("km")}
+    sums = {column: _sum_before(step) for column, step in steps.items()}
+    return Track(name, samples.select(*_KEPT, **sums).collect(), amounts, with_km)
 
 
 def _sum_before(step: pl.Expr) -> pl.Expr:
@@ -119,8 +133,9 @@ def at(track: Track, marks: pl.DataFrame) -> pl.DataFrame:
     share = (pl.col("us") - pl.col("before_us")) / (pl.col("after_us") - pl.col("before_us"))
     value = pl.col("before_x") + (pl.col("after_x") - pl.col("before_x")) * share
     seconds = (pl.col("us") - pl.col("before_us")) / US_PER_S
-    parts = track.amounts(pl.col("before_x"), value, seconds / 3600)
-    parts |= {f"{track.name}_s": seconds, f"{track.name}_km": pl.col("km") - pl.col("before_km")}
+    parts = track.amounts(pl.col("before_x"), value, seconds / 3600) | {f"{track.name}_s": seconds}
+    if track.with_km:
+        parts |= {f"{track.name}_km": pl.col("km") - pl.col("before_km")}
     inside = has_before & has_after & pl.col("before_covered") & (pl.col("before_row") < pl.col("row"))
     return found.select(
         pl.when(inside)

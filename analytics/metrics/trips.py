@@ -14,7 +14,7 @@ def trips(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     """Find trips in judged `segments`: from key-on to key-off; without a key signal, from movement to standstill.
 
     Key-on spells less than `rules.TRIP_BREAK_S` apart are one trip. Without a key, a standstill of
-    `rules.TRIP_STOP_S` or a hole in the data of `rules.TRIP_BREAK_S` ends it. Trips under a minute or 100 m are left
+    `rules.TRIP_STOP_S` or a silence ends it. Trips under a minute or 100 m are left
     out, the latter only where vehicles do not also work standing.
     """
     found = _numbered(segments).group_by("vehicle_id", "trip", maintain_order=True).agg(*_amounts())
@@ -33,11 +33,9 @@ def trips(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
 def _numbered(segments: pl.DataFrame) -> pl.DataFrame:
     """Number the segments of each trip, pauses inside it included; segments outside trips are dropped."""
     keyed = pl.col("key").is_not_null()
-    rides = ~pl.col("silent") & ~pl.col("plugged") & pl.when(keyed).then("runs").otherwise("active")
-    broken = (pl.col("silent") | (pl.col("hole") & ~keyed) | pl.col("plugged")).cum_sum()
-    # A hole is itself a segment that starts moving; it must not belong to the trip it ends.
-    rides = rides & (keyed | ~pl.col("hole"))
-    marked = segments.with_columns(rides=rides, breaks=broken, keyed=keyed)
+    breaks = pl.col("silent") | pl.col("plugged")
+    rides = ~breaks & pl.when(keyed).then("runs").otherwise("active")
+    marked = segments.with_columns(rides=rides, breaks=breaks.cum_sum(), keyed=keyed)
     riding = marked.filter("rides").with_columns(
         trip=_begins().cum_sum(), trip_ends_at=pl.col("ends_at")
     )  # fmt: skip

@@ -1,0 +1,155 @@
+"""The metrics held to what truly happened in the simulated fleet."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import polars as pl
+import pytest
+from metrics_case import TRUCK
+
+from analytics.metrics import Inputs, Results, compute
+from analytics.metrics.samples import SIGNALS
+from ingest.gateway.simulator import DEMO_FLEET, Truth, VehicleLog, as_frames, simulate
+from ingest.gateway.simulator.calendar import OperatingDay
+from ingest.gateway.simulator.fleet import Duty, VehicleSpec
+from schemas.frames import Maintenance, OperatingDays, PlannedService, Roadcalls, Vehicles
+
+DAYS = 5
+CATEGORY = {Duty.YARD: "equipment", Duty.FERRY: "vessel"}
+VEHICLES = {spec.name: (n, pilot, spec) for n, (pilot, spec) in enumerate(
+    (pilot, spec) for pilot in DEMO_FLEET.pilots for spec in pilot.vehicles
+)}  # fmt: skip
+PERIOD_H = {name: spec.sample_period_s / 3600 for name, (_, _, spec) in VEHICLES.items()}
+
+
+def _vehicle(number: int, spec: VehicleSpec) -> dict[str, object]:
+    return {
+        **TRUCK, "vehicle_id": number, "name": spec.name, "category": CATEGORY.get(spec.duty, "truck"),
+        "powertrain": "bev" if spec.pack else "diesel", "sample_period_s": float(spec.sample_period_s),
+        "usable_battery_kwh": spec.pack.usable_kwh if spec.pack else None, "sleeps_at_key_off": spec.sleeps_at_key_off,
+        "charger_efficiency": spec.charger.efficiency if spec.charger else None,
+    }  # fmt: skip
+
+
+def _telemetry(logs: list[VehicleLog]) -> pl.DataFrame:
+    frames = [
+        log.frame.with_columns(vehicle_id=pl.lit(VEHICLES[log.vehicle.name][0], pl.Int32)).drop("vehicle")
+        for log in logs
+    ]
+    rows = pl.concat(frames, how="diagonal_relaxed")
+    return rows.select("vehicle_id", "time", *(name for name in SIGNALS if name in rows.columns))
+
+
+def _calendar(dates: list[dt.date]) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    days: list[dict[str, object]] = []
+    service: list[dict[str, object]] = []
+    for number, pilot, _ in VEHICLES.values():
+        for date in dates:
+            day = OperatingDay(date, pilot.zone)
+            key = {"vehicle_id": number, "day": date}
+            days.append({**key, "pilot_id": 1, "starts_at": day.starts_at, "ends_at": day.ends_at})
+            if pilot.plans(date):
+                start, end = (day.starts_at + dt.timedelta(seconds=day.at(hour)) for hour in pilot.service_h)
+                service.append({**key, "starts_at": start, "ends_at": end})
+    return days, service
+
+
+def _records() -> list[dict[str, object]]:
+    return [
+        {
+            "vehicle_id": VEHICLES[d.vehicle][0],
+            "starts_at": d.start,
+            "ends_at": d.end,
+            "planned": d.planned,
+            "cause": d.cause,
+        }
+        for d in DEMO_FLEET.incidents.downtimes
+    ]
+
+
+def _frame(contract, rows):  # type: ignore[no-untyped-def]
+    return contract.validate(pl.DataFrame(rows, schema=contract.create_empty().schema, strict=False))
+
+
+def _computed(logs: list[VehicleLog], dates: list[dt.date]) -> Results:
+    days, service = _calendar(dates)
+    return compute(
+        Inputs(
+            telemetry=_telemetry(logs),
+            vehicles=_frame(Vehicles, [_vehicle(number, spec) for number, _, spec in VEHICLES.values()]),
+            days=_frame(OperatingDays, days),
+            planned=_frame(PlannedService, service),
+            maintenance=_frame(Maintenance, _records()),
+            roadcalls=Roadcalls.create_empty(),
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def run() -> tuple[Results, Truth]:
+    logs = list(simulate(days=DAYS))
+    pieces = as_frames(piece for log in logs for piece in log.truth)
+    return _computed(logs, DEMO_FLEET.dates[:DAYS]), pieces
+
+
+def _beside(run: tuple[Results, Truth], slug: str, column: str) -> pl.DataFrame:
+    """Figure and truth of each vehicle-day that has both, as `figure` and `truth`."""
+    results, pieces = run
+    ids = pl.DataFrame({"vehicle": list(VEHICLES), "vehicle_id": [n for n, _, _ in VEHICLES.values()]})
+    figures = results.figures.filter(metric=slug).select("vehicle_id", "day", "method", "note", figure="value")
+    truth = pieces.days.select("vehicle", "day", "day_h", truth=pl.col(column).cast(pl.Float64)).drop_nulls("truth")
+    return truth.join(ids.cast({"vehicle_id": pl.Int32}), on="vehicle").join(
+        figures, on=["vehicle_id", "day"], how="left"
+    )
+
+
+ENERGIES = (
+    "distance_km", "energy_used_kwh", "energy_discharged_kwh", "energy_regenerated_kwh", "energy_charged_kwh",
+    "grid_energy_kwh", "idle_energy_kwh", "fuel_used_l", "heater_fuel_used_l", "genset_fuel_used_l",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("slug", ENERGIES)
+def test_amounts_within_one_percent(run: tuple[Results, Truth], slug: str) -> None:
+    beside = _beside(run, slug, slug).filter(pl.col("truth") > 1)
+    wrong = beside.filter(((pl.col("figure") - pl.col("truth")).abs() > 0.01 * pl.col("truth")).fill_null(True))
+    assert not beside.is_empty()
+    assert wrong.is_empty(), wrong
+
+
+@pytest.mark.parametrize(
+    "slug",
+    ["key_on_h", "working_h", "in_service_h", "charging_h", "idle_h", "down_h", "planned_maintenance_h"],
+)
+def test_hours_exact_to_a_sample(run: tuple[Results, Truth], slug: str) -> None:
+    beside = _beside(run, slug, slug).with_columns(sample_h=pl.col("vehicle").replace_strict(PERIOD_H))
+    wrong = beside.filter(((pl.col("figure") - pl.col("truth")).abs() > pl.col("sample_h") + 1e-9).fill_null(True))
+    assert wrong.is_empty(), wrong
+
+
+def test_hours_of_every_day_add_up(run: tuple[Results, Truth]) -> None:
+    results, pieces = run
+    states = ("in_service", "charging", "idle", "parked", "down", "planned_maintenance", "unknown")
+    sums = results.figures.filter(pl.col("metric").is_in([f"{state}_h" for state in states]))
+    hours = sums.group_by("vehicle_id", "day").agg(pl.col("value").sum())
+    assert hours["value"].to_list() == pytest.approx([24.0] * pieces.days.height)
+
+
+def test_availability_is_what_it_was(run: tuple[Results, Truth]) -> None:
+    beside = _beside(run, "availability_pct", "available")
+    assert beside.filter(pl.col("figure") != 100 * pl.col("truth")).is_empty()
+    assert 0 < beside["truth"].mean() < 1  # type: ignore[operator]
+
+
+def test_trips_are_the_ones_driven(run: tuple[Results, Truth]) -> None:
+    results, pieces = run
+    ids = pl.DataFrame({"vehicle": list(VEHICLES), "vehicle_id": [n for n, _, _ in VEHICLES.values()]})
+    driven = pieces.trips.join(ids.cast({"vehicle_id": pl.Int32}), on="vehicle")
+    road = driven.filter(~pl.col("vehicle").str.contains("yard|ferry")).sort("vehicle_id", "starts_at")
+    found = results.trips.join(road.select("vehicle_id").unique(), on="vehicle_id").sort("vehicle_id", "starts_at")
+    assert found.height == road.height
+    assert found["distance_km"].to_list() == pytest.approx(road["distance_km"].to_list(), rel=0.01)
+    electric = road["energy_used_kwh"].is_not_null()
+    used = found.filter(electric)["energy_used_kwh"].to_list()
+    assert used == pytest.approx(road.filter(electric)["energy_used_kwh"].to_list(), rel=0.02, abs=0.2)

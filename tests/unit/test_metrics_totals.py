@@ -1,0 +1,121 @@
+"""Totals: sums, ratios of sums, coverage, notes; totals of totals are totals."""
+
+from datetime import date, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from analytics.metrics import METRICS, Total, totals
+from analytics.metrics.rows import COLUMNS
+
+SUMS = sorted(slug for slug, metric in METRICS.items() if metric.total is Total.SUM)
+
+
+def _figures(*rows: dict[str, object]) -> pl.DataFrame:
+    blank = {"vehicle_id": 1, "day": date(2026, 1, 5), "metric": "distance_km"}
+    return pl.DataFrame([{**blank, **row} for row in rows], schema=COLUMNS, strict=False)
+
+
+def _one(figures: pl.DataFrame, metric: str = "distance_km") -> dict[str, object]:
+    return totals(figures, []).row(by_predicate=pl.col("metric") == metric, named=True)
+
+
+def test_missing_is_never_zero() -> None:
+    missing = {"value": None, "note": "no odometer or speed"}
+    assert _one(_figures(missing, missing))["value"] is None
+    assert _one(_figures(missing))["note"] == "no odometer or speed"
+    some = _one(_figures(missing, {"value": 5.0, "method": "measured", "note": "odometer"}))
+    assert (some["value"], some["note"]) == (5.0, "odometer")
+
+
+def test_coverage_is_weighted() -> None:
+    figures = _figures(
+        {"value": 90, "coverage_pct": 90, "weight": 100}, {"value": 100, "coverage_pct": 50, "weight": 300}
+    )
+    assert _one(figures)["coverage_pct"] == pytest.approx((90 * 100 + 50 * 300) / 400)
+
+
+@pytest.mark.parametrize(
+    ("methods", "method"),
+    [(["measured"] * 2, "measured"), (["estimated"] * 2, "estimated"), (["measured", "estimated"], "mixed"),
+     (["measured", "mixed"], "mixed")],
+)  # fmt: skip
+def test_method(methods: list[str], method: str) -> None:
+    assert _one(_figures(*({"value": 1, "method": m} for m in methods)))["method"] == method
+
+
+def test_notes_are_joined_once_each() -> None:
+    figures = _figures({"value": 1, "note": "odometer"}, {"value": 1, "note": "from speed; scaled to full activity"},
+                       {"value": 1, "note": "odometer"})  # fmt: skip
+    assert _one(figures)["note"] == "from speed; odometer; scaled to full activity"
+
+
+def test_bounds_stand_in_with_the_value() -> None:
+    row = _one(_figures({"value": 10, "low": 8, "high": 13}, {"value": 5}))
+    assert (row["low"], row["high"]) == (13, 18)
+    assert _one(_figures({"value": 5}))["low"] is None
+
+
+def test_ratios_are_ratios_of_sums() -> None:
+    figures = _figures(
+        {"metric": "ratio_energy_per_km_kwh", "value": 100, "method": "measured"},
+        {"metric": "ratio_energy_per_km_kwh", "value": 10, "method": "estimated", "vehicle_id": 2},
+        {"metric": "ratio_distance_km", "value": 100, "method": "measured"},
+        {"metric": "ratio_distance_km", "value": 20, "method": "measured", "vehicle_id": 2},
+        {"metric": "energy_per_km_kwh", "value": 77},
+    )
+    row = _one(figures, "energy_per_km_kwh")
+    assert row["value"] == pytest.approx(110 / 120)
+    assert row["method"] == "mixed"
+
+
+def test_a_metric_nobody_registered_is_refused() -> None:
+    with pytest.raises(ValueError, match="speed_of_light"):
+        totals(_figures({"metric": "speed_of_light", "value": 1}), [])
+
+
+def test_grouping_columns_may_be_null_or_many() -> None:
+    figures = _figures({"value": 1}, {"value": 2}, {"value": 4}).with_columns(
+        pilot_id=pl.Series([1, 1, None]), week=pl.Series([1, 2, 1])
+    )
+    folded = totals(figures, ["pilot_id", "week"])
+    assert sorted(folded["value"]) == [1, 2, 4]
+
+
+NUMBERS = st.floats(-1e6, 1e6).map(lambda x: round(x, 3))
+ROWS = st.builds(
+    dict,
+    metric=st.sampled_from(SUMS),
+    vehicle_id=st.integers(1, 3),
+    offset=st.integers(0, 2),
+    value=st.none() | NUMBERS,
+    low=st.none() | NUMBERS,
+    coverage_pct=st.none() | st.floats(0, 100).map(lambda x: round(x, 1)),
+    weight=st.none() | st.sampled_from([0.0, 1.0, 24.0, 300.0]),
+    method=st.sampled_from(["measured", "estimated", "mixed"]),
+    note=st.none() | st.sampled_from(["counter", "odometer", "counter; scaled"]),
+)
+COUNTS = {"planned_days", "available_days", "unknown_days", "roadcalls", "propulsion_roadcalls"}
+
+
+def _plausible(row: dict[str, object]) -> dict[str, object]:
+    """Counts are small whole numbers; what has no value has no bounds."""
+    value = row["value"]
+    if row["metric"] in COUNTS and isinstance(value, float):
+        value = float(abs(int(value)) % 4)
+    day = date(2026, 1, 1) + timedelta(days=int(str(row["offset"])))
+    kept = {name: part for name, part in row.items() if name != "offset"}
+    return {**kept, "day": day, "value": value, "low": None if value is None else row["low"]}
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(ROWS, max_size=40))
+def test_totals_of_totals_are_totals(rows: list[dict[str, object]]) -> None:
+    """Also through a second grouping, for every metric: sums, ratios, availability and roadcalls."""
+    figures = _figures(*(_plausible(row) for row in rows))
+    flat = totals(figures, [])
+    folded = totals(totals(totals(figures, ["vehicle_id", "day"]), ["vehicle_id"]), [])
+    assert_frame_equal(folded, flat, rel_tol=1e-6, abs_tol=1e-6)
