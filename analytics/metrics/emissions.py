@@ -161,10 +161,12 @@ def _without_factors() -> list[pl.Expr]:
 
 
 def _unmeasured() -> list[pl.Expr]:
-    hybrid = pl.col("powertrain") == "phev"
+    # A hybrid's engine may drive the wheels or a generator: one of the two counters must tell what it burnt.
+    burnt = ("fuel_used_l", "genset_fuel_used_l")
+    untold = (pl.col("powertrain") == "phev") & pl.all_horizontal(pl.col(*burnt).is_null())
     return [
         pl.when(pl.col("activity").is_null()).then(pl.format("{} of the day is not known", "activity_slug")),
-        pl.when(hybrid & pl.col("fuel_used_l").is_null()).then(pl.lit("fuel_used_l of the day is not known")),
+        pl.when(untold).then(pl.lit(f"neither {burnt[0]} nor {burnt[1]} of the day is known")),
     ]
 
 

@@ -193,6 +193,12 @@ def test_a_plug_in_hybrid_counts_engine_and_plug() -> None:
     assert found[TAILPIPE_VS_GENERATION]["value"] == pytest.approx(28 * DIESEL - 50 * 0.1943 / 0.95)
 
 
+def test_a_hybrid_whose_engine_is_a_genset_counts_its_fuel() -> None:
+    given = {"distance_km": 100.0, "grid_energy_kwh": 50.0, "genset_fuel_used_l": 12.0}
+    found = results(given=given, powertrain="phev")
+    assert found[TAILPIPE_VS_GENERATION]["value"] == pytest.approx(28 * DIESEL - 50 * 0.1943 / 0.95)
+
+
 def test_a_loss_is_shown_as_a_loss() -> None:
     found = results(
         given={"distance_km": 100.0, "grid_energy_kwh": 300.0}, region="CN", grid="official:CHN", baseline_rate=10.0
@@ -226,7 +232,11 @@ def test_morocco_has_no_factor_and_says_so() -> None:
             "no baseline is declared",
         ),
         ({"powertrain": "fcev"}, TAILPIPE_VS_GENERATION, "fuel of a fcev vehicle is not counted by this figure"),
-        ({"powertrain": "phev"}, TAILPIPE_VS_GENERATION, "fuel_used_l of the day is not known"),
+        (
+            {"powertrain": "phev"},
+            TAILPIPE_VS_GENERATION,
+            "neither fuel_used_l nor genset_fuel_used_l of the day is known",
+        ),
         ({"baseline_unit": "L/h"}, TAILPIPE_VS_GENERATION, "key_on_h of the day is not known"),
         ({"baseline_unit": "kg/h"}, WELL_TO_WHEEL, "no well-to-wheel factor of diesel per kg is known for US-CA"),
         (
