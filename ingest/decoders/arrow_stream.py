@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 from ingest.decoders.decoded import Decoded, Limits
 from schemas.errors import BodyTooLargeError, MalformedBodyError

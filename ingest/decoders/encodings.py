@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zlib
 from collections.abc import Callable
 
@@ -12,37 +11,62 @@ from schemas.errors import BodyTooLargeError, MalformedBodyError, UnknownFormatE
 
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
 ZSTD_WINDOW_BYTES = 32 * 2**20
-PIECE_BYTES = 256 * 2**10
+INPUT_BYTES = 1024  # a zstd block of zeros takes 4 bytes and gives 128 KiB, so this much gives 32 MiB at most
+OUTPUT_BYTES = 256 * 2**10
+MAX_MEMBERS = 10_000
 
 
 def _gunzip(body: bytes, limit: int) -> bytes:
-    pieces, size, left = [], 0, body
-    while left:
+    collected, at = _Collected(limit), 0
+    while at < len(body):
+        collected.begin_member()
         stream = zlib.decompressobj(GZIP_WINDOW)
         while not stream.eof:
-            piece = stream.decompress(left, PIECE_BYTES)
-            left = stream.unconsumed_tail
-            if not piece and not left and not stream.eof:
+            waiting = stream.unconsumed_tail or body[at : at + INPUT_BYTES]
+            if not waiting:
                 raise MalformedBodyError("the gzip stream ends too early")
-            size += len(piece)
-            if size > limit:
-                raise _too_large(limit)
-            pieces.append(piece)
-        left = stream.unused_data
-    return b"".join(pieces)
+            at += 0 if stream.unconsumed_tail else len(waiting)
+            collected.add(stream.decompress(waiting, OUTPUT_BYTES))
+        at -= len(stream.unused_data)
+    return collected.whole()
 
 
 def _unzstd(body: bytes, limit: int) -> bytes:
-    reader = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).stream_reader(
-        io.BytesIO(body), read_across_frames=True
-    )
-    pieces, size = [], 0
-    while piece := reader.read(PIECE_BYTES):
-        size += len(piece)
-        if size > limit:
-            raise _too_large(limit)
-        pieces.append(piece)
-    return b"".join(pieces)
+    collected, at = _Collected(limit), 0
+    while at < len(body):
+        collected.begin_member()
+        stream = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).decompressobj()
+        while not stream.eof:
+            if at >= len(body):
+                raise MalformedBodyError("the zstd stream ends too early")
+            collected.add(stream.decompress(body[at : at + INPUT_BYTES]))
+            at += INPUT_BYTES
+        at = min(at, len(body)) - len(stream.unused_data)
+    return collected.whole()
+
+
+class _Collected:
+    """Decompressed pieces up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._members = 0
+
+    def begin_member(self) -> None:
+        self._members += 1
+        if self._members > MAX_MEMBERS:
+            raise MalformedBodyError(f"more than {MAX_MEMBERS} compressed streams in one body")
+
+    def add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size > self._limit:
+            raise _too_large(self._limit)
+        self._pieces.append(piece)
+
+    def whole(self) -> bytes:
+        return b"".join(self._pieces)
 
 
 def _identity(body: bytes, limit: int) -> bytes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 
 import polars as pl
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ingest.decoders.decoded import Decoded, Limits
 from schemas.errors import BodyTooLargeError, MalformedBodyError

@@ -494,6 +494,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["upload_id"], ["upload.id"], name=op.f("fk_upload_body_upload_id")),
         sa.PrimaryKeyConstraint("upload_id", name=op.f("pk_upload_body")),
     )
+    # The bodies are compressed already: PostgreSQL need not try again.
+    op.execute("ALTER TABLE upload_body ALTER COLUMN body_zstd SET STORAGE EXTERNAL")
     op.create_table(
         "upload_reject",
         sa.Column("upload_id", sa.Uuid(), nullable=False),

@@ -1,0 +1,1 @@
+"""Measured speed, beside others' in the same run."""

@@ -1,0 +1,51 @@
+"""`python -m tests.benchmarks [--only FAMILY]`: prints a table and writes `build/bench.json`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.benchmarks.result import Benchmark, Result
+
+# A family is a module here with a function `run`; add its line and it is run.
+FAMILIES = ("ingest",)
+OUTPUT = Path("build/bench.json")
+
+
+def main() -> None:
+    """Run the families asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--only", choices=FAMILIES, help="one family")
+    only = parser.parse_args().only
+    results: list[Result] = []
+    for family in [only] if only else FAMILIES:
+        run: Benchmark = importlib.import_module(f"tests.benchmarks.{family}").run
+        results += run()
+    _write(results)
+    _show(results)
+
+
+def _write(results: list[Result]) -> None:
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(json.dumps([dataclasses.asdict(result) for result in results], indent=1) + "\n")
+
+
+def _show(results: list[Result]) -> None:
+    table = Table("benchmark", "value", "unit", "peer", "peer's value", "ratio", "peak MB", "note")
+    for result in results:
+        numbers = (result.value, result.peer_value, result.ratio, result.peak_mb)
+        value, peer_value, ratio, peak_mb = (
+            "" if n is None else f"{n:,.2f}" if n < 100 else f"{n:,.0f}" for n in numbers
+        )
+        table.add_row(result.name, value, result.unit, result.peer or "", peer_value, ratio, peak_mb, result.note)
+    Console(width=None).print(table)
+
+
+if __name__ == "__main__":
+    main()
