@@ -231,7 +231,7 @@ def test_columns_without_a_signal_are_kept(twizy: Stack) -> None:
     owner = engine(twizy.place.url(Role.OWNER))
     with owner.connect() as connection:
         kinds = dict(connection.execute(sa.text(
-            "SELECT name, kind FROM extra_signal JOIN vehicle ON vehicle.id = vehicle_id WHERE vehicle.name = 'twizy-1'"
+            "SELECT extra_signal.name, kind FROM extra_signal JOIN vehicle ON vehicle.id = vehicle_id WHERE vehicle.name = 'twizy-1'"
         )).tuples())  # fmt: skip
     owner.dispose()
     assert kinds.get("Weather") == "text"
