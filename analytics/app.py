@@ -20,6 +20,7 @@ from analytics.views import Reader
 from analytics.web import documents, pages
 from schemas.addresses import Role, role_url
 from schemas.settings import Settings
+from schemas.wire import Problem
 
 STATIC = Path(__file__).parent / "web" / "static"
 SECURITY_HEADERS = {
@@ -51,7 +52,7 @@ def create_app(given: Settings) -> FastAPI:
 
     app = FastAPI(
         title="Beachhead", version="1", summary="Figures of zero-emission pilot fleets", docs_url=None, redoc_url=None,
-        lifespan=lifespan,
+        lifespan=lifespan, responses={"default": {"model": Problem, "description": "A problem (RFC 9457)"}},
     )  # fmt: skip
     app.state.reader = reader
     app.add_middleware(SecureHeaders)

@@ -1,7 +1,7 @@
 """Charts: one definition each, for pages and reports, drawn to SVG on the server.
 
-A chart is a function of plain rows. Drawings are remembered by their rows, so a chart is drawn once per version of
-the data. Nothing is fetched: fonts are the reader's own, and the SVG holds no script and no style sheet.
+A chart is a function of plain rows. Nothing is fetched: fonts are the reader's own, and the SVG holds no script and
+no style sheet.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
-from functools import lru_cache
 from html import escape
 from typing import Any
 
@@ -21,7 +20,6 @@ FONT = "Helvetica Neue, Helvetica, Arial, sans-serif"
 INK, MUTED, RULE = "#1d2b33", "#51626c", "#dde4e6"
 ENERGY, ENERGY_PALE, CHARGED = "#0f6b74", "#bfdcdd", "#b4530a"
 BAND, UP, TARGET = "#cfe3e1", "#0f6b74", "#9a3412"
-REMEMBERED_DRAWINGS = 512
 LOW_COVERAGE_PCT = 80.0
 
 STATES: dict[str, tuple[str, str]] = {
@@ -77,7 +75,6 @@ class StateHours:
     hours: float
 
 
-@lru_cache(REMEMBERED_DRAWINGS)
 def energy_svg(days: tuple[EnergyDay, ...], width: Width = Width.WIDE) -> str:
     """Energy used per day as bars, charged as a line; low or unknown coverage is pale, an unknown day a `?`."""
     rows = [asdict(day) | {"seen": _seen(day)} for day in days]
@@ -106,7 +103,6 @@ def energy_svg(days: tuple[EnergyDay, ...], width: Width = Width.WIDE) -> str:
     return _drawn(layers, width, "Energy per day", describe_energy(days))
 
 
-@lru_cache(REMEMBERED_DRAWINGS)
 def availability_svg(
     days: tuple[AvailabilityDay, ...], target_pct: float | None = None, width: Width = Width.WIDE
 ) -> str:
@@ -127,7 +123,6 @@ def availability_svg(
     return _drawn(chart, width, "Availability per day", describe_availability(days, target_pct))
 
 
-@lru_cache(REMEMBERED_DRAWINGS)
 def hours_svg(hours: tuple[StateHours, ...], width: Width = Width.WIDE) -> str:
     """Vehicle-hours by state, stacked per day."""
     shown = [state for state in STATES if any(row.state == state for row in hours)]

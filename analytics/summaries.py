@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 import polars as pl
@@ -28,10 +28,18 @@ def pilot_row(pilot: Pilot) -> PilotRow:
     )  # fmt: skip
 
 
+def period_totals(reader: Reader, pilot: Pilot, period: Period) -> pl.DataFrame:
+    """A pilot's figures over a period in long form, components included, to be folded further."""
+    return totals(reader.pilot_figures(pilot, period), by=["pilot_id"])
+
+
 def summary(reader: Reader, pilot: Pilot, period: Period) -> Summary:
     """A pilot's figures over a period."""
-    days = reader.pilot_days(pilot, period)
-    figures = totals(reader.pilot_figures(pilot, period), by=["pilot_id"])
+    return summary_of(pilot, period, reader.pilot_days(pilot, period), period_totals(reader, pilot, period))
+
+
+def summary_of(pilot: Pilot, period: Period, days: Sequence[PilotDay], figures: pl.DataFrame) -> Summary:
+    """A pilot's summary from its days and their totals."""
     metrics = figure_values(figures)
     versions = sorted({day.code_version for day in days})
     return Summary(

@@ -65,6 +65,11 @@ SELECT day, vehicles, data_until, code_version, factors, computed_at FROM readin
 WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last ORDER BY day
 """
 
+_VERSION = """
+SELECT md5(coalesce(string_agg(day::text || computed_at::text, ',' ORDER BY day), '')) AS version
+FROM reading.pilot_day WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last
+"""
+
 _VEHICLE_DAYS = """
 SELECT day, starts_at, ends_at, data_until, code_version, factors FROM reading.vehicle_day
 WHERE pilot_id = :pilot_id AND vehicle_id = :vehicle_id AND day BETWEEN :first AND :last ORDER BY day
@@ -265,6 +270,11 @@ class Reader:
     def pilot_days(self, pilot: Pilot, period: Period) -> list[PilotDay]:
         """The pilot's computed days."""
         return [PilotDay(**row) for row in self._rows(_PILOT_DAYS, pilot_id=pilot.id, **_bounds(period))]
+
+    def version(self, pilot: Pilot, period: Period) -> str:
+        """A word that changes when any of the pilot's days in the period is computed anew, or appears or goes."""
+        (row,) = self._rows(_VERSION, pilot_id=pilot.id, **_bounds(period))
+        return str(row["version"])
 
     def vehicle_days(self, vehicle: Vehicle, period: Period) -> list[VehicleDay]:
         """The vehicle's computed days in its pilot."""

@@ -154,6 +154,29 @@ class Summary(Body):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
+class BoundaryTotal(Body):
+    """CO2e avoided at one boundary, over the pilots whose headline it is. Boundaries are never added."""
+
+    metric: str
+    value: float
+    unit: str
+    pilots: list[str]
+
+
+class ProgrammeSummary(Body):
+    """Totals over all pilots, each over all its days. Null dates: nothing is computed yet."""
+
+    from_: dt.date | None = Field(alias="from")
+    to: dt.date | None
+    data_until: dt.datetime | None
+    pilots: int
+    vehicles: int
+    metrics: dict[str, FigureValue]
+    co2e_avoided: list[BoundaryTotal]
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
 class DayRow(Body):
     """One operating day of a pilot or a vehicle."""
 

@@ -6,8 +6,9 @@ from fastapi import APIRouter
 
 from analytics import summaries
 from analytics.api.asking import Asking, FirstDay, LastDay
+from analytics.programme import programme_summary, results
 from analytics.questions import period_of
-from schemas.wire import DayRow, PilotRow, Summary, TripRow, VehicleRow
+from schemas.wire import DayRow, PilotRow, ProgrammeSummary, Summary, TripRow, VehicleRow
 
 router = APIRouter(prefix="/v1", tags=["pilots"])
 
@@ -16,6 +17,12 @@ router = APIRouter(prefix="/v1", tags=["pilots"])
 def pilots(reader: Asking) -> list[PilotRow]:
     """All pilots, by name."""
     return [summaries.pilot_row(pilot) for pilot in reader.pilots()]
+
+
+@router.get("/programme/summary")
+def programme(reader: Asking) -> ProgrammeSummary:
+    """Totals over all pilots, each over all its days."""
+    return programme_summary(results(reader))
 
 
 @router.get("/pilots/{slug}/summary")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -12,18 +13,19 @@ from analytics import summaries
 from analytics.api.asking import Asking, FirstDay, LastDay
 from analytics.charts import Width
 from analytics.metrics import METRICS, Metric
+from analytics.programme import programme_summary, results
 from analytics.questions import period_of
 from analytics.views import Period, Pilot, Reader
-from analytics.web import present
-from analytics.web.plots import PLOTS
+from analytics.web import present, programme
+from analytics.web.plots import PLOTS, drawn_by
 from analytics.web.present import Edge, Shown, Source
-from analytics.web.programme import programme
 from analytics.web.render import page
 from schemas.errors import NotFoundError
 from schemas.wire import DayRow, Summary
 
 router = APIRouter(include_in_schema=False)
 
+REMEMBERED_DRAWINGS = 512
 VEHICLE_COLUMNS = (
     "distance_km", "energy_used_kwh", "energy_charged_kwh", "availability_pct", "key_on_h", "fuel_displaced_l",
 )  # fmt: skip
@@ -37,7 +39,16 @@ VEHICLE_DAY_COLUMNS = ("distance_km", "energy_used_kwh", "energy_charged_kwh", "
 @router.get("/", response_class=HTMLResponse)
 def programme_page(request: Request, reader: Asking) -> HTMLResponse:
     """All pilots."""
-    return page(request, "programme.html", {"programme": programme(reader)})
+    found = results(reader)
+    summary = programme_summary(found)
+    context = {
+        "summary": summary,
+        "source": programme.source(summary),
+        "totals": all_shown(summary.metrics, Edge.HOUSE),
+        "boundaries": [programme.boundary(total, found) for total in summary.co2e_avoided],
+        "lines": [programme.line(one) for one in found],
+    }
+    return page(request, "programme.html", context)
 
 
 @router.get("/pilots/{slug}", response_class=HTMLResponse)
@@ -50,11 +61,11 @@ def pilot_page(
     summary = summaries.summary(reader, pilot, period)
     days = summaries.pilot_days(reader, pilot, period)
     context = _common(pilot, period) | {
-        "source": _source(pilot, period, summary),
+        "source": present.pilot_source(pilot, period, summary),
         "summary": summary,
         "headline": headline(pilot, summary),
         "boundary": boundary(summary),
-        "factors": "; ".join(f"{factor.name} ({factor.edition})" for factor in summary.factors),
+        "factors": present.editions(summary.factors),
         "figures": all_shown(summary.metrics, Edge.of(pilot)),
         "plots": [(plot, plot.describe(days, pilot.targets)) for plot in PLOTS.values()] if days else [],
         "days": days_shown(days, DAY_COLUMNS, Edge.of(pilot)),
@@ -66,6 +77,7 @@ def pilot_page(
 
 @router.get("/pilots/{slug}/charts/{name}.svg")
 def chart(
+    request: Request,
     slug: str,
     name: str,
     reader: Asking,
@@ -77,9 +89,19 @@ def chart(
     if name not in PLOTS:
         raise NotFoundError(f"there is no chart {name!r}")
     pilot = reader.pilot(slug)
-    days = summaries.pilot_days(reader, pilot, period_of(pilot, first, last))
-    svg = PLOTS[name].draw(days, pilot.targets, Width[width.upper()])
-    return Response(svg, media_type="image/svg+xml", headers={"Cache-Control": "no-cache"})
+    period = period_of(pilot, first, last)
+    version = f'"{reader.version(pilot, period)}-{drawn_by(pilot.targets)}"'
+    if request.headers.get("if-none-match") == version:
+        return Response(status_code=304, headers={"ETag": version})
+    svg = _drawing(reader, slug, period, name, Width[width.upper()], version)
+    return Response(svg, media_type="image/svg+xml", headers={"Cache-Control": "no-cache", "ETag": version})
+
+
+@lru_cache(REMEMBERED_DRAWINGS)
+def _drawing(reader: Reader, slug: str, period: Period, name: str, width: Width, version: str) -> str:
+    """A chart, drawn once for each `version` of the data."""
+    pilot = reader.pilot(slug)
+    return PLOTS[name].draw(summaries.pilot_days(reader, pilot, period), pilot.targets, width)
 
 
 @router.get("/pilots/{slug}/vehicles/{name}", response_class=HTMLResponse)
@@ -116,7 +138,7 @@ def headline(pilot: Pilot, summary: Summary) -> list[Shown]:
         "energy_used_kwh",
         present.efficiency(pilot),
         "availability_pct",
-        summary.headline_co2e or "co2e_avoided_conservative_kg",
+        summary.headline_co2e or present.NO_CO2E,
         "fuel_displaced_l",
         "energy_charged_kwh",
         "connectivity_pct",
@@ -158,11 +180,6 @@ def _vehicle_tables(reader: Reader, pilot: Pilot, period: Period) -> dict[str, A
 
 def _columns(slugs: tuple[str, ...]) -> list[Metric]:
     return [METRICS[slug] for slug in slugs]
-
-
-def _source(pilot: Pilot, period: Period, summary: Summary) -> Source:
-    until = present.instant(summary.data_until, pilot.time_zone)
-    return Source(present.summary_api(pilot, period), present.span(period), until)
 
 
 def _common(pilot: Pilot, period: Period) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -52,6 +55,16 @@ def target_pct(targets: Mapping[str, Any]) -> float | None:
     """The pilot's target of availability."""
     target = targets.get("availability_pct")
     return None if target is None else float(target)
+
+
+@cache
+def _code() -> str:
+    return hashlib.sha256(b"".join(Path(path).read_bytes() for path in (charts.__file__, __file__))).hexdigest()[:8]
+
+
+def drawn_by(targets: Mapping[str, Any]) -> str:
+    """A word for all that a drawing depends on besides its days: the code, and the pilot's targets."""
+    return f"{_code()}-{target_pct(targets)}"
 
 
 PLOTS: Mapping[str, Plot] = MappingProxyType(

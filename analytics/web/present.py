@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import zoneinfo
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from analytics.metrics import METRICS
 from analytics.views import Period, Pilot
 from schemas.units import from_house
-from schemas.wire import FigureValue
+from schemas.wire import FactorUsed, FigureValue, Summary
 
 LOW_COVERAGE_PCT = 80.0
 UNKNOWN = "unknown"
@@ -27,6 +27,8 @@ CO2E_BOUNDARIES: Mapping[str, str] = MappingProxyType(
         "co2e_avoided_conservative_kg": "conservative: a lower bound",
     }
 )
+NO_CO2E = "co2e_avoided_conservative_kg"
+"""The figure whose note tells why no boundary has a value: it asks for the least."""
 DASH = "\N{EN DASH}"
 
 
@@ -89,7 +91,7 @@ def shown(slug: str, figure: FigureValue, edge: Edge = Edge.HOUSE) -> Shown:
         beside=_beside(slug, figure.value, edge),
         bounds=_bounds(figure, metric.decimals),
         coverage=f"coverage {number(coverage, 0)} %" if coverage is not None else "coverage unknown",
-        method=figure.method or "not measured",
+        method=figure.method or ("bound" if known else "not measured"),
         note=figure.note,
         known=known,
         doubtful=known and coverage is not None and coverage < LOW_COVERAGE_PCT,
@@ -125,6 +127,11 @@ def instant(moment: dt.datetime | None, zone: str | None) -> str:
     return f"{local.day} {local:%b %Y, %H:%M} ({zone or 'UTC'})"
 
 
+def editions(factors: Iterable[FactorUsed]) -> str:
+    """Emission factors by name and edition."""
+    return "; ".join(f"{factor.name} ({factor.edition})" for factor in factors)
+
+
 def efficiency(pilot: Pilot) -> str:
     """The slug of the efficiency that suits the pilot's vehicles: equipment works by the hour."""
     return "energy_per_hour_kwh" if pilot.categories == ["equipment"] else "energy_per_km_kwh"
@@ -133,6 +140,11 @@ def efficiency(pilot: Pilot) -> str:
 def clock(moment: dt.datetime, zone: str | None) -> str:
     """A time of day in the pilot's zone."""
     return f"{moment.astimezone(zoneinfo.ZoneInfo(zone) if zone else dt.UTC):%H:%M}"
+
+
+def pilot_source(pilot: Pilot, period: Period, summary: Summary) -> Source:
+    """Where a pilot's figures of a period come from."""
+    return Source(summary_api(pilot, period), span(period), instant(summary.data_until, pilot.time_zone))
 
 
 def summary_api(pilot: Pilot, period: Period) -> str:

@@ -138,6 +138,28 @@ def test_days_and_trips_of_a_vehicle(client: Client) -> None:
     ]
 
 
+def test_the_programme_adds_what_may_be_added(client: Client) -> None:
+    programme = get(client, "/v1/programme/summary")
+    assert (programme["from"], programme["to"], programme["pilots"], programme["vehicles"]) == (
+        "2026-01-05", "2026-01-08", 5, 5,
+    )  # fmt: skip
+    assert programme["metrics"]["distance_km"]["value"] == 1200 + 3 * 400
+    assert programme["metrics"]["availability_pct"]["value"] == pytest.approx(100 * (6 + 12) / (7 + 12))
+    assert programme["co2e_avoided"] == [
+        {"metric": "co2e_avoided_tailpipe_vs_generation_kg", "value": 1600, "unit": "kg",
+         "pilots": ["harbor", "tractors"]},
+        {"metric": "co2e_avoided_well_to_wheel_kg", "value": -100, "unit": "kg", "pilots": ["ferries"]},
+    ]  # fmt: skip
+
+
+def test_the_description_of_the_api_names_problems(client: Client) -> None:
+    described = get(client, "/openapi.json")
+    for path, methods in described["paths"].items():
+        for call in methods.values():
+            assert "422" not in call["responses"], path
+            assert call["responses"]["default"]["content"]["application/json"]["schema"]["$ref"].endswith("/Problem")
+
+
 # --- catalogue ------------------------------------------------------------------------------------
 
 
@@ -329,6 +351,23 @@ def test_charts_are_drawn_for_both_widths(client: Client) -> None:
         assert wide.text != narrow.text
     assert client.get("/pilots/harbor/charts/nothing.svg").status_code == 404
     assert client.get("/pilots/new/charts/energy.svg").status_code == 200
+
+
+def test_a_chart_is_drawn_again_when_its_days_are_computed_again(client: Client, module_database: Any) -> None:
+    def chart(**headers: str) -> Response:
+        return client.get("/pilots/tractors/charts/energy.svg", headers=headers)
+
+    first = chart()
+    assert chart(**{"If-None-Match": first.headers["etag"]}).status_code == 304
+    with module_database.connect() as owner:
+        owner.execute(
+            "UPDATE pilot_day SET computed_at = now(), figures = jsonb_set(figures, '{energy_used_kwh,value}', '900')"
+            " WHERE day = %s AND pilot_id = (SELECT id FROM pilot WHERE slug = 'tractors')", [programme_rows.FIRST],
+        )  # fmt: skip
+    again = chart(**{"If-None-Match": first.headers["etag"]})
+    assert again.status_code == 200
+    assert "900 kWh (5 Jan 2026)" in again.text
+    assert "900 kWh" not in first.text
 
 
 # --- rights ---------------------------------------------------------------------------------------

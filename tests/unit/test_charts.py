@@ -97,11 +97,6 @@ def test_long_periods_keep_their_labels_apart() -> None:
     assert 2 <= len(dates) <= 4
 
 
-def test_a_drawing_is_remembered_by_its_rows() -> None:
-    assert energy_svg(ENERGY) is energy_svg(tuple(ENERGY))
-    assert energy_svg(ENERGY) != energy_svg(ENERGY[:2])
-
-
 def test_energy_in_words() -> None:
     assert describe_energy(ENERGY) == (
         "Energy used per day on 2 of 3 days, from 650 kWh (6 Jan 2026) to 700 kWh (5 Jan 2026);"
