@@ -24,6 +24,8 @@ def compute(inputs: Inputs) -> Results:
 
     Pure: neither clock nor database. The order of telemetry rows does not matter.
     """
+    if inputs.days.is_empty():
+        return Results(Figures.create_empty(), Trips.create_empty())
     vehicles = inputs.vehicles.filter(pl.col("vehicle_id").is_in(inputs.days["vehicle_id"].implode()))
     cuts = day_cuts(inputs.days)
     rows = prepare(inputs.telemetry, vehicles, cuts)

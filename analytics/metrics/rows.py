@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import polars as pl
 
 from analytics.metrics import rules
-from schemas.frames import Figures
 
 MEASURED, ESTIMATED, MIXED = "measured", "estimated", "mixed"
 NOTE_SEPARATOR = "; "
@@ -87,13 +86,3 @@ def scaling_note(coverage: pl.Expr) -> pl.Expr:
     """What was done about missing coverage; null where nothing is missing."""
     low = pl.lit(f"coverage below {rules.SCALING_COVERAGE_PCT:.0f} %, left out of ratios")
     return pl.when(~scalable(coverage)).then(low).when(~full(coverage)).then(pl.lit("scaled to full activity"))
-
-
-def empty() -> pl.DataFrame:
-    """No figures."""
-    return pl.DataFrame(schema=COLUMNS)
-
-
-def validated(figures: pl.DataFrame) -> pl.DataFrame:
-    """Figures held to their contract."""
-    return Figures.validate(figures, cast=True)

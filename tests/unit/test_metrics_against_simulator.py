@@ -7,8 +7,9 @@ import datetime as dt
 import polars as pl
 import pytest
 from metrics_case import TRUCK
+from polars.testing import assert_frame_equal
 
-from analytics.metrics import Inputs, Results, compute
+from analytics.metrics import PADDING, Inputs, Results, compute
 from analytics.metrics.samples import SIGNALS
 from ingest.gateway.simulator import DEMO_FLEET, Truth, VehicleLog, as_frames, simulate
 from ingest.gateway.simulator.calendar import OperatingDay
@@ -153,3 +154,42 @@ def test_trips_are_the_ones_driven(run: tuple[Results, Truth]) -> None:
     electric = road["energy_used_kwh"].is_not_null()
     used = found.filter(electric)["energy_used_kwh"].to_list()
     assert used == pytest.approx(road.filter(electric)["energy_used_kwh"].to_list(), rel=0.02, abs=0.2)
+
+
+def _padded(rows: pl.DataFrame, start: dt.datetime, end: dt.datetime) -> pl.DataFrame:
+    """One vehicle's rows of a day with the padding that `PADDING` asks for."""
+    before = rows.filter(pl.col("time") < start, pl.col("time") >= start - PADDING.reach).sort("time")
+    after = rows.filter(pl.col("time") >= end, pl.col("time") < end + PADDING.reach).sort("time")
+    return pl.concat(
+        [
+            before.filter(
+                (pl.col("time") >= start - PADDING.before)
+                | (pl.int_range(pl.len()) >= pl.len().cast(pl.Int64) - PADDING.rows)
+            ),
+            rows.filter(pl.col("time") >= start, pl.col("time") < end),
+            after.filter((pl.col("time") < end + PADDING.after) | (pl.int_range(pl.len()) < PADDING.rows)),
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", ["truck-01", "bus-01", "van-01", "yard-01"])
+def test_a_day_with_its_padding_gives_what_the_whole_gives(run: tuple[Results, Truth], name: str) -> None:
+    number, pilot, spec = VEHICLES[name]
+    logs = [log for log in simulate(days=DAYS, pilots=[pilot.id]) if log.vehicle.name == name]
+    date = DEMO_FLEET.dates[2]
+    days, service = ([row for row in rows if row["vehicle_id"] == number] for rows in _calendar([date]))
+    day = OperatingDay(date, pilot.zone)
+    alone = compute(
+        Inputs(
+            telemetry=_padded(_telemetry(logs), day.starts_at, day.ends_at),
+            vehicles=_frame(Vehicles, [_vehicle(number, spec)]),
+            days=_frame(OperatingDays, days),
+            planned=_frame(PlannedService, service),
+            maintenance=_frame(Maintenance, [row for row in _records() if row["vehicle_id"] == number]),
+            roadcalls=Roadcalls.create_empty(),
+        )
+    )
+    mine = {"vehicle_id": number, "day": date}
+    key = ["metric"]
+    assert_frame_equal(alone.figures.sort(key), run[0].figures.filter(**mine).sort(key), rel_tol=1e-6, abs_tol=1e-6)
+    assert_frame_equal(alone.trips, run[0].trips.filter(**mine), rel_tol=1e-6)

@@ -163,3 +163,15 @@ def test_an_empty_day_has_no_figures_but_unknown_hours() -> None:
     assert day["distance_km"] is None
     assert day["energy_used_kwh"] is None
     assert day["key_on_h"] is None
+
+
+def test_nothing_to_compute_is_nothing() -> None:
+    results = compute(inputs(_drive(1, 0, 1), days=[]))
+    assert results.figures.is_empty()
+    assert results.trips.is_empty()
+
+
+def test_rows_of_other_vehicles_and_other_columns_are_ignored() -> None:
+    mine, other = _drive(1, 0, 1), _drive(7, 0, 1)
+    expected = one_day(mine).rows
+    assert one_day(pl.concat([mine, other]).with_columns(door_open=pl.lit(True))).rows == expected
