@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Annotated, Literal
 
 import pyarrow as pa
+from anyio import CancelScope, to_thread
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from analytics.api.asking import Asking
 from analytics.export import FORMATS
@@ -43,12 +45,30 @@ def telemetry(
     batches = _all(reader, questions)
     schema = next(batches).schema
     chosen = FORMATS[form]
-    headers = {"Content-Disposition": f'attachment; filename="telemetry.{chosen.ending}"'}
     pieces = chosen.write(schema, (batch for batch in batches if batch.num_rows))
-    return StreamingResponse(pieces, media_type=chosen.media_type, headers=headers)
+    return Download(pieces, batches, media_type=chosen.media_type, ending=chosen.ending)
 
 
-def _all(reader: Reader, questions: list[Samples]) -> Iterator[pa.RecordBatch]:
+class Download(StreamingResponse):
+    """A stream that gives its database connection back as soon as it ends, also when the reader goes away."""
+
+    def __init__(
+        self, pieces: Iterator[bytes], source: Generator[pa.RecordBatch], *, media_type: str, ending: str
+    ) -> None:
+        headers = {"Content-Disposition": f'attachment; filename="telemetry.{ending}"'}
+        super().__init__(pieces, media_type=media_type, headers=headers)
+        self._source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream, then close its source whatever happened."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(self._source.close)
+
+
+def _all(reader: Reader, questions: list[Samples]) -> Generator[pa.RecordBatch]:
     for question in questions:
         yield from reader.samples(question)
 

@@ -6,6 +6,7 @@ import datetime as dt
 import io
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -243,6 +244,25 @@ def test_no_rows_are_a_valid_answer(client: Client, form: str) -> None:
 def test_telemetry_without_a_vehicles_name_in_its_pilot_only(client: Client) -> None:
     inside = telemetry(client, vehicle="harbor/truck-01,ferries/boat-1", signals="speed_kmh", format="csv")
     assert len(inside.text.splitlines()) == SAMPLES + 1
+
+
+def test_a_reader_who_goes_away_frees_the_database(client: Client, module_database: Any, server: Any) -> None:
+    def copying() -> int:
+        with server.admin() as admin:
+            (count,) = admin.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND query LIKE 'COPY%%'",
+                [module_database.name],
+            ).fetchone()
+        return count
+
+    parameters = {"vehicle": ",".join(["harbor/truck-01"] * 20), "format": "ndjson"}
+    with client.stream("GET", "/v1/telemetry", params=parameters) as answer:
+        next(answer.iter_raw(1000))
+        assert copying() > 0
+    until = time.monotonic() + 10
+    while copying() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert copying() == 0
 
 
 # --- problems -------------------------------------------------------------------------------------

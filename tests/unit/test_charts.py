@@ -20,6 +20,7 @@ from analytics.charts import (
     energy_svg,
     hours_svg,
 )  # fmt: skip
+from analytics.metrics import states
 
 DAY = dt.date(2026, 1, 5)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -120,3 +121,7 @@ def test_hours_in_words() -> None:
 
 def test_every_state_has_its_own_colour() -> None:
     assert len({colour for _, colour in STATES.values()}) == len(STATES)
+
+
+def test_the_states_are_those_that_fill_a_day() -> None:
+    assert set(STATES) == {f"{state}_h" for state in states.STATES}
