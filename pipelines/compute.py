@@ -23,8 +23,6 @@ import sqlalchemy as sa
 
 import analytics
 from analytics import metrics
-from analytics.factors.tables import shipped
-from analytics.metrics import emissions
 from pipelines import store
 from pipelines.calendar import OperatingDay, Span
 from schemas.database import engine
@@ -220,7 +218,7 @@ def _day_rows(
     pilot_id: int, batch: Sequence[VehicleDayKey], inputs: metrics.Inputs, results: metrics.Results
 ) -> list[dict[str, Any]]:
     figures = _figures_by(results.figures, ("vehicle_id", "day"))
-    factors = _factors_by_day(inputs, results)
+    factors = _factors_by_day(results.factor_ids)
     telemetry = {key[0]: frame for key, frame in inputs.telemetry.partition_by("vehicle_id", as_dict=True).items()}
     return [
         {
@@ -233,9 +231,8 @@ def _day_rows(
     ]  # fmt: skip
 
 
-def _factors_by_day(inputs: metrics.Inputs, results: metrics.Results) -> dict[tuple[int, dt.date], list[str]]:
+def _factors_by_day(ids: pl.DataFrame) -> dict[tuple[int, dt.date], list[str]]:
     """The ids of the factors behind each vehicle-day."""
-    ids = emissions.avoided(inputs.vehicles, inputs.days, results.figures, shipped()).factor_ids
     lists = ids.group_by("vehicle_id", "day").agg(pl.col("factor_id").sort())
     return {(row["vehicle_id"], row["day"]): row["factor_id"] for row in lists.iter_rows(named=True)}
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import sqlalchemy.orm
 from sqlalchemy.dialects.postgresql import insert
 
-from analytics.metrics import Padding
+from analytics.metrics import PADDING, Padding
 from pipelines.calendar import Calendar, CalendarRule, PlanRule, ServiceDayRule, Span
 from schemas import tables
 from schemas.errors import NotFoundError
@@ -163,13 +163,17 @@ def _calendar(connection: sa.Connection, pilot_id: int, vehicle_ids: list[int]) 
 def marks(connection: sa.Connection, vehicle_ids: Sequence[int]) -> list[Mark]:
     """The stale marks of these vehicles, each widened to what its rows can have changed.
 
-    What a row says reaches up to its neighbours: rows that arrive between two stored ones change the time between them.
+    What a row says reaches up to its neighbours: rows that arrive between two stored ones change the time between
+    them. A silence longer than the metrics' reach is judged by nothing, so the search ends there.
     A trip that the marked time touches may change as a whole, from the day on which it starts.
     """
     mark, telemetry, trip = tables.StaleMark, tables.telemetry, tables.Trip
     own = sa.select(telemetry.c.time).where(telemetry.c.vehicle_id == mark.vehicle_id).correlate(mark)
-    before = own.where(telemetry.c.time < mark.from_time).order_by(telemetry.c.time.desc()).limit(1).scalar_subquery()
-    after = own.where(telemetry.c.time > mark.to_time).order_by(telemetry.c.time).limit(1).scalar_subquery()
+    time = telemetry.c.time
+    earlier = own.where(time < mark.from_time, time >= mark.from_time - PADDING.reach)
+    later = own.where(time > mark.to_time, time <= mark.to_time + PADDING.reach)
+    before = earlier.order_by(time.desc()).limit(1).scalar_subquery()
+    after = later.order_by(time).limit(1).scalar_subquery()
     trip_start = (
         sa.select(sa.func.min(trip.starts_at))
         .where(trip.vehicle_id == mark.vehicle_id, trip.starts_at <= mark.to_time)

@@ -142,3 +142,11 @@ class Trips(dy.Schema):
     energy_used_kwh = dy.Float64(nullable=True)
     soc_start_pct = dy.Float64(nullable=True)
     soc_end_pct = dy.Float64(nullable=True)
+
+
+class FactorIds(dy.Schema):
+    """The emission factors behind a vehicle-day, by id."""
+
+    vehicle_id = dy.Int32(primary_key=True)
+    day = dy.Date(primary_key=True)
+    factor_id = dy.String(primary_key=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from analytics.factors.tables import shipped
 from analytics.metrics import distance, emissions, energy, fuel, hours, intensity, uptime
 from analytics.metrics.inputs import Inputs, Results
 from analytics.metrics.metric import Total
@@ -16,7 +17,7 @@ from analytics.metrics.sums import day_sums
 from analytics.metrics.timeline import timeline
 from analytics.metrics.totals import totals
 from analytics.metrics.trips import trips
-from schemas.frames import Figures, Trips
+from schemas.frames import FactorIds, Figures, Trips
 
 
 def compute(inputs: Inputs) -> Results:
@@ -25,24 +26,28 @@ def compute(inputs: Inputs) -> Results:
     Pure: neither clock nor database. The order of telemetry rows does not matter.
     """
     if inputs.days.is_empty():
-        return Results(Figures.create_empty(), Trips.create_empty())
+        return Results(Figures.create_empty(), Trips.create_empty(), FactorIds.create_empty())
     vehicles = inputs.vehicles.filter(pl.col("vehicle_id").is_in(inputs.days["vehicle_id"].implode()))
     cuts = day_cuts(inputs.days)
     rows = prepare(inputs.telemetry, vehicles, cuts)
     stretches = judged(segments(rows, cuts, vehicles, inputs.roll_over), vehicles)
-    figures = _figures(stretches, inputs)
+    own = _measured(stretches, inputs)
+    avoided = emissions.avoided(inputs.vehicles, inputs.days, own, shipped())
+    figures = pl.concat([own, _formed(own), avoided.figures.select(own.columns)])
     return Results(
-        figures=Figures.validate(figures, cast=True),
+        figures=Figures.validate(figures.sort(*KEYS, "metric"), cast=True),
         trips=Trips.validate(trips(stretches, inputs), cast=True),
+        factor_ids=FactorIds.validate(avoided.factor_ids, cast=True),
     )
 
 
-def _figures(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
+def _measured(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
+    """The figures that telemetry and records give, in long form."""
     wide = day_sums(stretches, inputs.days, inputs.vehicles)
     wide = hours.with_key_on(energy.with_energy(distance.with_distance(wide)))
     states = timeline(stretches, inputs)
     families = distance.figures() | energy.figures() | fuel.figures() | hours.figures() | intensity.figures()
-    own = pl.concat(
+    return pl.concat(
         [
             long_form(wide, families),
             hours.state_figures(states),
@@ -51,8 +56,6 @@ def _figures(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
             uptime.roadcall_figures(inputs),
         ]
     )
-    avoided = emissions.figures(inputs.vehicles, inputs.days, own)
-    return pl.concat([own, _formed(own), avoided.select(own.columns)]).sort(*KEYS, "metric")
 
 
 def _formed(figures: pl.DataFrame) -> pl.DataFrame:

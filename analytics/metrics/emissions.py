@@ -17,7 +17,6 @@ import dataframely as dy
 import polars as pl
 
 from analytics.factors.pairing import BOUNDARIES, pairs
-from analytics.factors.tables import shipped
 from analytics.metrics.metric import Metric, Total
 from schemas.frames import Figures, OperatingDays, Vehicles
 from schemas.units import FUEL_RATES, fuel_per_activity
@@ -85,11 +84,6 @@ class Avoided:
 
     figures: dy.DataFrame[Figures]
     factor_ids: pl.DataFrame
-
-
-def figures(vehicles: pl.DataFrame, days: pl.DataFrame, day_figures: pl.DataFrame) -> dy.DataFrame[Figures]:
-    """The figures of `METRICS` by the factors that ship; see `avoided`."""
-    return avoided(vehicles, days, day_figures, shipped()).figures
 
 
 def avoided(

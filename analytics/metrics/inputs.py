@@ -10,7 +10,7 @@ import dataframely as dy
 import polars as pl
 
 from analytics.metrics.rules import REACH
-from schemas.frames import Figures, Maintenance, OperatingDays, PlannedService, Roadcalls, Trips, Vehicles
+from schemas.frames import FactorIds, Figures, Maintenance, OperatingDays, PlannedService, Roadcalls, Trips, Vehicles
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,8 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Figures of each vehicle-day, and the trips that start in them."""
+    """Figures of each vehicle-day, the trips that start in them, and the factors behind them."""
 
     figures: dy.DataFrame[Figures]
     trips: dy.DataFrame[Trips]
+    factor_ids: dy.DataFrame[FactorIds]
