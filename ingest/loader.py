@@ -23,7 +23,7 @@ from ingest.checks.extras import KIND_SCHEMA
 from ingest.checks.rows import Checked
 from ingest.classify import EXTRA_KEY, KEY, Outcome, RowClass, classify
 from schemas.errors import IdempotencyError
-from schemas.frames import POLARS_TYPE, UTC_TIME
+from schemas.frames import TELEMETRY_SCHEMA, UTC_TIME
 from schemas.signals import SIGNALS, Kind
 from schemas.wire import Receipt, Reject, RowCounts
 
@@ -111,10 +111,11 @@ def load(
         _update(db, outcome.updates)
     if outcome.extras.height:
         copy_in(db, "signal_sample", outcome.extras)
-    _mark(db, outcome.classes)
+    ranges = _ranges(outcome.classes)
+    _mark(db, ranges)
     rejects = pl.concat([checked.rejects, outcome.conflicts]).sort("row", maintain_order=True)
     receipt = _receipt(upload, checked, outcome, rejects, late_after_s, vehicle_names)
-    _write_ledger(db, upload, receipt, outcome.classes, rejects)
+    _write_ledger(db, upload, receipt, ranges, rejects)
     return Loaded(receipt, signals)
 
 
@@ -172,11 +173,16 @@ def _as_float(name: str) -> sql.Composed:
 
 
 def _stored_rows(db: psycopg.Connection, runs: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    parameters = _run_parameters(runs)
+    table = _RUNS.format(table=sql.Identifier(TELEMETRY))
+    if not db.execute(sql.SQL("SELECT EXISTS (SELECT {})").format(table), parameters).fetchall()[0][0]:
+        return pl.DataFrame(
+            schema={"vehicle_id": pl.Int32, "time": UTC_TIME, **{n: TELEMETRY_SCHEMA[n] for n in names}}
+        )
     columns = [sql.Identifier("t", "vehicle_id"), sql.Identifier("t", "time"), *map(_as_float, names)]
     query = sql.SQL("SELECT {} ").format(sql.SQL(", ").join(map(_column, columns)))
-    query += _RUNS.format(table=sql.Identifier(TELEMETRY))
-    found = db.cursor(binary=True).execute(query, _run_parameters(runs)).fetchone() or ()
-    vehicle_id, time, *values = found
+    query += table
+    vehicle_id, time, *values = db.cursor(binary=True).execute(query, parameters).fetchall()[0]
     series = [
         pl.Series("vehicle_id", Integers.load(vehicle_id), dtype=pl.Int32),
         Times.series("time", time),
@@ -186,7 +192,7 @@ def _stored_rows(db: psycopg.Connection, runs: pl.DataFrame, names: list[str]) -
 
 
 def _signal_series(name: str, data: bytes | None) -> pl.Series:
-    return pl.Series(name, Floats.load(data)).fill_nan(None).cast(POLARS_TYPE[SIGNALS[name].kind])
+    return pl.Series(name, Floats.load(data)).fill_nan(None).cast(TELEMETRY_SCHEMA[name])
 
 
 def _stored_extras(db: psycopg.Connection, runs: pl.DataFrame, extras: pl.DataFrame) -> pl.DataFrame:
@@ -225,14 +231,32 @@ def _from_float(name: str) -> sql.Composed:
     return sql.SQL(cast).format(value)
 
 
-def _mark(db: psycopg.Connection, classes: pl.DataFrame) -> None:
-    """Tell the jobs which range of which vehicle changed."""
-    changed = classes.filter("changes").group_by("vehicle_id").agg(low=pl.col("time").min(), high=pl.col("time").max())
-    db.execute(
-        "INSERT INTO stale_mark (vehicle_id, from_time, to_time, cause) SELECT v, low, high, %s"
-        " FROM unnest(%s, %s, %s) AS changed(v, low, high)",
-        [CAUSE, Integers(changed["vehicle_id"].to_numpy()), Times.of(changed["low"]), Times.of(changed["high"])],
+def _ranges(classes: pl.DataFrame) -> pl.DataFrame:
+    """Per vehicle: its rows, from when to when, and the range that changed (null: nothing did)."""
+    changed = pl.col("time").filter("changes")
+    return classes.group_by("vehicle_id", maintain_order=True).agg(
+        low=pl.col("time").min(),
+        high=pl.col("time").max(),
+        rows=pl.len().cast(pl.Int32),
+        changed_low=changed.min(),
+        changed_high=changed.max(),
     )
+
+
+def _mark(db: psycopg.Connection, ranges: pl.DataFrame) -> None:
+    """Tell the jobs which range of which vehicle changed."""
+    changed = ranges.drop_nulls("changed_low")
+    if changed.height:
+        db.execute(
+            "INSERT INTO stale_mark (vehicle_id, from_time, to_time, cause) SELECT v, low, high, %s"
+            " FROM unnest(%s, %s, %s) AS changed(v, low, high)",
+            [
+                CAUSE,
+                Integers(changed["vehicle_id"].to_numpy()),
+                Times.of(changed["changed_low"]),
+                Times.of(changed["changed_high"]),
+            ],
+        )
 
 
 # --- receipt and ledger ---------------------------------------------------------------------------
@@ -289,7 +313,7 @@ VALUES (%(id)s, %(gateway_id)s, %(kind)s, %(sha256)b, %(query)s, %(content_type)
 
 
 def _write_ledger(
-    db: psycopg.Connection, upload: Upload, receipt: Receipt, classes: pl.DataFrame, rejects: pl.DataFrame
+    db: psycopg.Connection, upload: Upload, receipt: Receipt, ranges: pl.DataFrame, rejects: pl.DataFrame
 ) -> None:
     db.execute(
         _INSERT_UPLOAD,
@@ -312,15 +336,12 @@ def _write_ledger(
     )
     body = zstandard.ZstdCompressor(level=BODY_LEVEL).compress(upload.body)
     db.execute("INSERT INTO upload_body (upload_id, body_zstd) VALUES (%s, %b)", [upload.id, body])
-    _write_vehicles(db, upload.id, classes)
+    _write_vehicles(db, upload.id, ranges)
     if rejects.height:
         _write_rejects(db, upload.id, rejects)
 
 
-def _write_vehicles(db: psycopg.Connection, upload_id: uuid.UUID, classes: pl.DataFrame) -> None:
-    ranges = classes.group_by("vehicle_id").agg(
-        low=pl.col("time").min(), high=pl.col("time").max(), rows=pl.len().cast(pl.Int32)
-    )
+def _write_vehicles(db: psycopg.Connection, upload_id: uuid.UUID, ranges: pl.DataFrame) -> None:
     db.execute(
         "INSERT INTO upload_vehicle (upload_id, vehicle_id, first_time, last_time, rows)"
         " SELECT %s, v.* FROM unnest(%s, %s, %s, %s) AS v",

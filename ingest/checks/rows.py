@@ -9,7 +9,7 @@ import polars as pl
 
 from ingest.checks.extras import KIND_SCHEMA, read_extras
 from ingest.checks.scope import Scope
-from ingest.checks.signals import read_signal
+from ingest.checks.signals import all_fine, read_signal
 from ingest.checks.times import read_times
 from ingest.checks.values import shown
 from ingest.decoders.decoded import Decoded
@@ -158,8 +158,12 @@ def _time_reason(clock: Clock) -> pl.Expr:
 def _signals(raw: pl.DataFrame, keys: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The canonical columns, clean, in the catalogue's order; and the fields that are not."""
     columns, rejects = [], [pl.DataFrame(schema=REJECT_SCHEMA)]
+    fine = all_fine(raw)
     for name, signal in SIGNALS.items():
         if name not in raw.columns or raw[name].null_count() == raw.height:
+            continue
+        if name in fine:
+            columns.append(raw[name])
             continue
         clean, reasons = read_signal(raw[name], signal)
         columns.append(clean)

@@ -6,7 +6,24 @@ import polars as pl
 
 from ingest.checks.values import Values, booleans_in, nothing, numbers_in, values_of
 from schemas.frames import POLARS_TYPE
-from schemas.signals import Kind, Signal
+from schemas.signals import SIGNALS, Kind, Signal
+
+
+def all_fine(frame: pl.DataFrame) -> set[str]:
+    """Canonical columns that have the catalogue's type and no value to complain of: found in one pass over all."""
+    floats = [
+        n for n in frame.columns if n in SIGNALS and frame.schema[n] == POLARS_TYPE[SIGNALS[n].kind] == pl.Float64
+    ]
+    found = frame.select(
+        ((pl.col(n).min() >= SIGNALS[n].low) & (pl.col(n).max() <= SIGNALS[n].high) & ~pl.col(n).is_nan().any()).alias(
+            n
+        )
+        for n in floats
+    )
+    fine = {name for name in floats if found.height and found[name][0]}
+    return fine | {
+        n for n in frame.columns if n in SIGNALS and frame.schema[n] == pl.Boolean == POLARS_TYPE[SIGNALS[n].kind]
+    }
 
 
 def read_signal(column: pl.Series, signal: Signal) -> tuple[pl.Series, pl.Series | None]:
