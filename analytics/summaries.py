@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 
 import polars as pl
 
 from analytics.factors.tables import shipped
-from analytics.metrics import METRICS, totals
+from analytics.metrics import METRICS, Metric, Total, totals
 from analytics.metrics.emissions import factors_used, headline_slug
 from analytics.views import Period, Pilot, PilotDay, Reader, Vehicle
 from schemas.wire import DayRow, FactorUsed, FigureValue, PilotRow, Summary, TripRow, VehicleRow
 
 SHOWN = {slug: metric for slug, metric in METRICS.items() if metric.shown}
 NOT_COMPUTED = "nothing has been computed for this period"
-NOT_FOUND = "nothing was planned or measured that this figure could be formed from"
+NOT_MEASURED = "not measured"
+NOT_PLANNED = "no service was planned"
 _VALUES = ("value", "low", "high", "coverage_pct", "method", "note")
 
 
@@ -61,8 +62,7 @@ def summary_of(pilot: Pilot, period: Period, days: Sequence[PilotDay], figures: 
 def figure_values(figures: pl.DataFrame) -> dict[str, FigureValue]:
     """Every metric that is shown, in the registry's order, out of a frame with one row per metric."""
     found = {row["metric"]: row for row in figures.iter_rows(named=True)}
-    reason = NOT_FOUND if found else NOT_COMPUTED
-    return {slug: _figure(found.get(slug), metric.unit, reason) for slug, metric in SHOWN.items()}
+    return {slug: _figure(found.get(slug), metric.unit, _reason(metric, found)) for slug, metric in SHOWN.items()}
 
 
 def factor_rows(days: Iterable[PilotDay]) -> list[FactorUsed]:
@@ -121,6 +121,13 @@ def _vehicle_row(vehicle: Vehicle, metrics: dict[str, FigureValue]) -> VehicleRo
 def _by(figures: pl.DataFrame, key: str) -> dict[object, dict[str, FigureValue]]:
     groups = figures.partition_by(key, as_dict=True)
     return {name: figure_values(group) for (name,), group in groups.items()}
+
+
+def _reason(metric: Metric, found: Collection[str]) -> str:
+    """Why a metric has no row among those found."""
+    if not found:
+        return NOT_COMPUTED
+    return NOT_PLANNED if metric.total is Total.AVAILABILITY else NOT_MEASURED
 
 
 def _figure(row: dict[str, object] | None, unit: str, reason: str) -> FigureValue:

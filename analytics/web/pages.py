@@ -27,7 +27,7 @@ router = APIRouter(include_in_schema=False)
 
 REMEMBERED_DRAWINGS = 512
 VEHICLE_COLUMNS = (
-    "distance_km", "energy_used_kwh", "energy_charged_kwh", "availability_pct", "key_on_h", "fuel_displaced_l",
+    "distance_km", "energy_used_kwh", "availability_pct", "key_on_h", "fuel_displaced_l",
 )  # fmt: skip
 REFERENCE_COLUMNS = ("distance_km", "key_on_h", "fuel_used_l", "availability_pct")
 DAY_COLUMNS = (

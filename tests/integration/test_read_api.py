@@ -113,6 +113,13 @@ def test_a_pilot_without_results_is_unknown_and_not_zero(client: Client) -> None
     assert summary["metrics"]["distance_km"]["note"] == "nothing has been computed for this period"
 
 
+def test_a_day_without_a_plan_has_no_availability(client: Client) -> None:
+    reference = next(v for v in get(client, "/v1/pilots/harbor/vehicles") if v["reference"])
+    assert reference["metrics"]["availability_pct"]["value"] is None
+    assert reference["metrics"]["availability_pct"]["note"] == "no service was planned"
+    assert reference["metrics"]["energy_used_kwh"]["note"] == "not measured"
+
+
 def test_days_of_a_pilot(client: Client) -> None:
     days = get(client, "/v1/pilots/harbor/days")
     assert [day["day"] for day in days] == [day.isoformat() for day in programme_rows.DAYS]
