@@ -1,6 +1,6 @@
 # The commands of this project; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench test-long lock up down clean
+.PHONY: help install demo test check bench lock clean
 PACKAGES := ingest pipelines dags schemas analytics
 BIN := .venv/bin
 # Byte code is worth seconds at every start of a large program.
@@ -18,10 +18,7 @@ demo: ## the whole path on this machine, then serve until Ctrl-C (SERVE=0: stop 
 
 test: ## the whole suite, on a real TimescaleDB
 	@.ci/install --database
-	@$(BIN)/pytest
-
-test-long: install ## the full campaigns
-	@$(BIN)/pytest --long
+	@$(BIN)/pytest --numprocesses auto --dist loadfile
 
 check: install ## lint, format, types, imports, migrations
 	@$(BIN)/ruff check .
@@ -36,12 +33,6 @@ bench: install ## measured speed beside others' (ONLY=ingest: one part)
 lock: ## compile requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
-
-up: install ## a TimescaleDB for this checkout
-	@$(BIN)/beachhead db up
-
-down: install ## stop it; its data stays
-	@$(BIN)/beachhead db down
 
 clean: ## delete .venv, local databases and caches (asks nothing)
 	@[ ! -x $(BIN)/beachhead ] || $(BIN)/beachhead db down

@@ -230,9 +230,14 @@ def test_without_a_grid_factor_emissions_are_unknown_and_say_why(twizy: Stack) -
 def test_columns_without_a_signal_are_kept(twizy: Stack) -> None:
     owner = engine(twizy.place.url(Role.OWNER))
     with owner.connect() as connection:
-        kinds = dict(connection.execute(sa.text(
-            "SELECT extra_signal.name, kind FROM extra_signal JOIN vehicle ON vehicle.id = vehicle_id WHERE vehicle.name = 'twizy-1'"
-        )).tuples())  # fmt: skip
+        kinds = {
+            row.name: row.kind
+            for row in connection.execute(
+                sa.select(tables.ExtraSignal.name, tables.ExtraSignal.kind)
+                .join(tables.Vehicle, tables.Vehicle.id == tables.ExtraSignal.vehicle_id)
+                .where(tables.Vehicle.name == "twizy-1")
+            )
+        }
     owner.dispose()
     assert kinds.get("Weather") == "text"
     assert kinds.get("Humidity") == "number"
