@@ -94,7 +94,8 @@ def empty(database: Any) -> None:
     """Take away what uploads left; the registry stays as make_world made it."""
     with database.connect() as owner:
         owner.execute(
-            "TRUNCATE telemetry, signal_sample, extra_signal, stale_mark, upload, upload_vehicle, upload_body, upload_reject"
+            "TRUNCATE telemetry, signal_sample, extra_signal, stale_mark,"
+            " upload, upload_vehicle, upload_body, upload_reject"
         )
 
 
@@ -122,9 +123,13 @@ class Pusher:
     key: str
 
     def post(
-        self, rows: list[dict[str, Any]] | bytes, content_type: str = "application/json", *, path: str = "/v1/telemetry",
+        self,
+        rows: list[dict[str, Any]] | bytes,
+        content_type: str = "application/json",
+        *,
+        path: str = "/v1/telemetry",
         **headers: str,
-    ) -> httpx.Response:  # fmt: skip
+    ) -> httpx.Response:
         body = rows if isinstance(rows, bytes) else json.dumps(rows).encode()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.client.request(
