@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse, Response
 from analytics import summaries
 from analytics.api.asking import Asking, FirstDay, LastDay
 from analytics.charts import Width
-from analytics.metrics import METRICS, Metric
+from analytics.metrics import METRICS, Metric, rules
 from analytics.programme import programme_summary, results
 from analytics.questions import period_of
 from analytics.views import Period, Pilot, Reader
@@ -65,6 +65,8 @@ def pilot_page(
         "summary": summary,
         "headline": headline(pilot, summary),
         "boundary": boundary(summary),
+        "kwh_per_dge": rules.KWH_PER_DGE,
+        "mpgdge": present.shown("mpgdge", summary.metrics["mpgdge"]) if Edge.of(pilot) is Edge.US else None,
         "factors": present.editions(summary.factors),
         "figures": all_shown(summary.metrics, Edge.of(pilot)),
         "plots": [(plot, plot.describe(days, pilot.targets)) for plot in PLOTS.values()] if days else [],

@@ -117,6 +117,9 @@ def test_doubt_and_ignorance_are_told(open_page: Any) -> None:
 
 def test_miles_beside_kilometres_and_nautical_miles_for_ferries(open_page: Any) -> None:
     distance = "#headline ~ .figures [data-slug=distance_km]"
+    efficiency = open_page("/pilots/harbor", DESK).locator("#headline ~ .figures [data-slug=energy_per_km_kwh]")
+    assert "2.29 kWh/mi" in efficiency.inner_text()
+    assert "16.4 mi/DGE" in efficiency.inner_text()  # 37.64 / (1.425 x 1.609344)
     assert "746 mi" in open_page("/pilots/harbor", DESK).locator(distance).inner_text()
     assert "216 nmi" in open_page("/pilots/ferries", DESK).locator(distance).inner_text()
 
