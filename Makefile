@@ -32,7 +32,7 @@ bench: install ## measured speed beside others' (ONLY=ingest: one part)
 
 lock: ## compile requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --output-file requirements.lock
+		--generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 clean: ## delete .venv, local databases and caches (asks nothing)
 	@[ ! -x $(BIN)/beachhead ] || $(BIN)/beachhead db down

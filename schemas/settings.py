@@ -30,7 +30,9 @@ class Settings(BaseSettings):
     max_rows: int = Field(500_000, gt=0, description="Most rows in one upload.")
     max_fields: int = Field(1000, gt=0, description="Most different fields in one upload.")
     body_timeout_s: float = Field(30, gt=0, description="An upload whose body stops coming for this long is ended.")
-    key_cache_s: float = Field(30, ge=0, description="A verified gateway key is trusted this long without asking again.")
+    key_cache_s: float = Field(
+        30, ge=0, description="A verified gateway key is trusted this long without asking again."
+    )
     database_pool: int = Field(8, gt=0, description="Database connections of one receiver or read side.")
     max_future_s: int = Field(600, ge=0, description="Rows further in the future than this are rejected.")
     late_after_s: int = Field(3600, ge=0, description="Rows older than this when they arrive are counted as late.")
