@@ -37,14 +37,15 @@ def _write(results: list[Result]) -> None:
 
 
 def _show(results: list[Result]) -> None:
-    table = Table("benchmark", "value", "unit", "peer", "peer's value", "ratio", "peak MB", "note")
+    table = Table("benchmark", "value", "unit", "peer", "peer's value", "ratio", "peak MB", "note", box=None)
     for result in results:
         numbers = (result.value, result.peer_value, result.ratio, result.peak_mb)
         value, peer_value, ratio, peak_mb = (
             "" if n is None else f"{n:,.2f}" if n < 100 else f"{n:,.0f}" for n in numbers
         )
         table.add_row(result.name, value, result.unit, result.peer or "", peer_value, ratio, peak_mb, result.note)
-    Console(width=None).print(table)
+    console = Console()
+    Console(width=None if console.is_terminal else 180).print(table)
 
 
 if __name__ == "__main__":
