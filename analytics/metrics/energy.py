@@ -24,6 +24,7 @@ from analytics.metrics.rows import (
 from analytics.metrics.running import POWER, SOC
 
 COUNTER, INTEGRAL, CHARGE = "counter", "power", "soc"
+UNWATCHED = "charging was not observed"
 COVERAGE = {COUNTER: "energy_discharged_kwh_pct", INTEGRAL: f"{POWER}_pct", CHARGE: f"{SOC}_pct"}
 
 
@@ -133,9 +134,11 @@ def _charged() -> dict[str, pl.Expr]:
     """Charged energy: the counter, or what power saw plus what state of charge gained where power saw nothing."""
     from_soc = pl.col("soc_gained_pts") / 100 * pl.col("usable_battery_kwh")
     seen = pl.col("returned_plugged_kwh")
-    both = pl.when(seen.is_not_null() | from_soc.is_not_null()).then(seen.fill_null(0.0) + from_soc.fill_null(0.0))
+    added = seen.fill_null(0.0) + from_soc.fill_null(0.0)
+    unwatched = from_soc.is_null() & (added == 0) & ~scalable(_watched_pct())
+    both = pl.when((seen.is_not_null() | from_soc.is_not_null()) & ~unwatched).then(added)
     counted = pl.col("energy_charged_kwh")
-    share = from_soc.fill_null(0.0) / both
+    share = pl.when(added != 0).then(from_soc.fill_null(0.0) / added).when(seen.is_null()).then(1.0).otherwise(0.0)
     method = (
         pl.when(share > 0.995)
         .then(pl.lit(ESTIMATED))
@@ -150,11 +153,21 @@ def _charged() -> dict[str, pl.Expr]:
         .then(notes(pl.lit("power integral"), _soc_words()))
         .otherwise(pl.lit("power integral"))
     )
+    told = pl.when(both.is_not_null()).then(words).when(unwatched & seen.is_not_null()).then(pl.lit(UNWATCHED))
+    whole = counted.is_not_null() | from_soc.is_not_null()
     return {
         "charged_kwh": pl.coalesce(counted, both),
+        "charged_pct": pl.when(whole).then(100.0).when(both.is_not_null()).then(_watched_pct()),
         "charged_method": pl.when(counted.is_not_null()).then(pl.lit(MEASURED)).otherwise(method),
-        "charged_note": pl.when(counted.is_not_null()).then(pl.lit("counter")).when(both.is_not_null()).then(words),
+        "charged_note": pl.when(counted.is_not_null()).then(pl.lit("counter")).otherwise(told),
     }
+
+
+def _watched_pct() -> pl.Expr:
+    """How much of the time with key off, when vehicles charge, the power signal tells of."""
+    off_s = (pl.col("day_h") - pl.col("on_h").fill_null(0.0)) * 3600
+    told_s = pl.col(f"{POWER}_s").fill_null(0.0) - pl.col(f"{POWER}_on_s").fill_null(0.0)
+    return pl.when(off_s > 0).then(told_s / off_s * 100).otherwise(100.0).clip(0, 100)
 
 
 def _grid() -> dict[str, pl.Expr]:
@@ -166,12 +179,18 @@ def _grid() -> dict[str, pl.Expr]:
     words = pl.when(metered.is_not_null()).then(pl.lit("metered")).otherwise(through)
     grid = pl.coalesce(metered, pl.col("charged_kwh") / efficiency)
     method = pl.when(metered.is_not_null()).then(pl.lit(MEASURED)).otherwise(pl.lit(ESTIMATED))
-    return {"grid_kwh": grid, "grid_method": method, "grid_note": pl.when(grid.is_not_null()).then(words)}
+    return {
+        "grid_kwh": grid,
+        "grid_pct": pl.when(metered.is_not_null()).then(100.0).otherwise("charged_pct"),
+        "grid_method": method,
+        "grid_note": pl.when(grid.is_not_null()).then(words).otherwise("charged_note"),
+    }
 
 
 def _one_way(counter: str, integral: str) -> Figure:
-    """Gross discharge or regeneration: the counter, else the power integral."""
-    by_counter = pl.col(counter).is_not_null() & scalable(pl.col(COVERAGE[COUNTER]))
+    """Gross discharge or regeneration: the counter, else the power integral, else what the counter told of a part."""
+    enough = scalable(pl.col(COVERAGE[COUNTER])) | pl.col(integral).is_null()
+    by_counter = pl.col(counter).is_not_null() & enough
     coverage = pl.when(by_counter).then(COVERAGE[COUNTER]).otherwise(COVERAGE[INTEGRAL])
     value = pl.when(by_counter).then(counter).otherwise(integral)
     words = pl.when(by_counter).then(pl.lit("counter")).otherwise(pl.lit("power integral"))
@@ -201,16 +220,15 @@ def figures() -> dict[str, Figure]:
     idle_pct = pl.when(pl.col("standing_h") > 0).then(pl.col("idle_power_s") / 36 / pl.col("standing_h"))
     known_pct = pl.when(pl.col("energy_kwh").is_not_null()).then("energy_pct")
     method, note = pl.col("energy_method"), pl.col("energy_note")
-    charged = {"coverage_pct": pl.lit(100.0), "weight": activity()}
     return {
         "energy_used_kwh": Figure(pl.col("energy_kwh"), known_pct, activity(), method, note),
         "energy_discharged_kwh": _one_way("energy_discharged_kwh", "drawn_kwh"),
         "energy_regenerated_kwh": _one_way("energy_regenerated_kwh", "returned_kwh"),
         "energy_charged_kwh": Figure(
-            pl.col("charged_kwh"), method=pl.col("charged_method"), note=pl.col("charged_note"), **charged
+            pl.col("charged_kwh"), pl.col("charged_pct"), activity(), pl.col("charged_method"), pl.col("charged_note")
         ),
         "grid_energy_kwh": Figure(
-            pl.col("grid_kwh"), method=pl.col("grid_method"), note=pl.col("grid_note"), **charged
+            pl.col("grid_kwh"), pl.col("grid_pct"), activity(), pl.col("grid_method"), pl.col("grid_note")
         ),
         "auxiliary_energy_kwh": _integral("auxiliary_power_kw_sum", pl.col("auxiliary_power_kw_pct")),
         "idle_energy_kwh": _integral("idle_kwh", idle_pct.clip(0, 100)),

@@ -6,7 +6,17 @@ import polars as pl
 
 from analytics.metrics import rules, states
 from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import ESTIMATED, MEASURED, MIXED, Figure, long_form
+from analytics.metrics.rows import (
+    ESTIMATED,
+    MEASURED,
+    MIXED,
+    Figure,
+    long_form,
+    notes,
+    scaled,
+    scaling_method,
+    scaling_note,
+)  # fmt: skip
 
 KEYS = ["vehicle_id", "day"]
 
@@ -38,8 +48,10 @@ METRICS = (
         "motor_power_kw", "shaft_power_kw", "pto_on",
     ),
     *(_hours(f"{state}_h", *_MEANINGS[state], f"time in the state {state}", *_INPUTS) for state in states.STATES),
-    _hours("connected_h", "Hours in contact", "Expected hours in which rows came in step.", "time",
-        shown=False),
+    _hours(
+        "connected_h", "Hours in contact", "Expected hours in which rows kept coming.",
+        f"time between rows at most {rules.CONTACT_STEP_S:g} s or three sample periods apart", "time", shown=False,
+    ),
     _hours(
         "expected_contact_h", "Hours contact was expected", "Hours in which rows should have come.",
         "the whole day; for gateways that sleep at key-off, without parked time", shown=False,
@@ -93,19 +105,30 @@ def with_key_on(wide: pl.DataFrame) -> pl.DataFrame:
     meter, seen = pl.col("operating_hours_h"), pl.col("on_h")
     by_meter = (meter > seen * 1.02 + rules.COVERAGE_MIN_H).fill_null(False)
     heard = pl.col("observed").fill_null(False)
-    words = pl.when(~pl.col("has_key")).then(pl.lit("from speed"))
+    pct = pl.when(meter.is_null()).then(_key_on_pct()).otherwise(100.0)
+    words = notes(pl.when(~pl.col("has_key")).then(pl.lit("from speed")), scaling_note(pct))
+    by_key = pl.when("has_key").then(scaling_method(pct)).otherwise(pl.lit(ESTIMATED))
     return wide.with_columns(
-        key_on_h=pl.when(by_meter).then(meter).when(heard).then(seen),
-        key_on_method=pl.when(by_meter | pl.col("has_key")).then(pl.lit(MEASURED)).otherwise(pl.lit(ESTIMATED)),
+        key_on_h=pl.when(by_meter).then(meter).when(heard).then(scaled(seen, pct)),
+        key_on_pct=pct,
+        key_on_method=pl.when(by_meter).then(pl.lit(MEASURED)).otherwise(by_key),
         key_on_note=pl.when(by_meter).then(pl.lit("hour meter")).when(heard).then(words),
     )
+
+
+def _key_on_pct() -> pl.Expr:
+    """Without an hour meter: the share of the distance, else of the time in service, that no silence hid."""
+    seen, km = pl.col("on_h"), pl.col("true_km")
+    by_km = pl.when(km >= rules.COVERAGE_MIN_KM).then(1 - pl.col("hidden_km") / km)
+    by_time = pl.when(seen + pl.col("hidden_h") > 0).then(seen / (seen + pl.col("hidden_h")))
+    return (pl.coalesce(by_km, by_time, 1.0) * 100).clip(0, 100)
 
 
 def figures() -> dict[str, Figure]:
     """Figures of a wide day table that has passed `with_key_on`."""
     return {
         "key_on_h": Figure(
-            pl.col("key_on_h"), pl.lit(100.0), pl.col("key_on_h"), pl.col("key_on_method"), pl.col("key_on_note")
+            pl.col("key_on_h"), pl.col("key_on_pct"), pl.col("key_on_h"), pl.col("key_on_method"), pl.col("key_on_note")
         ),
         "working_h": Figure(pl.col("working_h"), pl.lit(100.0), pl.col("key_on_h")),
     }
@@ -122,7 +145,7 @@ def contact_figures(segments: pl.DataFrame) -> pl.DataFrame:
     return long_form(
         wide,
         {
-            name: Figure(pl.col(name), weight=pl.col("expected_contact_h"))
+            name: Figure(pl.col(name), pl.lit(100.0), pl.col("expected_contact_h"))
             for name in ("connected_h", "expected_contact_h")
         },
     )

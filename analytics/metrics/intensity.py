@@ -48,7 +48,7 @@ def figures() -> dict[str, Figure]:
     """Components of the ratios from a wide day table with distance, energy and key-on hours."""
     energy, distance, hours = pl.col("energy_kwh"), pl.col("distance_km"), pl.col("key_on_h")
     by_km = energy.is_not_null() & (distance > 0) & scalable(pl.col("energy_pct")) & scalable(pl.col("distance_pct"))
-    by_hour = energy.is_not_null() & (hours > 0) & scalable(pl.col("energy_pct"))
+    by_hour = energy.is_not_null() & (hours > 0) & scalable(pl.col("energy_pct")) & scalable(pl.col("key_on_pct"))
     electric = by_km & (pl.col("powertrain") == "bev")
     return {
         "ratio_energy_per_km_kwh": _energy(by_km, distance),
@@ -70,5 +70,4 @@ def _energy(enters: pl.Expr, weight: pl.Expr) -> Figure:
 def _activity(enters: pl.Expr, name: str) -> Figure:
     column = {"distance": "distance_km", "key_on": "key_on_h"}[name]
     value = pl.when(enters).then(column)
-    coverage = pl.when(enters).then("distance_pct") if name == "distance" else pl.when(enters).then(100.0)
-    return Figure(value, coverage, value, pl.col(f"{name}_method"))
+    return Figure(value, pl.when(enters).then(f"{name}_pct"), value, pl.col(f"{name}_method"))

@@ -19,6 +19,9 @@ IDLE_AFTER_S = 60.0
 CONTACT_GAP_S = 300.0
 """Rows further apart leave a silence, which is judged by what its far sides say."""
 
+CONTACT_STEP_S = 90.0
+"""Rows at most this far apart prove contact: a heartbeat a minute, with slack."""
+
 TRIP_BREAK_S = 120.0
 """Key-on spells closer than this are one trip. Without a key signal, rows further apart already leave a silence."""
 

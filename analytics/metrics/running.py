@@ -8,7 +8,18 @@ import polars as pl
 
 from analytics.metrics.fill import US
 from analytics.metrics.samples import COUNTERS, RATES
-from analytics.metrics.tracks import Amounts, Track, at, bridged, counted, integrated, level, readings, rise_across
+from analytics.metrics.tracks import (
+    Amounts,
+    Track,
+    at,
+    bridged,
+    counted,
+    in_step,
+    integrated,
+    level,
+    readings,
+    rise_across,
+)  # fmt: skip
 
 ODOMETER, POWER, SPEED, SOC = "odometer_km", "battery_power_kw", "speed_kmh", "battery_soc_pct"
 AMOUNTS: dict[str, tuple[str, ...]] = {
@@ -29,8 +40,8 @@ _MORE = {ODOMETER: (RISES[ODOMETER],), SOC: (RISES[SOC], "soc_start_pct")}
 def running(rows: pl.DataFrame, marked: pl.Series, roll_over: Mapping[str, float]) -> pl.DataFrame:
     """Running sums on the rows numbered `marked`.
 
-    Columns: `AMOUNTS` with coverages, `heard_s` (time with rows in step), and at the mark itself `RISES` and
-    `soc_start_pct`, the level. Columns of a signal without samples are null.
+    Columns: `AMOUNTS` with coverages, `heard_s` (time with rows at most `contact_s` apart), and at the mark itself
+    `RISES` and `soc_start_pct`, the level. Columns of a signal without samples are null.
     """
     odometer = _counter(rows.with_columns(km=pl.lit(0.0)), ODOMETER, roll_over)
     rows = rows.with_columns(km=_spread(rows, odometer))
@@ -51,10 +62,6 @@ def _trapezoid(name: str) -> Amounts:
     return lambda here, there, hours: {name: (here + there) / 2 * hours}
 
 
-def _nothing(here: pl.Expr, there: pl.Expr, hours: pl.Expr) -> dict[str, pl.Expr]:
-    return {}
-
-
 def _counter(rows: pl.DataFrame, name: str, roll_over: Mapping[str, float]) -> Track:
     return bridged(name, counted(readings(rows, name), name, roll_over.get(name)), AMOUNTS[name][0])
 
@@ -69,8 +76,8 @@ def _track(rows: pl.DataFrame, name: str, roll_over: Mapping[str, float]) -> Tra
 
 
 def _columns(rows: pl.DataFrame, marks: pl.DataFrame, roll_over: Mapping[str, float]) -> Iterator[pl.DataFrame]:
-    heard = integrated("heard", readings(rows.with_columns(heard=pl.when("real").then(0.0)), "heard"), _nothing)
-    yield at(heard, marks).select("heard_s")
+    heard = readings(rows.with_columns(heard=pl.when("real").then("contact_s")), "heard")
+    yield at(in_step("heard", heard), marks).select("heard_s")
     for name in AMOUNTS:
         if name not in rows.columns or rows[name].null_count() == rows.height:
             yield _absent(_names(name), marks.height)

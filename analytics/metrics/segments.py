@@ -51,14 +51,18 @@ def segments(
 
 
 def _gaps(vehicles: pl.DataFrame) -> list[pl.Expr]:
-    """Silences, by the time between the real rows around an interval; shorter ones count where no key is known."""
+    """Silences, by the time between the real rows around an interval; shorter ones count where no key is known.
+
+    `contact_s` is the longest time between rows that still proves contact.
+    """
     slowest = pl.col("vehicle_id").replace_strict(
         vehicles["vehicle_id"], vehicles["sample_period_s"] * rules.GAP_FACTOR, return_dtype=pl.Float64
     )
+    step = pl.max_horizontal(slowest, rules.CONTACT_STEP_S)
     patience = pl.when(pl.col("key").is_null()).then(rules.TRIP_BREAK_S).otherwise(rules.CONTACT_GAP_S)
     silent = (pl.col("silence_s") > pl.max_horizontal(slowest, patience)).fill_null(True)
     joins = next_of(pl.col("plugged")) & ~silent & ~pl.col("moving")
-    return [silent.alias("silent"), joins.alias("plugs_in")]
+    return [silent.alias("silent"), joins.alias("plugs_in"), step.alias("contact_s")]
 
 
 def _starts() -> pl.Expr:

@@ -10,6 +10,10 @@ from analytics.metrics.samples import COUNTERS, RATES
 
 DRAWS = ~pl.col("gains") & ~(pl.col("silent") & pl.col("plugged"))
 """Segments whose energy is used: not plugged in, not gaining."""
+HIDDEN = pl.col("silent") & (pl.col("state") == states.IN_SERVICE)
+"""Silences in which the vehicle was in service unobserved."""
+UNTOLD = HIDDEN & (pl.col("soc_rise_pts") >= 0).fill_null(False)
+"""Silences in which the vehicle drove and charged: the change in state of charge does not tell what it used."""
 KEYS = ["vehicle_id", "day"]
 
 
@@ -40,6 +44,8 @@ def _times() -> list[pl.Expr]:
         (_where(runs, "s") / 3600).alias("on_h"),
         pl.when(pl.col("works").count() > 0).then(_where(runs & works, "s") / 3600).alias("working_h"),
         (_where(pl.col("state") == states.IDLE, "s") / 3600).alias("standing_h"),
+        (_where(HIDDEN, "s") / 3600).alias("hidden_h"),
+        _where(HIDDEN, "distance_km").alias("hidden_km"),
         pl.col("key").is_not_null().any().alias("has_key"),
         ((pl.col("state") != states.UNKNOWN) & ~pl.col("unobserved")).any().alias("observed"),
         *(_where(runs, f"{name}_s").alias(f"{name}_on_s") for name in (POWER, SPEED, SOC, *COUNTERS, *RATES)),
@@ -60,8 +66,8 @@ def _battery() -> list[pl.Expr]:
         .then(_where(idle, "drawn_kwh") - _where(idle, "returned_kwh"))
         .alias("idle_kwh"),
         _where(idle, f"{POWER}_s").alias("idle_power_s"),
-        pl.col("gains").any().alias("any_gain"),
-        *(pl.col(f"{name}_km").sum() for name in (POWER, SOC)),
+        pl.col(f"{POWER}_km").sum(),
+        _where(~UNTOLD, f"{SOC}_km"),
         *(pl.col(f"{name}_s").sum().alias(f"{name}_s") for name in (POWER, SOC)),
     ]
 

@@ -48,7 +48,8 @@ def _sums() -> dict[str, pl.Expr]:
         "low": _bound("low"),
         "high": _bound("high"),
         "coverage_pct": pl.when(weight.sum() > 0).then(mean.clip(0, 100)).otherwise(pl.col("coverage_pct").min()),
-        "weight": _sum_known(pl.col("weight")),
+        # A weight without a coverage weighs nothing, here or in a total of this total.
+        "weight": _sum_known(pl.when(pl.col("coverage_pct").is_not_null()).then(pl.col("weight"))),
         "method": _method(pl.col("method").filter(known)),
         "note": pl.when(parts.len() > 0).then(parts.str.join(NOTE_SEPARATOR)),
     }

@@ -31,12 +31,15 @@ class Track:
 
 
 def readings(rows: pl.DataFrame, name: str) -> pl.DataFrame:
-    """The rows on which `name` was read, as `x`, with `same`: the next reading is of the same vehicle."""
+    """The rows on which `name` was read, as `x`, with `same`: the next reading is of the same vehicle.
+
+    `lost` is true where what happened until the next reading cannot be told: nowhere, until `counted` finds a reset.
+    """
     return (
         rows.lazy()
         .select("row", "us", "cut", "first_row", "km", x=pl.col(name))
         .filter(pl.col("x").is_not_null())
-        .with_columns(same=(pl.col("first_row") == pl.col("first_row").shift(-1)).fill_null(False))
+        .with_columns(same=(pl.col("first_row") == pl.col("first_row").shift(-1)).fill_null(False), lost=False)
         .collect()
     )
 
@@ -45,7 +48,8 @@ def counted(samples: pl.DataFrame, name: str, modulus: float | None = None) -> p
     """Turn the readings of a counter into what it has counted, free of spikes, resets and device changes.
 
     A single reading that leaves and returns is dropped. A fall counts nothing and goes on from the new value, unless
-    `modulus` says that the counter starts again there. A rise faster than possible counts nothing.
+    `modulus` says that the counter starts again there. A rise faster than possible counts nothing. Intervals that
+    count nothing for these reasons are `lost`.
     """
     here = pl.col("x")
     before = pl.when(pl.col("same").shift(1)).then(here.shift(1))
@@ -56,24 +60,25 @@ def counted(samples: pl.DataFrame, name: str, modulus: float | None = None) -> p
         return samples
     after = pl.when("same").then(here.shift(-1))
     returns = (after >= before) & ((here > after) | (here < before))
-    rise = pl.when(step >= 0).then(step).otherwise(0.0 if modulus is None else _rolled(step, modulus))
+    rise = pl.when(step >= 0).then(step).otherwise(None if modulus is None else _rolled(step, modulus))
+    told = (rise <= possible).fill_null(False)
     return (
         samples.lazy()
         .filter(~returns.fill_null(False))
         .with_columns(same=(pl.col("first_row") == pl.col("first_row").shift(-1)).fill_null(False))
-        .with_columns(x=pl.when(rise <= possible).then(rise).otherwise(0.0).cum_sum())
+        .with_columns(x=pl.when(told).then(rise).otherwise(0.0).cum_sum(), lost=~told.shift(-1, fill_value=True))
         .collect()
     )
 
 
 def _rolled(step: pl.Expr, modulus: float) -> pl.Expr:
-    """A fall by most of the counter's range is a roll-over, a smaller one a reset."""
-    return pl.when(step < -0.5 * modulus).then(step + modulus).otherwise(0.0)
+    """What a fall by most of the counter's range, a roll-over, has counted; null for a smaller one, a reset."""
+    return pl.when(step < -0.5 * modulus).then(step + modulus)
 
 
 def bridged(name: str, samples: pl.DataFrame, amount: str) -> Track:
-    """A track of a value whose changes count over any gap up to `rules.REACH`."""
-    covered = (_gap_s() <= rules.REACH.total_seconds()).fill_null(False)
+    """A track of a value whose changes count over any gap up to `rules.REACH` that is not `lost`."""
+    covered = (_gap_s() <= rules.REACH.total_seconds()).fill_null(False) & ~pl.col("lost")
     prepared = samples.with_columns(covered=covered)
     if prepared.select((pl.col("covered") | ~pl.col("same")).all()).item():
         # Nothing to leave out: the value itself runs.
@@ -88,6 +93,12 @@ def integrated(name: str, samples: pl.DataFrame, amounts: Amounts, *, with_km: b
     return _track(name, samples.lazy().with_columns(covered=covered), amounts, with_km=with_km)
 
 
+def in_step(name: str, samples: pl.DataFrame) -> Track:
+    """A track of nothing but the time in intervals no longer than `x` seconds."""
+    covered = (_gap_s() <= pl.col("x")).fill_null(False)
+    return _track(name, samples.lazy().with_columns(covered=covered), lambda here, there, hours: {}, with_km=False)
+
+
 _KEPT = ("row", "us", "km", "x", "covered")
 
 
@@ -96,15 +107,23 @@ def _gap_s() -> pl.Expr:
 
 
 def max_gap_s(samples: pl.DataFrame) -> pl.Expr:
-    """The longest step to integrate over, from the median spacing of the samples in each day."""
+    """The longest step to integrate over, from the median spacing of the samples in each day.
+
+    A step over a cut is judged by its neighbours, so that a day gives the same whatever is computed with it.
+    """
     gap = (pl.col("us").shift(-1) - pl.col("us")) / US_PER_S
     spacing = samples.lazy().filter(pl.col("cut") >= 0).select("cut", "same", gap=gap).filter("same")
     medians = spacing.group_by("cut").agg(pl.col("gap").median()).collect()
-    fast = (pl.col("gap") * rules.GAP_FACTOR).clip(rules.GAP_FLOOR_S, rules.GAP_CEILING_S)
-    limit = pl.when(pl.col("gap") >= rules.SLOW_FEED_S).then(rules.GAP_SLOW_S).otherwise(fast)
-    limits = medians.select("cut", limit=limit)
+    limits = medians.select("cut", limit=_limit_s(pl.col("gap")))
     known = pl.col("cut").replace_strict(limits["cut"], limits["limit"], default=None, return_dtype=pl.Float64)
-    return known.fill_null(rules.GAP_CEILING_S)
+    beside = [pl.when(pl.col("same").shift(n)).then(gap.shift(n)) for n in (1, -1)]
+    over_cut = pl.col("same") & pl.col("cut").ne_missing(pl.col("cut").shift(-1))
+    return pl.when(over_cut).then(_limit_s(pl.mean_horizontal(beside))).otherwise(known).fill_null(rules.GAP_CEILING_S)
+
+
+def _limit_s(spacing_s: pl.Expr) -> pl.Expr:
+    fast = (spacing_s * rules.GAP_FACTOR).clip(rules.GAP_FLOOR_S, rules.GAP_CEILING_S)
+    return pl.when(spacing_s >= rules.SLOW_FEED_S).then(rules.GAP_SLOW_S).otherwise(fast)
 
 
 def _track(name: str, samples: pl.LazyFrame, amounts: Amounts, *, with_km: bool = True) -> Track:
@@ -165,14 +184,17 @@ def level(track: Track, marks: pl.DataFrame) -> pl.Series:
 
 
 def rise_across(track: Track, marks: pl.DataFrame) -> pl.Series:
-    """The change of the track's value from the last sample up to each mark to the first one after it."""
+    """The change of the track's value from the last sample up to each mark to the first one after it.
+
+    Null where the track does not cover the time between them.
+    """
     rows = track.samples["row"]
     before = _looked_up(track.samples, rows.search_sorted(marks["row"], side="right").cast(pl.Int64) - 1, "before_")
     after = _looked_up(track.samples, rows.search_sorted(marks["row"] + 1, side="left").cast(pl.Int64), "after_")
     known = (pl.col("before_row") >= pl.col("first_row")) & (pl.col("after_row") <= pl.col("last_row"))
-    near = pl.col("after_us") - pl.col("before_us") <= rules.REACH.total_seconds() * US_PER_S
     found = pl.concat([marks, before, after], how="horizontal")
-    return found.select(pl.when(known & near).then(pl.col("after_x") - pl.col("before_x"))).to_series()
+    covered = known & pl.col("before_covered")
+    return found.select(pl.when(covered).then(pl.col("after_x") - pl.col("before_x"))).to_series()
 
 
 def _looked_up(samples: pl.DataFrame, index: pl.Series, prefix: str) -> pl.DataFrame:

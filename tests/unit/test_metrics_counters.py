@@ -38,6 +38,32 @@ def test_a_small_fall_of_a_counter_of_known_width_is_a_reset() -> None:
     assert _used([500, 510, 300, 310], {"fuel_used_l": 1000}) == pytest.approx(20)
 
 
+def _two_hours_with_one_between(**counters: list[float]) -> Day:
+    """An hour of driving, an hour in which nothing is heard, another hour of driving; counters at the four corners."""
+    corners = [0, HOUR, 2 * HOUR, 3 * HOUR]
+    times = [*range(0, HOUR + 1, 10), *range(2 * HOUR, 3 * HOUR + 1, 10)]
+    at_corners = {name: dict(zip(corners, values, strict=True)) for name, values in counters.items()}
+    spread = {name: [at_corner.get(t) for t in times] for name, at_corner in at_corners.items()}
+    return one_day(telemetry(times, speed_kmh=[40.0] * len(times), ignition_on=[True] * len(times), **spread))
+
+
+def test_what_was_used_before_a_reset_in_a_silence_is_not_covered() -> None:
+    """20 kWh and 20 kWh seen on 80 of 120 km; the counter started anew in between."""
+    day = _two_hours_with_one_between(
+        odometer_km=[0, 40, 80, 120], energy_discharged_kwh=[100, 120, 5, 25], energy_regenerated_kwh=[0, 0, 0, 0]
+    )
+    for slug in ("energy_used_kwh", "energy_discharged_kwh"):
+        assert day[slug] == pytest.approx(40)
+        assert day.part(slug, "coverage_pct") == pytest.approx(100 * 80 / 120)
+    assert day["energy_per_km_kwh"] is None
+
+
+def test_an_odometer_that_starts_anew_in_a_silence_does_not_say_parked() -> None:
+    day = _two_hours_with_one_between(odometer_km=[500, 540, 0, 40])
+    assert day["distance_km"] == pytest.approx(80)
+    assert day.hours() == pytest.approx({"in_service": 2, "unknown": 22})
+
+
 def test_counters_are_interpolated_at_the_cut() -> None:
     rows = telemetry([DAY_S - 30, DAY_S + 60], odometer_km=[100, 103], fuel_used_l=[10, 13])
     results = compute(inputs(rows, days=day_rows(2)))

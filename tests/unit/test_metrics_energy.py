@@ -115,8 +115,45 @@ def test_a_moment_of_power_at_a_stop_is_regeneration() -> None:
     signals = _charging()
     signals["battery_power_kw"] = [20.0 if t == 1810 else -36.0 for t in TIMES]
     day = one_day(telemetry(TIMES, **signals))
-    assert day["energy_charged_kwh"] == pytest.approx(0)
+    assert not day["energy_charged_kwh"]
     assert day["energy_regenerated_kwh"] > 0.01  # type: ignore[operator]
+
+
+def test_charging_that_nothing_could_see_is_missing_and_not_zero() -> None:
+    """Power is known on the road only, and no state of charge tells of the night: nobody knows what was charged."""
+    day = one_day(telemetry(TIMES, battery_power_kw=[-36.0] * N, **MOVING))
+    for slug in ("energy_charged_kwh", "grid_energy_kwh"):
+        assert day[slug] is None
+        assert day.part(slug, "note") == "charging was not observed"
+
+
+def test_a_day_on_which_power_was_watched_and_nothing_charged_is_zero() -> None:
+    """An hour of driving and 22 hours of standing watched, of 23."""
+    times = list(range(0, 23 * HOUR, 60))
+    drives = [t < HOUR for t in times]
+    speed, power = ([full if d else 0.0 for d in drives] for full in (36.0, -36.0))
+    day = one_day(telemetry(times, ignition_on=drives, speed_kmh=speed, battery_power_kw=power))
+    assert day["energy_charged_kwh"] == 0
+    assert day.part("energy_charged_kwh", "note") == "power integral"
+    assert day.part("energy_charged_kwh", "method") == "measured"
+    assert day.part("energy_charged_kwh", "coverage_pct") == pytest.approx(100 * 22 / 23, abs=0.3)
+
+
+def test_a_journey_in_a_silence_that_ends_with_more_charge_is_not_covered_by_state_of_charge() -> None:
+    """20 km and 10 points seen; 80 km and charging unseen: what those took cannot be told from a rise of 15."""
+    times = [*range(0, 1801, 10), *range(20_000, 21_801, 10)]
+    half = [t <= 1800 for t in times]
+    start = [t if first else t - 20_000 for t, first in zip(times, half, strict=True)]
+    day = one_day(
+        telemetry(
+            times, speed_kmh=[20.0] * len(times), ignition_on=[True] * len(times),
+            odometer_km=[s / 180 + (0 if first else 90) for s, first in zip(start, half, strict=True)],
+            battery_soc_pct=[(80 if first else 90) - s / 360 for s, first in zip(start, half, strict=True)],
+        )
+    )  # fmt: skip
+    assert day["distance_km"] == pytest.approx(100)
+    assert day.part("energy_used_kwh", "coverage_pct") == pytest.approx(20)
+    assert day["energy_per_km_kwh"] is None
 
 
 def test_charging_that_power_does_not_see_comes_from_state_of_charge() -> None:

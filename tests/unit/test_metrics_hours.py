@@ -177,6 +177,27 @@ def test_hour_meter_counts_where_nothing_was_heard() -> None:
     assert one_day(seen, vehicles=MINUTE)["key_on_h"] == pytest.approx(1)
 
 
+def test_key_on_hours_cover_no_silence_in_which_the_vehicle_was_driven() -> None:
+    """An hour of 40 km seen, 10 or 80 km in a silence of an hour: four fifths seen is scaled, a third is not."""
+    for unseen, hours, coverage in ((10, 1.25, 80), (80, 1.0, 100 / 3)):
+        times = [*range(0, HOUR + 1, 60), 2 * HOUR]
+        counts = [*(t / 90 for t in times[:-1]), 40 + unseen]
+        counters = {"odometer_km": counts, "energy_discharged_kwh": counts, "energy_regenerated_kwh": [0.0] * 62}
+        rows = telemetry(times, ignition_on=[*[True] * 60, False, False], **counters)
+        day = one_day(rows, vehicles=MINUTE)
+        assert day.part("key_on_h", "coverage_pct") == pytest.approx(coverage)
+        assert day["key_on_h"] == pytest.approx(hours)
+        assert (day["energy_per_hour_kwh"] is None) == (coverage < 80)
+
+
+def test_a_heartbeat_a_minute_beside_rows_a_second_is_contact() -> None:
+    """Ten minutes of rows each second, then a heartbeat a minute until an hour is full, then an hour of nothing."""
+    times = [*range(600), *range(600, HOUR + 1, 60), 2 * HOUR]
+    day = one_day(telemetry(times, ignition_on=[t < 600 for t in times]), vehicles=({"sample_period_s": 1.0},))
+    assert day["connectivity_pct"] == pytest.approx(100 / 24)
+    assert day.part("connectivity_pct", "coverage_pct") == 100
+
+
 def test_connectivity_by_the_declared_policy() -> None:
     """Key on for 10 h, of which rows come in 8; silent otherwise."""
     times = [t for t in TIMES if t < 4 * HOUR or 6 * HOUR <= t < 10 * HOUR]

@@ -151,6 +151,16 @@ def test_computing_days_apart_gives_what_computing_them_together_gives() -> None
     assert_frame_equal(pl.concat(apart).sort(key), together.sort(key), rel_tol=1e-9)
 
 
+def test_a_gap_over_the_cut_is_judged_alike_whatever_is_computed_with_it() -> None:
+    """Rows each second; 40 s are missing over the cut, which is more than three intervals."""
+    times = [t for t in range(DAY_S - 300, DAY_S + 300) if not DAY_S - 20 < t < DAY_S + 20]
+    rows = telemetry(times, battery_power_kw=[-36.0] * len(times), speed_kmh=[36.0] * len(times))
+    both = Day(compute(inputs(rows, days=day_rows(2))), day=DAY.replace(day=6))
+    alone = Day(compute(inputs(rows, days=day_rows(2)[1:])), day=DAY.replace(day=6))
+    assert alone["energy_discharged_kwh"] == both["energy_discharged_kwh"]
+    assert alone["energy_used_by_power_kwh"] == pytest.approx(279 * 0.01)
+
+
 def test_a_gap_never_adds_energy() -> None:
     whole = telemetry(EVERY_10_S, battery_power_kw=[-36.0] * 361)
     broken = whole.filter((pl.col("time").dt.minute() < 10) | (pl.col("time").dt.minute() > 20))
