@@ -20,6 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 
 from schemas.local.cluster import SETTINGS, UNSAFE_SETTINGS
@@ -32,6 +33,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 CACHE = CHECKOUT / ".beachhead"
 CONTAINER_SETTINGS = {name: value for name, value in SETTINGS.items() if value and name != "listen_addresses"}
 TEMPLATE_PREFIX = "template_of_tests_"
+
+# The same examples in every run: a run tells something about the change, not about luck.
+hypothesis_settings.register_profile("short", derandomize=True, database=None)
+hypothesis_settings.load_profile("short")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,15 @@ def test_coverage_is_weighted() -> None:
     assert _one(figures)["coverage_pct"] == pytest.approx((90 * 100 + 50 * 300) / 400)
 
 
+def test_a_weight_without_coverage_weighs_nothing_at_any_level() -> None:
+    figures = _figures(
+        {"coverage_pct": 0.0, "weight": None}, {"coverage_pct": None, "weight": 1.0, "vehicle_id": 2},
+        {"coverage_pct": 1.0, "weight": None, "vehicle_id": 2},
+    )  # fmt: skip
+    assert _one(figures)["coverage_pct"] == 0
+    assert _one(totals(figures, ["vehicle_id"]))["coverage_pct"] == 0
+
+
 @pytest.mark.parametrize(
     ("methods", "method"),
     [(["measured"] * 2, "measured"), (["estimated"] * 2, "estimated"), (["measured", "estimated"], "mixed"),
