@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -87,13 +86,14 @@ def _compute(connection: sa.Connection, url: str, slug: str, selection: Selectio
     gone = sorted(present - {(key.vehicle_id, key.day.day) for key in candidates})
     connection.rollback()
     changed, done = 0, 0
-    for start in range(0, len(wanted), BATCH_VEHICLE_DAYS):
-        batch = wanted[start : start + BATCH_VEHICLE_DAYS]
+    for batch in _batches(wanted):
         changed += _compute_batch(connection, url, facts, batch)
         done += len(batch)
         progress(done, len(wanted))
     settled = read if selection.stale_only else []
-    days = sorted({key.day.day for key in wanted} | {day for _, day in gone})
+    moved = store.miscounted_days(connection, facts)
+    connection.rollback()
+    days = sorted({key.day.day for key in wanted} | {day for _, day in gone} | moved)
     pilot_days = _finish(connection, facts, days, gone, settled)
     return Computed(slug, len(wanted), changed, pilot_days)
 
@@ -175,6 +175,19 @@ def _left_over(facts: store.PilotFacts, marks: Sequence[store.Mark]) -> list[tup
 # --- one batch ------------------------------------------------------------------------------------
 
 
+def _batches(wanted: Sequence[VehicleDayKey]) -> Iterator[list[VehicleDayKey]]:
+    """Up to `BATCH_VEHICLE_DAYS`, and no two days of a vehicle with others between: all that lies between is read."""
+    batch: list[VehicleDayKey] = []
+    for key in wanted:
+        apart = batch and key.vehicle_id == batch[-1].vehicle_id and key.day.starts_at > batch[-1].day.ends_at
+        if apart or len(batch) == BATCH_VEHICLE_DAYS:
+            yield batch
+            batch = []
+        batch.append(key)
+    if batch:
+        yield batch
+
+
 def _compute_batch(connection: sa.Connection, url: str, facts: store.PilotFacts, batch: Sequence[VehicleDayKey]) -> int:
     """Compute and write some vehicle-days in one transaction; returns how many of them changed."""
     with connection.begin():
@@ -253,12 +266,18 @@ def _lineage(telemetry: pl.DataFrame | None, day: OperatingDay) -> dict[str, Any
     if telemetry is None:
         return {"data_until": None, "input_rows": 0, "input_hash": hashlib.sha256().hexdigest()}
     own = telemetry.filter(pl.col("time").is_between(day.starts_at, day.ends_at, closed="left"))
-    content = io.BytesIO()
-    own.rechunk().write_ipc(content)
-    return {
-        "data_until": own["time"].max(), "input_rows": own.height,
-        "input_hash": hashlib.sha256(content.getbuffer()).hexdigest(),
-    }  # fmt: skip
+    return {"data_until": own["time"].max(), "input_rows": own.height, "input_hash": _hash(own)}
+
+
+def _hash(rows: pl.DataFrame) -> str:
+    """A hash of the values and of what is missing, whatever else was read with these rows."""
+    digest = hashlib.sha256()
+    for column in rows.select(pl.all().to_physical().cast(pl.Float64)):
+        digest.update(column.name.encode())
+        if column.null_count() < len(column):
+            digest.update(column.is_null().to_numpy().tobytes())
+            digest.update(column.fill_null(0.0).to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 @cache

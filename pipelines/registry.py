@@ -217,6 +217,7 @@ class _Import:
         for one in self.session.scalars(sa.select(tables.Assignment).filter_by(pilot_id=pilot.id, ends_on=None)):
             if one.vehicle_id not in present:
                 one.ends_on = self.today - dt.timedelta(days=1)
+                self._mark([one.vehicle_id], f"a vehicle left pilot {pilot.slug}")
                 self.report.ended.append(
                     f"vehicle {pilot.slug}/{self.session.get_one(tables.Vehicle, one.vehicle_id).name}"
                 )

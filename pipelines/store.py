@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import sqlalchemy.orm
 from sqlalchemy.dialects.postgresql import insert
 
-from analytics.metrics import PADDING, Padding
+from analytics.metrics import LASTING, PADDING, Padding, rules
 from pipelines.calendar import Calendar, CalendarRule, PlanRule, ServiceDayRule, Span
 from schemas import tables
 from schemas.errors import NotFoundError
@@ -268,7 +268,7 @@ def padded(connection: sa.Connection, window: Window, padding: Padding) -> Windo
 
 
 def telemetry_frame(url: str, windows: Iterable[Window], signals: Sequence[str]) -> pl.DataFrame:
-    """Telemetry of the windows, with the named signals, by vehicle and time."""
+    """Telemetry of the windows, with the named signals, and what lasts from before each window."""
     schema = {name: TELEMETRY_SCHEMA[name] for name in ("vehicle_id", "time", *signals)}
     columns = ", ".join(f'"{name}"' for name in schema)
     frames = [pl.DataFrame(schema=schema)]
@@ -281,7 +281,24 @@ def telemetry_frame(url: str, windows: Iterable[Window], signals: Sequence[str])
                 f" AND time < '{window.ends_at.isoformat()}' ORDER BY time"
             )
             frames.append(_received(cursor, schema))
-    return pl.concat(frames)
+            cursor.execute(_last_words(window))
+            frames.append(_received(cursor, {name: schema[name] for name in ("vehicle_id", "time", *_SPOKEN)}))
+    return pl.concat(frames, how="diagonal")
+
+
+_SPOKEN = (*LASTING, "speed_kmh")
+
+
+def _last_words(window: Window) -> str:
+    """The rows before a window on which the vehicle last moved, and on which lasting signals were last read."""
+    said = [f"max(time) FILTER (WHERE {name} IS NOT NULL)" for name in LASTING]
+    moved = f"max(time) FILTER (WHERE speed_kmh > {rules.MOVING_KMH})"
+    return (
+        f"SELECT vehicle_id, time, {', '.join(_SPOKEN)} FROM telemetry"  # noqa: S608  (names are the catalogue's)
+        f" WHERE vehicle_id = {window.vehicle_id:d} AND time IN (SELECT unnest(ARRAY[{', '.join((*said, moved))}])"
+        f" FROM telemetry WHERE vehicle_id = {window.vehicle_id:d} AND time < '{window.starts_at.isoformat()}'"
+        f" AND time >= '{(window.starts_at - PADDING.reach).isoformat()}') ORDER BY time"
+    )
 
 
 def _received(cursor: adbc.Cursor, schema: dict[str, pl.DataType]) -> pl.DataFrame:
@@ -325,6 +342,23 @@ def pilot_figures(connection: sa.Connection, pilot_id: int, days: Sequence[dt.da
         day.pilot_id == pilot_id, day.day.in_(days)
     )
     return list(connection.execute(query))
+
+
+def miscounted_days(connection: sa.Connection, facts: PilotFacts) -> set[dt.date]:
+    """The days of a pilot whose totals count other vehicles than have results: one of them went to another pilot."""
+    total, own = tables.PilotDay, tables.VehicleDay
+    counted = (
+        sa.select(own.day, sa.func.count().label("vehicles"))
+        .where(own.pilot_id == facts.pilot_id, own.vehicle_id.not_in(facts.reference_ids))
+        .group_by(own.day)
+        .subquery()
+    )
+    query = (
+        sa.select(total.day)
+        .outerjoin(counted, counted.c.day == total.day)
+        .where(total.pilot_id == facts.pilot_id, total.vehicles.is_distinct_from(counted.c.vehicles))
+    )
+    return set(connection.scalars(query))
 
 
 def replace_pilot_days(

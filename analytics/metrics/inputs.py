@@ -19,6 +19,8 @@ class Padding:
 
     Before the first day: every row within `before`, and more until there are `rows`, none older than `reach`.
     After the last day: likewise with `after`. With less, trips over the cut end early and silences stay unjudged.
+    Besides, within `reach` before those rows: the last row on which the vehicle moved, and those on which the signals
+    of `LASTING` last spoke. Without them, states sent on change only are forgotten.
     """
 
     before: timedelta

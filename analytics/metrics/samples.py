@@ -31,6 +31,8 @@ RATES = ("auxiliary_power_kw", "grid_power_kw", "fuel_rate_l_h", "hydrogen_rate_
 STATES = (
     "ignition_on", "ready", "plugged_in", "charging", "pto_on", "red_stop_lamp", "motor_power_kw", "shaft_power_kw",
 )  # fmt: skip
+LASTING = ("ignition_on", "ready", "plugged_in", "charging", "pto_on", "red_stop_lamp")
+"""Signals that may be sent on change only: what they last said holds for `rules.REACH`."""
 BATTERY = ("battery_power_kw", "battery_voltage_v", "battery_current_a", "battery_soc_pct")
 SIGNALS = (*COUNTERS, *RATES, *STATES, *BATTERY, "speed_kmh")
 """Every signal the metrics read: what a job has to fetch."""
@@ -70,7 +72,7 @@ def prepare(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame)
     rows = rows.with_columns(
         works=_works(vehicles),
         plugged=_plugged(),
-        red_lamp=carried(pl.col("red_stop_lamp")).fill_null(False),
+        red_lamp=_lasting(pl.col("red_stop_lamp")).fill_null(False),
         cable_told=_cable_told(),
     )
     rows = rows.with_columns(charges=_charges())
@@ -116,8 +118,13 @@ def _silence() -> dict[str, pl.Expr]:
 
 
 def _key() -> pl.Expr:
-    """Key on, off, or null where the vehicle has never said."""
-    return carried(pl.coalesce("ignition_on", "ready"))
+    """Key on, off, or null where the vehicle has not said."""
+    return _lasting(pl.coalesce("ignition_on", "ready"))
+
+
+def _lasting(value: pl.Expr) -> pl.Expr:
+    """What the vehicle last said, as long as that is believed: not longer than jobs read back."""
+    return carried_for(value, rules.REACH.total_seconds())
 
 
 def _moving() -> pl.Expr:
@@ -137,7 +144,7 @@ def _works(vehicles: pl.DataFrame) -> pl.Expr:
     working = vehicles.filter(pl.col("category").is_in(WORKING_CATEGORIES))["vehicle_id"]
     signals = [pl.col(name) for name in ("motor_power_kw", "shaft_power_kw")]
     strong = [carried_for(signal, rules.CONTACT_GAP_S).abs() > rules.WORKING_KW for signal in signals]
-    flags = [*strong, carried(pl.col("pto_on"))]
+    flags = [*strong, _lasting(pl.col("pto_on"))]
     says = pl.any_horizontal(*(known_before(s) | known_after(s) for s in (*signals, pl.col("pto_on"))))
     any_work = pl.any_horizontal(*(flag.fill_null(False) for flag in flags))
     return pl.when(says & pl.col("vehicle_id").is_in(working.implode())).then(any_work)
@@ -146,7 +153,7 @@ def _works(vehicles: pl.DataFrame) -> pl.Expr:
 def _plugged() -> pl.Expr:
     """The cable is in, as last said; moving takes it out. Without such a signal it is in while the pack gains."""
     said = pl.coalesce("plugged_in", pl.when("charging").then(True))
-    told = carried(pl.when("moving").then(False).otherwise(said))
+    told = _lasting(pl.when("moving").then(False).otherwise(said))
     stands = known_before(pl.col("speed_kmh")) & ~pl.col("moving")
     gains = (pl.col("battery_power_kw") > rules.CHARGING_KW) & stands
     return pl.when(_cable_told()).then(told).otherwise(gains).fill_null(False)
@@ -160,5 +167,5 @@ def _cable_told() -> pl.Expr:
 
 def _charges() -> pl.Expr:
     """Energy flows into the plugged pack."""
-    flows = pl.coalesce("charging", pl.col("battery_power_kw") > rules.CHARGING_KW, carried(pl.col("charging")))
+    flows = pl.coalesce("charging", pl.col("battery_power_kw") > rules.CHARGING_KW, _lasting(pl.col("charging")))
     return pl.col("plugged") & flows.fill_null(False)

@@ -8,6 +8,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from analytics.metrics import Padding
+from pipelines import store
 from pipelines.compute import Computed, Selection, compute_pilot
 from pipelines.registry import import_programme
 from pipelines.store import stale_pilots
@@ -245,6 +247,106 @@ def test_a_moved_vehicles_days_stay_with_the_pilot_that_earned_them(fleet: Fleet
     days = {day: row.pilot_id for (_, day), row in fleet.days().items()}
     assert days[MONDAY] != days[start.date()]
     assert fleet.marks() == 0
+
+
+@pytest.mark.parametrize("first", ["city", "other"])
+def test_the_day_of_a_move_is_counted_once(fleet: Fleet, first: str) -> None:
+    fleet.declare(programme(vehicles=("bus-1", "bus-2")))
+    for name in ("bus-1", "bus-2"):
+        fleet.drive(name, dt.datetime(2026, 2, 1, 12, tzinfo=dt.UTC))
+    fleet.compute()
+    moved = programme(vehicles=("bus-2",))["pilots"] + programme(vehicles=(), pilot="other")["pilots"]
+    moved[1]["vehicles"] = [vehicle("bus-1", enters_on=TODAY)]
+    fleet.declare({"pilots": moved})
+    for pilot in (first, *({"city", "other"} - {first})):
+        fleet.compute(pilot)
+    totals = [row for (_, day), row in fleet.pilot_days().items() if day == TODAY]
+    assert [row.vehicles for row in totals] == [1, 1]
+    assert [value(row, "distance_km") for row in totals] == [pytest.approx(36)] * 2
+
+
+def test_a_vehicle_that_leaves_is_no_longer_counted_from_that_day_on(fleet: Fleet) -> None:
+    fleet.declare(programme(vehicles=("bus-1", "bus-2")))
+    for name in ("bus-1", "bus-2"):
+        fleet.drive(name, dt.datetime(2026, 2, 1, 12, tzinfo=dt.UTC))
+    fleet.compute()
+    fleet.declare(programme(vehicles=("bus-2",)))
+    with fleet.owner.connect() as connection:
+        assert stale_pilots(connection) == ["city"]
+    fleet.compute()
+    assert {name for name, day in fleet.days() if day == TODAY} == {"bus-2"}
+    assert next(row for (_, day), row in fleet.pilot_days().items() if day == TODAY).vehicles == 1
+
+
+def _said_once(fleet: Fleet, name: str, heartbeat_s: int | None) -> None:
+    """Four days: six hours of driving, then the plug until morning; key, plug and lamp are said on change only.
+
+    The nights have a heartbeat, or none; the lamp comes on on the second day and stays on until the fourth.
+    """
+    rows: list[dict[str, Any]] = []
+    nothing = dict.fromkeys(("ignition_on", "plugged_in", "red_stop_lamp", "battery_power_kw"))
+    for day in (5, 6, 7, 8):
+        for step in range(2160):
+            told = {"ignition_on": True, "plugged_in": False} if step == 0 else {}
+            lamp = {"red_stop_lamp": day == 6} if step == 1000 and day in (6, 8) else {}
+            rows.append(nothing | told | lamp | {
+                "time": at(day, 6) + dt.timedelta(seconds=10 * step), "speed_kmh": 36.0, "battery_power_kw": -36.0,
+                "odometer_km": 216.0 * (day - 5) + step / 10, "battery_soc_pct": 90 - step / 50,
+            })  # fmt: skip
+        still = nothing | {"speed_kmh": 0.0, "odometer_km": 216.0 * (day - 4), "battery_power_kw": 0.0}
+        rows.append(still | {"time": at(day, 12), "ignition_on": False, "plugged_in": True, "battery_soc_pct": 46.8})
+        for beat in range(heartbeat_s or 0, 18 * 3600 if heartbeat_s else 0, heartbeat_s or 1):
+            charges = 3600 * 8 <= beat < 3600 * 14
+            charge = 46.8 + 43.2 * min(max(beat / 3600 - 8, 0), 6) / 6
+            rows.append(still | {
+                "time": at(day, 12) + dt.timedelta(seconds=beat), "battery_power_kw": 20.0 if charges else 0.0,
+                "battery_soc_pct": charge,
+            })  # fmt: skip
+    with fleet.owner.begin() as connection:
+        connection.execute(sa.insert(tables.telemetry), [row | {"vehicle_id": fleet.id_of(name)} for row in rows])
+    fleet.mark(name, rows[0]["time"], rows[-1]["time"])
+
+
+def test_days_one_by_one_or_all_at_once_are_the_same(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where states are said on change only, long before the rows read around a day."""
+    fleet.declare(programme())
+    _said_once(fleet, "bus-1", heartbeat_s=30)
+    _said_once(fleet, "bus-2", heartbeat_s=None)
+    fleet.compute()
+    before, totals = fleet.days(), fleet.pilot_days()
+    assert value(before[("bus-1", dt.date(2026, 1, 7))], "down_h") == pytest.approx(8)  # 12:00 to 20:00
+    monkeypatch.setattr("pipelines.compute.BATCH_VEHICLE_DAYS", 1)
+    again = fleet.compute(selection=Selection(stale_only=False))
+    after = fleet.days()
+    for key, row in before.items():
+        assert row.input_hash == after[key].input_hash
+        for metric, figure in row.figures.items():
+            found = after[key].figures[metric]
+            assert found.keys() == figure.keys()
+            for part, told in figure.items():
+                same = pytest.approx(told, rel=1e-9, abs=1e-9) if isinstance(told, float) else told
+                assert found[part] == same, (key, metric, part)
+    assert again.vehicle_days == len(before)
+    assert fleet.pilot_days().keys() == totals.keys()
+
+
+def test_what_lies_between_two_late_days_is_not_read(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet.declare(programme(vehicles=("bus-1",)))
+    for day in (5, 29):
+        fleet.drive("bus-1", at(day, 8), odometer_km=36 * day)
+    fleet.compute()
+    read: list[dt.timedelta] = []
+    padded = store.padded
+
+    def watched(connection: sa.Connection, window: store.Window, padding: Padding) -> store.Window:
+        read.append(window.ends_at - window.starts_at)
+        return padded(connection, window, padding)
+
+    monkeypatch.setattr("pipelines.store.padded", watched)
+    for day in (5, 29):
+        fleet.mark("bus-1", at(day, 8), at(day, 9))
+    assert fleet.compute().vehicle_days == 2
+    assert read == [dt.timedelta(days=1)] * 2
 
 
 def test_a_maintenance_record_takes_the_day_from_availability(fleet: Fleet) -> None:
