@@ -67,7 +67,7 @@ def pilot_page(
         "boundary": boundary(summary),
         "kwh_per_dge": rules.KWH_PER_DGE,
         "mpgdge": present.shown("mpgdge", summary.metrics["mpgdge"]) if Edge.of(pilot) is Edge.US else None,
-        "factors": present.editions(summary.factors),
+        "factors": present.editions(summary),
         "figures": all_shown(summary.metrics, Edge.of(pilot)),
         "plots": [(plot, plot.describe(days, pilot.targets)) for plot in PLOTS.values()] if days else [],
         "days": days_shown(days, DAY_COLUMNS, Edge.of(pilot)),

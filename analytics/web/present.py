@@ -6,17 +6,19 @@ Units other than the house's appear here and nowhere further in.
 from __future__ import annotations
 
 import datetime as dt
+import re
 import zoneinfo
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from urllib.parse import quote, urlencode
 
 from analytics.metrics import METRICS
+from analytics.metrics.rows import NOTE_SEPARATOR
 from analytics.views import Period, Pilot
 from schemas.units import from_house
-from schemas.wire import FactorUsed, FigureValue, Summary
+from schemas.wire import FigureValue, Summary
 
 LOW_COVERAGE_PCT = 80.0
 UNKNOWN = "unknown"
@@ -127,9 +129,12 @@ def instant(moment: dt.datetime | None, zone: str | None) -> str:
     return f"{local.day} {local:%b %Y, %H:%M} ({zone or 'UTC'})"
 
 
-def editions(factors: Iterable[FactorUsed]) -> str:
-    """Emission factors by name and edition."""
-    return "; ".join(f"{factor.name} ({factor.edition})" for factor in factors)
+def editions(summary: Summary) -> str:
+    """The emission factors behind the leading CO2e figure, by name and edition: those that its own note names."""
+    figure = summary.metrics.get(summary.headline_co2e or "")
+    parts = (figure.note or "").split(NOTE_SEPARATOR) if figure else []
+    named = {word for part in parts if not part.startswith("range by") for word in re.split(r"[\s(),]+", part)}
+    return "; ".join(f"{factor.name} ({factor.edition})" for factor in summary.factors if factor.id in named)
 
 
 def efficiency(pilot: Pilot) -> str:

@@ -68,5 +68,5 @@ def line(found: PilotResult) -> PilotLine:
         figures=list(zip(COLUMNS, figures, strict=True)),
         co2e=figures[-1],
         boundary=present.CO2E_BOUNDARIES[co2e] if co2e else None,
-        factors=present.editions(summary.factors),
+        factors=present.editions(summary),
     )

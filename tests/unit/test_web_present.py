@@ -8,8 +8,8 @@ import pytest
 
 from analytics.questions import BadQuestionError, instant_of, period_of, width_of
 from analytics.views import Period, Pilot
-from analytics.web.present import Edge, instant, number, shown, span
-from schemas.wire import FigureValue
+from analytics.web.present import Edge, editions, instant, number, shown, span
+from schemas.wire import FigureValue, Summary
 
 
 def pilot(region: str = "CL", categories: tuple[str, ...] = ("bus",), days: tuple[int, int] | None = (5, 18)) -> Pilot:
@@ -54,6 +54,25 @@ def test_bounds_are_shown_where_they_differ() -> None:
 def test_a_one_sided_bound_stands_in_for_the_value() -> None:
     bound = shown("km_between_roadcalls", figure(None, low=400.0, note="no roadcalls"))
     assert (bound.text, bound.unit, bound.known) == ("> 400", "km", True)
+
+
+def test_a_figure_names_the_factors_of_its_own_boundary_only() -> None:
+    note = (
+        "tailpipe against direct generation; CO2; hub-co2/diesel (2025); egrid/egrid:CAMX (rev 2);"
+        " line loss 5.0 % (loss/line-loss); range by ember/USA (2023)"
+    )
+    ids = ("egrid/egrid:CAMX", "ember/USA", "hub-co2/diesel", "hub-co2/diesel/off-road", "loss/line-loss")
+    factors = [
+        {"id": i, "name": i.upper(), "value": 1.0, "unit": "kg", "year": 2025, "edition": "1st", "source": "s",
+         "confidence": "VERIFIED"} for i in ids
+    ]  # fmt: skip
+    summary = Summary.model_validate({
+        "pilot": "p", "name": "P", "from": "2026-01-05", "to": "2026-01-06", "data_until": None, "factors": factors,
+        "metrics": {"co2e_avoided_tailpipe_vs_generation_kg": figure(5.0, "kg", note=note)}, "vehicles": 1, "days": 2,
+        "headline_co2e": "co2e_avoided_tailpipe_vs_generation_kg", "reference_vehicles": 0, "code_version": "1",
+    })  # fmt: skip
+    assert editions(summary) == "EGRID/EGRID:CAMX (1st); HUB-CO2/DIESEL (1st); LOSS/LINE-LOSS (1st)"
+    assert editions(summary.model_copy(update={"headline_co2e": None})) == ""
 
 
 def test_miles_beside_kilometres_in_the_united_states() -> None:
