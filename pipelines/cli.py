@@ -1,31 +1,69 @@
-"""The `beachhead` command. Exit codes: 0 done, 1 failed, 2 wrong usage."""
+"""The `beachhead` command. Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+A command's module is imported when the command is called: `beachhead db up` need not wait for Polars.
+"""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
+import psycopg
+import sqlalchemy as sa
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
-from pipelines.commands import compute, database, demo, keys, pilots, push, records, serve, uploads
 from schemas.errors import BeachheadError
 
+COMMANDS = {
+    "db": "database:app",
+    "migrate": "database:migrate",
+    "serve": "serve:app",
+    "pilot": "pilots:app",
+    "records": "records:app",
+    "key": "keys:app",
+    "push": "push:push",
+    "upload": "uploads:app",
+    "compute": "compute:compute",
+    "simulate": "push:simulate",
+    "demo": "demo:demo",
+}
+"""Commands and groups by name, as `module:attribute` below `pipelines.commands`."""
+
+
+class Commands(TyperGroup):
+    """The commands, each loaded when it is wanted."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Their names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | TyperGroup | None:  # type: ignore[override]
+        """One of them."""
+        return _load(cmd_name) if cmd_name in COMMANDS else None
+
+
+def _load(name: str) -> TyperCommand | TyperGroup:
+    module, _, attribute = COMMANDS[name].partition(":")
+    found = getattr(import_module(f"pipelines.commands.{module}"), attribute)
+    if not isinstance(found, typer.Typer):
+        function, found = found, typer.Typer(pretty_exceptions_enable=False)
+        found.command(name)(function)
+    command = get_command(found)
+    command.name = name
+    return command  # type: ignore[return-value]
+
+
 typer_app = typer.Typer(
-    name="beachhead",
+    name="beachhead", cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False,
     help="Telematics pipeline for pilot fleets of zero- and near-zero-emission vehicles.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-typer_app.add_typer(database.app, name="db")
-typer_app.command("migrate")(database.migrate)
-typer_app.add_typer(serve.app, name="serve")
-typer_app.add_typer(pilots.app, name="pilot")
-typer_app.add_typer(records.app, name="records")
-typer_app.add_typer(keys.app, name="key")
-typer_app.add_typer(uploads.app, name="upload")
-typer_app.command("push")(push.push)
-typer_app.command("simulate")(push.simulate)
-typer_app.command("compute")(compute.compute)
-typer_app.command("demo")(demo.demo)
+)  # fmt: skip
+
+
+@typer_app.callback()
+def _root() -> None:
+    pass
 
 
 def app() -> None:
@@ -33,5 +71,15 @@ def app() -> None:
     try:
         typer_app()
     except BeachheadError as error:
-        sys.stderr.write(f"beachhead: {error}\n")
-        sys.exit(1)
+        _fail(str(error))
+    except (psycopg.OperationalError, sa.exc.OperationalError):
+        _fail("the database cannot be reached: run `beachhead db up`, or check BEACHHEAD_DATABASE_URL and its siblings")
+    except sa.exc.ProgrammingError as error:
+        if not isinstance(error.orig, psycopg.errors.UndefinedTable):
+            raise
+        _fail("the database has no tables yet: run `beachhead migrate`")
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"beachhead: {message}\n")
+    sys.exit(1)

@@ -11,14 +11,16 @@ import typer
 from psycopg import sql
 
 from pipelines.commands.output import JsonFlag, show
-from schemas import database
+from schemas import database as databases
 from schemas.addresses import Role, role_url
 from schemas.local.progress import reporter
 from schemas.local.server import Server, open_server, running_server
 from schemas.settings import settings
 
 app = typer.Typer(
-    help="The TimescaleDB of this checkout, or the one BEACHHEAD_DATABASE_URL names.", no_args_is_help=True
+    help="The TimescaleDB of this checkout, or the one BEACHHEAD_DATABASE_URL names.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 
 
@@ -55,9 +57,10 @@ def tell_status(as_json: JsonFlag = False) -> None:
 @app.command()
 def url(
     role: Annotated[Role, typer.Option(help="Whose address.")] = Role.OWNER,
+    database: Annotated[str | None, typer.Option(help="Another database of the local server, such as demo.")] = None,
 ) -> None:
     """Print the address of the database for a role, password included."""
-    typer.echo(role_url(role))
+    typer.echo(server().url(role, database) if database else role_url(role))
 
 
 def migrate(
@@ -71,7 +74,7 @@ def migrate(
         _prove()
         typer.echo("Migrations apply on an empty database, agree with the models, and can be taken back.")
     else:
-        database.migrate(role_url(Role.OWNER))
+        databases.migrate(role_url(Role.OWNER))
         typer.echo("The database is up to date.")
 
 
@@ -83,9 +86,9 @@ def _prove() -> None:
             superuser.execute(sql.SQL("CREATE DATABASE {} OWNER beachhead TEMPLATE template0").format(name))
             try:
                 url = local.url(Role.OWNER, scratch)
-                database.migrate(url)
-                database.check(url)
-                database.downgrade(url)
-                database.migrate(url)
+                databases.migrate(url)
+                databases.check(url)
+                databases.downgrade(url)
+                databases.migrate(url)
             finally:
                 superuser.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))

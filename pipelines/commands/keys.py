@@ -13,7 +13,11 @@ from pipelines.commands.output import JsonFlag, show
 from schemas.addresses import Role, role_url
 from schemas.database import engine
 
-app = typer.Typer(help="Gateway keys. Only a hash is kept: a key is shown once, when it is made.", no_args_is_help=True)
+app = typer.Typer(
+    help="Gateway keys. Only a hash is kept: a key is shown once, when it is made.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 
 @app.command()

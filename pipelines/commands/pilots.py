@@ -15,7 +15,7 @@ from schemas.addresses import Role, role_url
 from schemas.database import engine
 from schemas.programme import read_programme
 
-app = typer.Typer(help="Pilots, and the programme files that declare them.", no_args_is_help=True)
+app = typer.Typer(help="Pilots, and the programme files that declare them.", no_args_is_help=True, add_completion=False)
 
 
 @app.command("import")

@@ -12,7 +12,11 @@ from pipelines.records import KindName, import_records
 from schemas.addresses import Role, role_url
 from schemas.database import engine
 
-app = typer.Typer(help="What people and schedules say: service plans, maintenance, roadcalls.", no_args_is_help=True)
+app = typer.Typer(
+    help="What people and schedules say: service plans, maintenance, roadcalls.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 
 @app.callback()

@@ -10,7 +10,9 @@ import typer
 from schemas.errors import LocalServerError
 from schemas.settings import settings
 
-app = typer.Typer(help="The two servers: gateways talk to one, people to the other.", no_args_is_help=True)
+app = typer.Typer(
+    help="The two servers: gateways talk to one, people to the other.", no_args_is_help=True, add_completion=False
+)
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 

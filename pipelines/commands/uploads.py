@@ -14,7 +14,7 @@ from pipelines.commands.output import JsonFlag, show
 from schemas.addresses import Role, role_url
 from schemas.database import engine
 
-app = typer.Typer(help="What was uploaded, and what became of it.", no_args_is_help=True)
+app = typer.Typer(help="What was uploaded, and what became of it.", no_args_is_help=True, add_completion=False)
 
 
 @app.command("list")

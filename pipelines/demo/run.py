@@ -116,7 +116,8 @@ def _tell(fleet: FleetPush, running: Running, place: Place) -> None:
     print_pilots(running.analytics)
     sys.stdout.write(
         f"\nPages     {running.analytics}/\nAPI       {running.analytics}/docs\nReceiver  {running.ingest}/docs\n"
-        f"SQL       role beachhead_reader, schema reading: psql {place.url(Role.READER)}\n"
+        f"SQL       psql $(.venv/bin/beachhead db url --role {Role.READER} --database {place.database})"
+        "   # views of schema reading; `beachhead db up` starts the server again\n"
     )
     sys.stdout.flush()
 

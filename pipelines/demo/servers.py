@@ -43,11 +43,22 @@ def both_servers(home: Path, environment: Mapping[str, str]) -> Iterator[Running
 
 
 def _start(name: str, home: Path, environment: Mapping[str, str], started: list[subprocess.Popen[bytes]]) -> str:
-    port = STANDARD_PORTS[name] if _is_free(STANDARD_PORTS[name]) else free_port()
+    port = _port(name)
     command = [str(Path(sys.executable).with_name("beachhead")), "serve", name, "--host", HOST, "--port", str(port)]
     marked = {**environment, "BEACHHEAD_DEMO": str(home)}
     started.append(processes.start(command, marked, _log(name, home)))
     return f"http://{HOST}:{port}"
+
+
+def _port(name: str) -> int:
+    standard = STANDARD_PORTS[name]
+    if _is_free(standard):
+        return standard
+    other = free_port()
+    sys.stderr.write(
+        f"Port {standard} is taken: {name} listens on {other} instead; free {standard} to have it there.\n"
+    )
+    return other
 
 
 def _is_free(port: int) -> bool:

@@ -1,0 +1,71 @@
+"""The command's surface: help on every level, exit codes, and faults told in one sentence."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.cli import COMMANDS, typer_app
+
+BEACHHEAD = Path(sys.executable).with_name("beachhead")
+GROUPS = {
+    "db": ("up", "down", "status", "url"), "serve": ("ingest", "analytics"), "pilot": ("import", "list", "show"),
+    "records": ("import",), "key": ("create", "list", "revoke"), "upload": ("list", "show"),
+}  # fmt: skip
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(typer_app, list(arguments))
+    return done.exit_code, done.output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    code, output = run(name, "--help")
+    assert code == 0
+    assert f"beachhead {name}" in output
+    for part in GROUPS.get(name, ()):
+        assert run(name, part, "--help")[0] == 0
+
+
+def test_wrong_usage_is_2() -> None:
+    assert run("nonsense")[0] == 2
+    assert run("compute", "--stale", "--vehicle", "x")[0] == 2
+    assert run("db", "url", "--role", "nobody")[0] == 2
+
+
+def command(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "/usr/bin:/bin", "BEACHHEAD_HOME": str(tmp_path / "home")}
+    return subprocess.run(
+        [str(BEACHHEAD), *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_without_a_database_it_says_what_to_do(tmp_path: Path) -> None:
+    done = command(tmp_path, "pilot", "list")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "beachhead: There is no local database yet: run `beachhead db up`.\n"
+
+
+def test_an_unreachable_database_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("BEACHHEAD_DATABASE_URL=postgresql://x:secret@127.0.0.1:9/x\n")
+    done = command(tmp_path, "migrate")
+    assert done.returncode == 1
+    assert done.stderr.startswith("beachhead: the database cannot be reached: run `beachhead db up`")
+    assert done.stderr.count("\n") == 1
+    assert "secret" not in done.stderr
+
+
+def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = command(tmp_path, "serve", "analytics", "--port", port)
+    assert done.returncode == 1
+    assert done.stderr == f"beachhead: 127.0.0.1:{port} cannot be used (Address already in use): " \
+        "choose another with --port.\n"  # fmt: skip
