@@ -31,6 +31,7 @@ PARALLELISM = 2
 HEALTH_TIMEOUT_S = 180.0
 DAG_TIMEOUT_S = 60.0
 POLL_S = 0.3
+API_TIMEOUT_S = 60.0  # a busy machine may take its time
 USER = "beachhead"
 COMPONENTS = {
     "api-server": ("api-server", "--workers", "1"),
@@ -77,7 +78,7 @@ class AirflowProcess:
         self._dags_folder = dags_folder.resolve()
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
         self._port = 0
-        self._api = httpx.Client()
+        self._api = httpx.Client(timeout=API_TIMEOUT_S, trust_env=False)  # a proxy is not for loopback
 
     @property
     def address(self) -> str:
@@ -246,7 +247,7 @@ class AirflowProcess:
         return f"The run of {run.dag_id} ended as {run.state} ({failed}); logs are in {self.home}/logs."
 
     def _call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
-        answer = self._api.request(method, f"{self.address}/api/v2{path}", json=body, timeout=30)
+        answer = self._api.request(method, f"{self.address}/api/v2{path}", json=body)
         if answer.is_error:
             raise AirflowError(f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:500]}")
         content: dict[str, Any] = answer.json()

@@ -82,7 +82,7 @@ def _wait_until_ready(name: str, address: str, process: subprocess.Popen[bytes],
 
 def _is_ready(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/readyz", timeout=5).is_success
+        return httpx.get(f"{address}/readyz", timeout=5, trust_env=False).is_success
     except httpx.TransportError:
         return False
 

@@ -20,7 +20,7 @@ PER_HOUR = ("yard-tractor", "cargo-handling", "forklift", "construction", "agric
 
 def print_pilots(address: str) -> None:
     """Print the figures of every pilot over all its days."""
-    with httpx.Client(base_url=address, timeout=60) as client:
+    with httpx.Client(base_url=address, timeout=60, trust_env=False) as client:
         pilots = client.get("/v1/pilots").raise_for_status().json()
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in COLUMNS:
