@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ingest import store as keys
-from pipelines import store
+from pipelines import lists
 from pipelines.commands.output import JsonFlag, show
 from schemas.addresses import Role, role_url
 from schemas.database import engine
@@ -24,7 +24,7 @@ app = typer.Typer(
 def create(gateway: Annotated[str, typer.Argument(help="The gateway, as gateway or pilot/gateway.")]) -> None:
     """Make another key for a gateway; the ones it has stay valid until they are revoked."""
     with engine(role_url(Role.OWNER)).begin() as connection:
-        typer.echo(keys.create_key(connection, store.gateway_id(connection, gateway)))
+        typer.echo(keys.create_key(connection, lists.gateway_id(connection, gateway)))
 
 
 @app.command("list")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from sqlalchemy.orm import Session
 
-from pipelines import registry, store
+from pipelines import lists, registry, store
 from pipelines.commands.output import JsonFlag, show
 from schemas.addresses import Role, role_url
 from schemas.database import engine
@@ -42,11 +42,11 @@ def import_(
 def list_(as_json: JsonFlag = False) -> None:
     """All pilots."""
     with engine(role_url(Role.JOBS)).connect() as connection:
-        show(store.pilot_rows(connection), as_json=as_json, empty="no pilots yet: `beachhead pilot import FILE.yaml`")
+        show(lists.pilot_rows(connection), as_json=as_json, empty="no pilots yet: `beachhead pilot import FILE.yaml`")
 
 
 @app.command("show")
 def show_(slug: str, as_json: JsonFlag = False) -> None:
     """A pilot's vehicles."""
     with engine(role_url(Role.JOBS)).connect() as connection:
-        show(store.vehicle_rows(connection, store.pilot_facts(connection, slug)), as_json=as_json)
+        show(lists.vehicle_rows(connection, store.pilot_facts(connection, slug)), as_json=as_json)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines import store
+from pipelines import lists
 from pipelines.commands.output import JsonFlag, show
 from schemas.addresses import Role, role_url
 from schemas.database import engine
@@ -27,11 +27,11 @@ def list_(
     """The newest uploads, with the counts of their rows."""
     after = since.astimezone(dt.UTC) if since else None
     with engine(role_url(Role.OWNER)).connect() as connection:
-        show(store.upload_rows(connection, vehicle, after, limit), as_json=as_json, empty="no uploads yet")
+        show(lists.upload_rows(connection, vehicle, after, limit), as_json=as_json, empty="no uploads yet")
 
 
 @app.command("show")
 def show_(upload: uuid.UUID) -> None:
     """An upload's receipt, as its gateway got it."""
     with engine(role_url(Role.OWNER)).connect() as connection:
-        typer.echo(json.dumps(store.upload_receipt(connection, upload), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(lists.upload_receipt(connection, upload), indent=1, ensure_ascii=False))

@@ -16,7 +16,7 @@ from types import FrameType
 from sqlalchemy.orm import Session
 
 from ingest import store as keys
-from pipelines import registry, store
+from pipelines import lists, registry
 from pipelines.airflow import AirflowProcess, migrating
 from pipelines.demo.place import Place, open_place
 from pipelines.demo.pushing import FleetPush
@@ -97,7 +97,7 @@ def gateway_keys(place: Place) -> Iterator[dict[str, str]]:
     owner = engine(place.url(Role.OWNER))
     try:
         with owner.begin() as connection:
-            made = {name: keys.create_key(connection, id_) for name, id_ in store.gateway_ids(connection).items()}
+            made = {name: keys.create_key(connection, id_) for name, id_ in lists.gateway_ids(connection).items()}
         yield made
         with owner.begin() as connection:
             for key in made.values():

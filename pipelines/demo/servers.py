@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ import httpx
 
 from pipelines import processes
 from schemas.errors import LocalServerError
-from schemas.local.cluster import HOST, free_port
+from schemas.local.cluster import HOST, free_port, is_free
 
 START_TIMEOUT_S = 60
 STANDARD_PORTS = {"ingest": 8000, "analytics": 8001}
@@ -52,23 +51,13 @@ def _start(name: str, home: Path, environment: Mapping[str, str], started: list[
 
 def _port(name: str) -> int:
     standard = STANDARD_PORTS[name]
-    if _is_free(standard):
+    if is_free(standard):
         return standard
     other = free_port()
     sys.stderr.write(
         f"Port {standard} is taken: {name} listens on {other} instead; free {standard} to have it there.\n"
     )
     return other
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
 
 
 def _wait_until_ready(name: str, address: str, process: subprocess.Popen[bytes], home: Path) -> None:

@@ -97,7 +97,7 @@ class Cluster:
         self._check_version(programs)
         self._forget_stale_pid()
         for _ in range(3):
-            if port == 0 or not _is_free(port):
+            if port == 0 or not is_free(port):
                 port = free_port()
             self._configure(port, fsync=fsync)
             if self._launch(programs):
@@ -172,7 +172,8 @@ def free_port() -> int:
         return port
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Tell whether a port of the loopback address could be listened on now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
