@@ -15,6 +15,7 @@ import zstandard
 from ingest.decoders import decode, media_type
 from ingest.decoders.decoded import Decoded, Limits
 from ingest.decoders.encodings import decompress
+from ingest.decoders.ndjson import count_pairs
 from schemas.errors import BodyTooLargeError, MalformedBodyError, UnknownFormatError
 
 LIMITS = Limits(body_bytes=10_000_000, rows=1000, fields=50)
@@ -245,3 +246,8 @@ def test_a_bomb_is_refused_with_flat_memory(encoding: str, bomb) -> None:
     with pytest.raises(BodyTooLargeError):
         decompress(body, encoding, 2**20)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 64 * 1024
+
+
+@pytest.mark.parametrize("body", [b"", b'"', b'":', b'x":', b'":x', b'x":x":', b'"":":"', b'{"a":1,"b":"c"}'])
+def test_pairs_are_counted_wherever_they_stand(body: bytes) -> None:
+    assert count_pairs(body, b'":') == body.count(b'":')
