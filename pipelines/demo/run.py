@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,15 +46,16 @@ def run(home: Path, extent: Extent, *, serve: bool) -> None:
 
     Run again, it sends the same uploads again, and nothing is counted twice.
     """
-    with _stoppable(), reporter() as report, open_place(home, report) as place:
-        prepare(place, report)
-        report("starting receiver and read side")
-        with both_servers(place.home, place.environment) as running:
+    with _stoppable(), ExitStack() as running_parts:
+        with reporter() as report:
+            place = running_parts.enter_context(open_place(home, report))
+            prepare(place, report)
+            report("starting receiver and read side")
+            running = running_parts.enter_context(both_servers(place.home, place.environment))
             fleet = _fill(place, running, extent, report)
-            report("reading the figures")
-            _tell(fleet, running, place)
-            if serve:
-                _wait_for_ctrl_c()
+        _tell(fleet, running, place)
+        if serve:
+            _wait_for_ctrl_c()
 
 
 def prepare(place: Place, report: Reporter) -> None:

@@ -15,6 +15,7 @@ BOUNDARIES = {
     "co2e_avoided_well_to_wheel_kg": "well-to-wheel",
     "co2e_avoided_conservative_kg": "conservative",
 }
+WIDTH = 140  # a row stays a row; a narrow terminal folds it
 PER_HOUR = ("yard-tractor", "cargo-handling", "forklift", "construction", "agriculture")
 
 
@@ -28,7 +29,7 @@ def print_pilots(address: str) -> None:
         for pilot in pilots:
             summary = client.get(f"/v1/pilots/{pilot['id']}/summary").raise_for_status().json()
             table.add_row(*_cells(pilot, summary))
-    Console(width=None if Console().is_terminal else 160).print(table)
+    Console(width=max(Console().width, WIDTH)).print(table)
 
 
 def _cells(pilot: dict[str, Any], summary: dict[str, Any]) -> tuple[str, ...]:
