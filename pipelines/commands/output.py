@@ -13,6 +13,7 @@ from rich.table import Table
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 console = Console()
+WIDE = 240  # for files and pipes, where nothing is folded
 
 
 def show(rows: Sequence[Mapping[str, object]], *, as_json: bool, empty: str = "nothing yet") -> None:
@@ -22,7 +23,8 @@ def show(rows: Sequence[Mapping[str, object]], *, as_json: bool, empty: str = "n
     elif not rows:
         typer.echo(empty)
     else:
-        console.print(_table(rows))
+        printer = console if console.is_terminal else Console(width=WIDE)
+        printer.print(_table(rows))
 
 
 def _table(rows: Sequence[Mapping[str, object]]) -> Table:

@@ -27,7 +27,7 @@ def import_(
     with Session(engine(role_url(Role.OWNER))) as session, session.begin():
         report = registry.import_programme(session, programme, dt.datetime.now(dt.UTC).date())
     typer.echo(
-        f"{len(report.pilots)} pilots: {len(report.added)} entries new, {len(report.changed)} changed,"
+        f"{', '.join(report.pilots)}: {len(report.added)} entries new, {len(report.changed)} changed,"
         f" {len(report.ended)} ended."
     )
     for line in (*report.changed, *(f"{name}: ended" for name in report.ended)):
