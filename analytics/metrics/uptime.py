@@ -71,7 +71,8 @@ def availability(timeline: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     """
     grace = timedelta(minutes=inputs.policy.pull_out_grace_min)
     limit_s = inputs.policy.down_limit_min * 60
-    at_pull_out = (pl.col("starts_at") >= pl.col("planned_at")) & (pl.col("starts_at") < pl.col("planned_at") + grace)
+    # Back at the very end of the grace is back within it.
+    at_pull_out = (pl.col("starts_at") >= pl.col("planned_at")) & (pl.col("starts_at") <= pl.col("planned_at") + grace)
     causes = {cause: pl.col("cause") == cause for cause in states.CAUSES}
 
     def lost(down: pl.Expr) -> pl.Expr:

@@ -28,7 +28,8 @@ def _down(start_min: float, minutes: float, cause: str = "vehicle", planned: boo
     ("record", "available"),
     [
         (None, 100),
-        (_down(-120, 120 + 30), 0),  # down at pull-out, back only when the grace is over
+        (_down(-120, 120 + 30), 100),  # down at pull-out, back at the very end of the grace
+        (_down(-120, 120 + 31), 0),  # down at pull-out, back only when the grace is over
         (_down(-120, 120 + 29), 100),  # back within the grace
         (_down(5, 40), 100),  # not down at pull-out, short
         (_down(300, 60), 100),  # an hour is the limit
@@ -44,7 +45,7 @@ def test_pull_out_and_time_down(record: Record | None, available: float) -> None
 def test_limits_are_the_operators() -> None:
     record = _down(-10, 25)
     assert _day(record)["availability_pct"] == 100
-    assert _day(record, policy=Policy(pull_out_grace_min=15))["availability_pct"] == 0
+    assert _day(record, policy=Policy(pull_out_grace_min=14))["availability_pct"] == 0
     assert _day(_down(60, 45), policy=Policy(down_limit_min=30))["availability_pct"] == 0
 
 
