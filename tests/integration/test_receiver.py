@@ -8,29 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from receiver_kit import Client, Pusher, World, at, empty, make_world, receiving
-
-
-@pytest.fixture(scope="module")
-def made(module_database: Any) -> World:
-    return make_world(module_database)
-
-
-@pytest.fixture
-def world(made: World, module_database: Any) -> World:
-    empty(module_database)
-    return made
-
-
-@pytest.fixture
-def client(world: World) -> Iterator[Client]:
-    with receiving(world) as client:
-        yield client
-
-
-@pytest.fixture
-def both(client: Client, world: World) -> Pusher:
-    return Pusher(client, world.keys["both"])
+from receiver_kit import Client, Pusher, World, at
 
 
 @pytest.fixture

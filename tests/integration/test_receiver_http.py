@@ -19,35 +19,13 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 import zstandard
-from receiver_kit import Client, Pusher, World, at, empty, make_world, receiving
+from receiver_kit import Client, Pusher, World, at, receiving
 
 from ingest import store
 from schemas.database import sqlalchemy_url
 from schemas.local.cluster import free_port
 
 ROW = {"time": at(0), "vehicle": "truck-01", "speed_kmh": 10}
-
-
-@pytest.fixture(scope="module")
-def made(module_database: Any) -> World:
-    return make_world(module_database)
-
-
-@pytest.fixture
-def world(made: World, module_database: Any) -> World:
-    empty(module_database)
-    return made
-
-
-@pytest.fixture
-def client(world: World) -> Iterator[Client]:
-    with receiving(world) as client:
-        yield client
-
-
-@pytest.fixture
-def both(client: Client, world: World) -> Pusher:
-    return Pusher(client, world.keys["both"])
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
