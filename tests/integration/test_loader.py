@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from receiver_kit import Client, Pusher, World, at, empty, make_world, receiving
+from receiver_kit import Client, Pusher, World, at, empty, receiving
 
 COLUMNS = ("speed_kmh", "battery_soc_pct", "ready", "fault_count")
 EXTRAS = ("door", "gear", "oil_bar")
@@ -22,11 +22,6 @@ TRUTH: dict[tuple[str, int], dict[str, Any]] = {
     }
     for vehicle in ("truck-01", "truck-02") for second in range(6)
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def made(module_database: Any) -> World:
-    return make_world(module_database)
 
 
 @pytest.fixture(scope="module")
