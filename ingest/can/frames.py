@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +25,6 @@ Bytes = NDArray[np.uint8]
 Indices = NDArray[np.int64]
 
 
-def _none(dtype: type[np.generic]) -> Any:
-    return field(default_factory=lambda: np.empty(0, dtype))
-
-
 @dataclass(frozen=True, slots=True)
 class Frames:
     """Data frames in the order of the log.
@@ -39,12 +34,12 @@ class Frames:
     positions of frames with more than eight bytes (CAN FD), `long_data`: their bytes, one row of 64 each, zero-padded.
     """
 
-    time_us: Times = _none(np.int64)
-    can_id: Ids = _none(np.uint32)
-    channel: Bytes = _none(np.uint8)
-    length: Bytes = _none(np.uint8)
-    word: Words = _none(np.uint64)
-    long_at: Indices = _none(np.int64)
+    time_us: Times = field(default_factory=lambda: np.empty(0, np.int64))
+    can_id: Ids = field(default_factory=lambda: np.empty(0, np.uint32))
+    channel: Bytes = field(default_factory=lambda: np.empty(0, np.uint8))
+    length: Bytes = field(default_factory=lambda: np.empty(0, np.uint8))
+    word: Words = field(default_factory=lambda: np.empty(0, np.uint64))
+    long_at: Indices = field(default_factory=lambda: np.empty(0, np.int64))
     long_data: Bytes = field(default_factory=lambda: np.empty((0, MAX_BYTES), np.uint8))
     channels: tuple[str, ...] = ("",)
 
