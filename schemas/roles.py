@@ -14,13 +14,17 @@ REGISTRY = (
     "assignment", "gateway", "gateway_vehicle",
 )  # fmt: skip
 RECORDS = ("service_plan", "service_day", "maintenance", "roadcall")
-LEDGER = ("upload", "upload_vehicle", "upload_body", "upload_reject")
+DEFINITIONS = ("dbc", "dbc_binding", "dbc_map")
+LEDGER = ("upload", "upload_vehicle", "upload_body", "upload_log", "upload_reject")
+# What is rebuilt from kept uploads, where several of them tell of the same minutes.
+REBUILT = ("telemetry", "signal_sample", "fault_event", "fault_sighting")
 
 GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "beachhead_ingest": {
-        "SELECT": (*REGISTRY, "api_key", "extra_signal", "telemetry", "signal_sample", *LEDGER),
-        "INSERT": ("extra_signal", "telemetry", "signal_sample", *LEDGER, "stale_mark"),
-        "UPDATE": ("telemetry", "signal_sample", "upload"),
+        "SELECT": (*REGISTRY, *DEFINITIONS, "api_key", "extra_signal", *REBUILT, *LEDGER),
+        "INSERT": ("extra_signal", *REBUILT, *LEDGER, "stale_mark"),
+        "UPDATE": ("telemetry", "signal_sample", "extra_signal", "upload", "upload_vehicle", "upload_log"),
+        "DELETE": REBUILT,
         "UPDATE (last_used_at)": ("api_key",),
     },
     "beachhead_jobs": {

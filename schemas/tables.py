@@ -27,6 +27,7 @@ Timestamp = TIMESTAMP(timezone=True)
 CATEGORIES = ("truck", "bus", "equipment", "vessel", "car")
 POWERTRAINS = ("bev", "fcev", "phev", "hev", "cng", "lng", "diesel")
 UPLOAD_STATUSES = ("loaded", "queued", "failed", "void")
+UPLOAD_KINDS = ("telemetry", "can-log")
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
@@ -261,6 +262,59 @@ class Roadcall(Base):
     )
 
 
+# --- definitions: what CAN frames mean -------------------------------------------------------------
+
+
+class DbcFile(Base):
+    """A DBC file, by the hash of its content."""
+
+    __tablename__ = "dbc"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    content: Mapped[bytes]
+    messages: Mapped[int]
+    signals: Mapped[int]
+    warnings: Mapped[list[str]]
+    added_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
+
+
+class DbcBinding(Base):
+    """Where a DBC file holds: on a vehicle or on every vehicle of a model; on one channel or, null, on all."""
+
+    __tablename__ = "dbc_binding"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dbc_id: Mapped[int] = mapped_column(ForeignKey("dbc.id"), index=True)
+    vehicle_id: Mapped[int | None] = mapped_column(ForeignKey("vehicle.id"))
+    model: Mapped[str | None]
+    channel: Mapped[str | None]
+    __table_args__ = (
+        UniqueConstraint("dbc_id", "vehicle_id", "model", "channel", postgresql_nulls_not_distinct=True),
+        CheckConstraint("(vehicle_id IS NULL) <> (model IS NULL)", name="target"),
+    )
+
+
+class DbcMap(Base):
+    """Which signal is which canonical signal: canonical = value x factor + offset.
+
+    A null `dbc_id` is the built-in J1939 table, a null `vehicle_id` every vehicle. `canonical` is null for a signal that
+    is kept in `signal_sample` at full resolution instead.
+    """
+
+    __tablename__ = "dbc_map"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dbc_id: Mapped[int | None] = mapped_column(ForeignKey("dbc.id"), index=True)
+    vehicle_id: Mapped[int | None] = mapped_column(ForeignKey("vehicle.id"))
+    canonical: Mapped[str | None]
+    message: Mapped[str]
+    signal: Mapped[str]
+    factor: Mapped[float] = mapped_column(server_default=sa.text("1"))
+    offset: Mapped[float] = mapped_column(server_default=sa.text("0"))
+    __table_args__ = (
+        UniqueConstraint("dbc_id", "vehicle_id", "canonical", "message", "signal", postgresql_nulls_not_distinct=True),
+    )
+
+
 # --- telemetry: what vehicles say -----------------------------------------------------------------
 
 _SQL_TYPE: dict[Kind, type[sa.types.TypeEngine[Any]]] = {
@@ -287,6 +341,7 @@ class ExtraSignal(Base):
     vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"))
     name: Mapped[str]
     kind: Mapped[str]
+    unit: Mapped[str | None]  # where a definition tells it
     __table_args__ = (UniqueConstraint("vehicle_id", "name"), _one_of("kind", ("number", "boolean", "text")))
 
 
@@ -302,6 +357,40 @@ signal_sample = sa.Table(
 )
 
 
+def _fault_columns() -> tuple[sa.Column[Any], ...]:
+    return (
+        sa.Column("vehicle_id", sa.Integer, primary_key=True),
+        sa.Column("time", Timestamp, primary_key=True),
+        sa.Column("channel", sa.Text, primary_key=True),
+        sa.Column("source", sa.SmallInteger, primary_key=True),
+        sa.Column("spn", sa.Integer, primary_key=True),
+        sa.Column("fmi", sa.SmallInteger, primary_key=True),
+        sa.Column("last_seen_at", Timestamp),
+        sa.Column("cleared_at", Timestamp),
+        sa.Column("occurrence_count", sa.SmallInteger),
+        sa.Column("red_stop_lamp", sa.Boolean),
+        sa.Column("amber_warning_lamp", sa.Boolean),
+        sa.Column("protect_lamp", sa.Boolean),
+        sa.Column("malfunction_lamp", sa.Boolean),
+    )
+
+
+fault_event = sa.Table(
+    "fault_event",
+    Base.metadata,
+    *_fault_columns(),
+    comment="Hypertable. Episodes of trouble codes: `time` is when one began, `last_seen_at` when it was last reported, "
+    "`cleared_at` when its source first reported without it (null: never seen to).",
+)
+fault_sighting = sa.Table(
+    "fault_sighting",
+    Base.metadata,
+    *_fault_columns(),
+    comment="Hypertable. What `fault_event` is joined from: stretches in which a trouble code was reported, cut at fixed "
+    "minutes. A row without `last_seen_at` tells of a clearing alone.",
+)
+
+
 # --- ledger: what was uploaded --------------------------------------------------------------------
 
 
@@ -312,7 +401,7 @@ class Upload(Base):
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     seq: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(), unique=True)
     gateway_id: Mapped[int] = mapped_column(ForeignKey("gateway.id"))
-    kind: Mapped[str]  # telemetry; raw logs get a kind of their own
+    kind: Mapped[str]  # telemetry | can-log
     sha256: Mapped[bytes]  # of the uncompressed bytes
     query: Mapped[str]  # the query parameters that change meaning, sorted
     content_type: Mapped[str]
@@ -333,6 +422,7 @@ class Upload(Base):
     rows_late: Mapped[int]
     fields_rejected: Mapped[int]
     receipt: Mapped[dict[str, Any]]
+    shift_s: Mapped[float] = mapped_column(server_default=sa.text("0"))  # added to every time of the upload
     __table_args__ = (
         _one_of("status", UPLOAD_STATUSES),
         Index("uq_upload_same", "gateway_id", "kind", "sha256", "query", unique=True,
@@ -361,6 +451,25 @@ class UploadBody(Base):
     __tablename__ = "upload_body"
     upload_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("upload.id"), primary_key=True)
     body_zstd: Mapped[bytes]
+
+
+class UploadLog(Base):
+    """The raw CAN log of an upload: where it is kept, and how its bytes are read.
+
+    `landing_key` names the bytes in the landing store, `start_at` is when a relative clock began, `time_zone` reads
+    wall-clock times. `definitions_sha256` says by which definitions and maps it was decoded last.
+    """
+
+    __tablename__ = "upload_log"
+    upload_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("upload.id"), primary_key=True)
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), index=True)
+    landing_key: Mapped[str]
+    format: Mapped[str]
+    channel: Mapped[str | None]
+    start_at: Mapped[dt.datetime | None]
+    time_zone: Mapped[str | None]
+    signals_key: Mapped[str | None]  # every decoded signal at full resolution, a Parquet file in the landing store
+    definitions_sha256: Mapped[str]
 
 
 class UploadReject(Base):

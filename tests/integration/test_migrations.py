@@ -28,7 +28,7 @@ def test_telemetry_and_samples_are_hypertables_by_vehicle_and_time(database: Tes
             " JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)"
             " WHERE i.indrelid = 'telemetry'::regclass AND i.indisprimary ORDER BY array_position(i.indkey, a.attnum)"
         ).fetchall()
-    assert names == [("signal_sample",), ("telemetry",)]
+    assert names == [("fault_event",), ("fault_sighting",), ("signal_sample",), ("telemetry",)]
     assert key == [("vehicle_id",), ("time",)]
 
 
