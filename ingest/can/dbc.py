@@ -1,0 +1,245 @@
+"""DBC files to message specs. cantools reads them; tolerable faults are left out with a warning."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import cantools
+from cantools.database import Message
+from cantools.database.can import Signal
+
+from ingest.can.frames import EXTENDED
+from ingest.can.specs import MessageSpec, Selector, SignalSpec
+from schemas.errors import BeachheadError
+from schemas.signals import Aggregate
+
+MOST_REPAIRS = 50
+STANDARD_MOST, EXTENDED_MOST = 0x7FF, 0x1FFFFFFF
+STATE_BITS = 2
+ANY_SOURCE = 0xFE
+_AT_LINE = re.compile(r"line (\d+)")
+_SYMBOL = re.compile(r"^\s*[A-Z_]+_\s*$")
+_BO = re.compile(r"^\s*BO_\s+(\d+)\s")
+_SG = re.compile(r"^\s*SG_\s+(\w+)")
+_REFERENCE = re.compile(
+    r'^\s*(?:VAL_|SIG_VALTYPE_|SG_MUL_VAL_|SIG_GROUP_|CM_\s+(?:SG_|BO_)|BA_\s+"[^"]*"\s+(?:SG_|BO_))\s+(\d+)(?:\s+(\w+))?'
+)
+_OF_SIGNAL = re.compile(r'^\s*(?:VAL_|SIG_VALTYPE_|SG_MUL_VAL_|CM_\s+SG_|BA_\s+"[^"]*"\s+SG_)\s')
+
+
+class DbcError(BeachheadError):
+    """A DBC file cannot be used; the message names the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dbc:
+    """The messages of a DBC file. `sha256` is of its content; `warnings` tell what was left out or mended."""
+
+    name: str
+    sha256: str
+    messages: tuple[MessageSpec, ...]
+    warnings: tuple[str, ...]
+
+
+def read_dbc(content: bytes, name: str) -> Dbc:
+    """Read a DBC file.
+
+    Raises:
+        DbcError: it has no message, or a fault that cannot be left out.
+    """
+    lines = _text(content).splitlines()
+    warnings: list[str] = []
+    _end_namespace(lines)
+    _mend_ids(lines, warnings)
+    _drop_dangling(lines, warnings)
+    database = _load(lines, warnings)
+    j1939 = database.dbc is not None and _attribute(database.dbc.attributes, "ProtocolType") == "J1939"
+    messages = tuple(_message(message, j1939=j1939) for message in database.messages if message.signals)
+    if not messages:
+        raise DbcError(f"{name}: line 1: no message with signals is in it")
+    return Dbc(name, hashlib.sha256(content).hexdigest(), messages, tuple(warnings))
+
+
+def _text(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def _end_namespace(lines: list[str]) -> None:
+    """End the list of new symbols by the section that follows it: where it is missing, the list is read too far."""
+    if any(line.strip().replace(" ", "").startswith("BS_:") for line in lines):
+        return
+    for number, line in enumerate(lines):
+        if line.strip().replace(" ", "").startswith("NS_:"):
+            after = number + 1
+            while after < len(lines) and (not lines[after].strip() or _SYMBOL.match(lines[after])):
+                after += 1
+            lines[after - 1] += " BS_:"
+            return
+
+
+def _mend_ids(lines: list[str], warnings: list[str]) -> None:
+    """Set the extended-frame bit of 29-bit ids that lack it, where they are defined and where they are named."""
+    short = {int(found[1]) for line in lines if (found := _BO.match(line)) and _lacks_bit(int(found[1]))}
+    if not short:
+        return
+    pattern = re.compile(r'^(\s*(?:\w+|BA_\s+"[^"]*"|CM_)\s+(?:(?:SG_|BO_)\s+)?)(\d+)\b')
+    for number, line in enumerate(lines, start=1):
+        found = pattern.match(line)
+        if found and int(found[2]) in short:
+            lines[number - 1] = f"{found[1]}{int(found[2]) | int(EXTENDED)}{line[found.end() :]}"
+            if _BO.match(line):
+                warnings.append(f"line {number}: id {found[2]} has 29 bits: its extended-frame bit was set")
+
+
+def _lacks_bit(can_id: int) -> bool:
+    return STANDARD_MOST < can_id <= EXTENDED_MOST
+
+
+def _drop_dangling(lines: list[str], warnings: list[str]) -> None:
+    """Leave out what is said of messages and signals that do not exist."""
+    known: dict[int, set[str]] = {}
+    current: int | None = None
+    for line in lines:
+        if found := _BO.match(line):
+            current = int(found[1])
+            known.setdefault(current, set())
+        elif current is not None and (found := _SG.match(line)):
+            known[current].add(found[1])
+    for number, line in enumerate(lines, start=1):
+        reason = _dangling(line, known)
+        if reason:
+            _drop(lines, number, warnings, reason)
+
+
+def _dangling(line: str, known: dict[int, set[str]]) -> str | None:
+    found = _REFERENCE.match(line)
+    if not found:
+        return None
+    message, signal = int(found[1]), found[2]
+    if message not in known:
+        return f"message {message} does not exist"
+    if _OF_SIGNAL.match(line) and signal is not None and signal not in known[message]:
+        return f"signal {signal} of message {message} does not exist"
+    return None
+
+
+def _drop(lines: list[str], number: int, warnings: list[str], reason: str) -> None:
+    """Blank a statement: its line, and those after it while a quote is open."""
+    warnings.append(f"line {number}: left out: {reason}")
+    quotes = 0
+    for at in range(number - 1, len(lines)):
+        quotes += lines[at].count('"')
+        lines[at] = ""
+        if quotes % 2 == 0:
+            return
+
+
+def _load(lines: list[str], warnings: list[str]) -> cantools.db.Database:
+    for _ in range(MOST_REPAIRS):
+        try:
+            database = cantools.database.load_string("\n".join(lines) + "\n", database_format="dbc", strict=False)
+        except cantools.database.UnsupportedDatabaseFormatError as error:
+            _repair(lines, warnings, str(error))
+        except (cantools.Error, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise DbcError(f"line {_line_of(lines, str(error))}: {error}") from None
+        else:
+            if isinstance(database, cantools.db.Database):
+                return database
+            raise DbcError("line 1: this is a diagnostics database")
+    raise DbcError(f"{warnings[-1]}: more than {MOST_REPAIRS} faults")
+
+
+def _repair(lines: list[str], warnings: list[str], reason: str) -> None:
+    """Leave out the statement at fault; a message's own line cannot be."""
+    found = _AT_LINE.search(reason)
+    if not found:
+        raise DbcError(f"line {_line_of(lines, reason)}: {reason}")
+    number = int(found[1])
+    while number > 1 and not lines[number - 1].strip():
+        number -= 1
+    if _BO.match(lines[number - 1]) or not lines[number - 1].strip():
+        raise DbcError(f"line {number}: {lines[number - 1].strip()[:80] or reason}: {reason}")
+    _drop(lines, number, warnings, reason.partition(": ")[2] or reason)
+
+
+def _line_of(lines: list[str], reason: str) -> int:
+    """The line that a name or number in the complaint stands on."""
+    for word in re.findall(r"['\"]?(\w{2,})['\"]?", reason)[::-1]:
+        for number, line in enumerate(lines, start=1):
+            if re.search(rf"\b(?:BO_|SG_)\s.*\b{re.escape(word)}\b", line):
+                return number
+    return 1
+
+
+def _attribute(attributes: object, name: str) -> object:
+    found = attributes.get(name) if hasattr(attributes, "get") else None
+    return getattr(found, "value", None)
+
+
+def _message(message: Message, *, j1939: bool) -> MessageSpec:
+    can_id = message.frame_id | (int(EXTENDED) if message.is_extended_frame else 0)
+    signals = {signal.name: _signal(signal) for signal in message.signals}
+    return MessageSpec(message.name, can_id, message.length, tuple(signals.values()), _by_pgn(message, j1939=j1939))
+
+
+def _by_pgn(message: Message, *, j1939: bool) -> bool:
+    """Whether a message is matched by its parameter group."""
+    if not message.is_extended_frame:
+        return False
+    attributes = message.dbc.attributes if message.dbc is not None else {}
+    frame_format = str(getattr(message, "protocol", None) or _attribute(attributes, "VFrameFormat") or "")
+    if frame_format in {"ExtendedCAN", "1"}:
+        return False
+    return j1939 or frame_format in {"j1939", "J1939PG", "3"} or message.frame_id & 0xFF == ANY_SOURCE
+
+
+def _signal(signal: Signal) -> SignalSpec:
+    scale, offset = signal.conversion.scale, signal.conversion.offset
+    selector = None
+    if signal.multiplexer_ids and signal.multiplexer_signal:
+        selector = Selector(signal.multiplexer_signal, tuple(_ranges(signal.multiplexer_ids)))
+    return SignalSpec(
+        signal.name,
+        signal.start,
+        signal.length,
+        big_endian=signal.byte_order == "big_endian",
+        signed=signal.is_signed,
+        floating=signal.conversion.is_float,
+        scale=scale,
+        offset=offset,
+        unit=signal.unit or "",
+        aggregate=_aggregate(signal),
+        selector=selector,
+        spn=signal.spn or None,
+    )
+
+
+def _ranges(values: list[int]) -> Iterator[tuple[int, int]]:
+    """Ascending whole numbers as runs."""
+    ordered = sorted(set(values))
+    first = last = ordered[0]
+    for value in ordered[1:]:
+        if value != last + 1:
+            yield first, last
+            first = value
+        last = value
+    yield first, last
+
+
+_IS_STATE: tuple[Callable[[Signal], bool], ...] = (
+    lambda signal: bool(signal.choices),
+    lambda signal: signal.is_multiplexer,
+    lambda signal: signal.length <= STATE_BITS,
+    lambda signal: not signal.unit and not signal.conversion.is_float
+    and (signal.conversion.scale, signal.conversion.offset) == (1, 0),
+)  # fmt: skip
+
+
+def _aggregate(signal: Signal) -> Aggregate:
+    return Aggregate.LAST if any(is_state(signal) for is_state in _IS_STATE) else Aggregate.MEAN

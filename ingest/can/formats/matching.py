@@ -1,0 +1,97 @@
+"""Lines by regular expression, whole columns at a time: for text formats whose lines vary.
+
+The expressions run in linear time, so no line can hold the reader up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from ingest.can.formats.log import Block
+from ingest.can.formats.text import WORD, Lines, Rejects, hex_bytes
+from ingest.can.frames import EXTENDED, MAX_BYTES, Bytes, Frames, Ids, Times, pack
+
+NOT_A_FRAME = "not a line of this format"
+MOST_CHANNELS = 255
+
+
+@dataclass(slots=True)
+class Channels:
+    """Names of channels as numbers, in the order in which they are met."""
+
+    names: list[str] = field(default_factory=list)
+
+    def number(self, names: pl.Series) -> Bytes:
+        """The number of each name; names beyond the 255th share a number."""
+        for name in names.unique(maintain_order=True).to_list():
+            if name not in self.names and len(self.names) < MOST_CHANNELS:
+                self.names.append(name)
+        table = {name: n for n, name in enumerate(self.names)}
+        numbers = names.replace_strict(table, default=len(table) - 1, return_dtype=pl.UInt8)
+        return numbers.to_numpy()
+
+
+def text_of(lines: Lines) -> pl.Series:
+    """The lines as text; bytes that are none are replaced."""
+    whole = lines.text[: lines.end[-1] + 1].tobytes() if len(lines) else b""
+    if whole.isascii() and b"\r" not in whole:
+        return pl.Series("line", whole.decode().split("\n")[: len(lines)], dtype=pl.String)
+    return pl.Series("line", [lines.line(n).decode("utf-8", "replace") for n in range(len(lines))], dtype=pl.String)
+
+
+def matched(lines: pl.Series, pattern: str) -> pl.DataFrame:
+    """The named groups of each line that matches, with `n`, its position."""
+    groups = lines.str.extract_groups(pattern).struct.unnest()
+    kept = groups.with_row_index("n").filter(lines.str.contains(pattern))
+    return kept.with_columns(pl.col("n").cast(pl.Int64))
+
+
+def payload(data: pl.Series, length: pl.Series) -> tuple[Bytes, Bytes]:
+    """Hex digits without separators, as `length` bytes in zero-padded rows. Digits beyond are left out."""
+    sizes = length.to_numpy().astype(np.uint8)
+    width = WORD if not len(sizes) or int(sizes.max()) <= WORD else MAX_BYTES
+    digits = pl.DataFrame({"data": data, "digits": length.cast(pl.UInt32) * 2}).select(
+        pl.col("data").str.slice(0, pl.col("digits")).str.pad_end(2 * width, "0")
+    )
+    text = np.frombuffer("".join(digits["data"].to_list()).encode(), np.uint64)
+    halves = hex_bytes(text).astype(np.uint32)
+    return halves.view(np.uint8).reshape(len(sizes), width), sizes
+
+
+def ids_of(id_: pl.Series, extended: pl.Series) -> Ids:
+    """Ids, with EXTENDED where they have 29 bits."""
+    ids = id_.to_numpy().astype(np.uint32)
+    return np.where(extended.to_numpy(), ids | EXTENDED, ids)
+
+
+def frames_of(
+    time_us: Times, can_id: Ids, channel: Bytes, data: pl.Series, length: pl.Series, names: list[str]
+) -> Frames:
+    """Frames of columns."""
+    rows, sizes = payload(data, length)
+    word, long_at, long_data = pack(rows, sizes)
+    return Frames(time_us, can_id, channel, sizes, word, long_at, long_data, tuple(names) or ("",))
+
+
+def block_of(frames: Frames, rejects: Rejects, remote: int = 0, error: int = 0) -> Block:
+    """A block, with the rejects since the last one."""
+    count, faults = rejects.take()
+    return Block(frames, count, faults, remote, error)
+
+
+def reject_rest(lines: Lines, text: pl.Series, used: pl.Series, ignored: str, rejects: Rejects) -> None:
+    """Count the lines that are neither in `used` nor match `ignored` (comments, other events) nor are empty."""
+    rest = pl.DataFrame({"line": text}).with_row_index("n").filter(~pl.col("n").is_in(used.cast(pl.UInt32).implode()))
+    rest = rest.filter(~pl.col("line").str.contains(ignored) & (pl.col("line").str.strip_chars().str.len_bytes() > 0))
+    rejects.add(lines, rest["n"].to_list(), NOT_A_FRAME)
+
+
+def microseconds(seconds: pl.Expr) -> pl.Expr:
+    """Text of seconds with or without a fraction, as microseconds (rounded half up), without going through floats."""
+    whole = seconds.str.extract(r"^(\d+)", 1).cast(pl.Int64, strict=False)
+    fraction = seconds.str.extract(r"\.(\d+)", 1).fill_null("0").str.slice(0, 7).str.pad_end(7, "0")
+    tenths = fraction.cast(pl.Int64, strict=False)
+    return whole * 1_000_000 + (tenths + 5) // 10
