@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from ingest import logs, problems
 from ingest.endpoints import router, v1
+from ingest.log_receiver import LogReceiver
 from ingest.openapi import DESCRIPTION, ROW_SCHEMA
 from ingest.receiver import Receiver
 from schemas import database
@@ -36,6 +37,7 @@ def create_app(given: Settings) -> FastAPI:
             role_url(Role.INGEST, given), pool_size=given.database_pool, application="beachhead-ingest"
         )
         app.state.receiver = Receiver(engine, given)
+        app.state.log_receiver = LogReceiver(app.state.receiver)
         app.state.limiter = CapacityLimiter(given.database_pool)
         yield
         engine.dispose()

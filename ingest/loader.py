@@ -37,19 +37,19 @@ RUN_GAP = dt.timedelta(seconds=10)
 
 @dataclass(frozen=True)
 class Upload:
-    """One upload on its way in. `sha256` is of the uncompressed `body`; `query` holds what changes its meaning."""
+    """One upload on its way in: `sha256` and `size_bytes` of its uncompressed body, `query` of what changes it."""
 
     id: uuid.UUID
     gateway_id: int
     sha256: bytes
     query: str
     content_type: str
-    body: bytes
+    size_bytes: int
     received_at: dt.datetime
     idempotency_key: str | None
 
 
-def repeated(db: psycopg.Connection, upload: Upload) -> Receipt | None:
+def repeated(db: psycopg.Connection, upload: Upload, kind: str = TELEMETRY) -> Receipt | None:
     """The first receipt of this upload with status `duplicate`, if it has loaded before.
 
     Holds the upload's identity until the transaction ends, so that of two at once one waits and then is a duplicate.
@@ -57,14 +57,12 @@ def repeated(db: psycopg.Connection, upload: Upload) -> Receipt | None:
     Raises:
         IdempotencyError: its idempotency key came before with other bytes.
     """
-    identities = [f"{upload.gateway_id} {upload.sha256.hex()} {upload.query}"]
+    identities = [f"{upload.gateway_id} {kind} {upload.sha256.hex()} {upload.query}"]
     if upload.idempotency_key is not None:
         identities.append(f"{upload.gateway_id} key {upload.idempotency_key}")
     for number in sorted(map(_lock_number, identities)):
         db.execute("SELECT pg_advisory_xact_lock(%s)", [number])
-    receipt = _receipt_by_key(db, upload) or store.same_upload(
-        db, upload.gateway_id, TELEMETRY, upload.sha256, upload.query
-    )
+    receipt = _receipt_by_key(db, upload) or store.same_upload(db, upload.gateway_id, kind, upload.sha256, upload.query)
     return Receipt.model_validate({**receipt, "status": "duplicate"}) if receipt else None
 
 
@@ -96,30 +94,32 @@ class Loaded:
 
 def load(
     db: psycopg.Connection, upload: Upload, checked: Checked, signals: pl.DataFrame, late_after_s: int,
-    vehicle_names: dict[int, str],
+    vehicle_names: dict[int, str], body: bytes,
 ) -> Loaded:  # fmt: skip
     """Write rows, extras, marks, ledger, kept body and rejects. The caller holds the vehicles' locks and commits.
 
     `signals` (vehicle_id, name, kind, signal_id) are the extra signals that exist.
     """
-    signals = _with_new_signals(db, checked.extras, signals)
+    signals = with_new_signals(db, checked.extras, signals)
     extras = checked.extras.join(signals.drop("kind"), on=["vehicle_id", "name"], maintain_order="left")
     outcome = classify(checked.rows, extras, *_stored(db, checked.rows, extras))
     if outcome.inserts.height:
         copy_in(db, TELEMETRY, outcome.inserts)
     if outcome.updates.height:
-        _update(db, outcome.updates)
+        update_rows(db, outcome.updates)
     if outcome.extras.height:
         copy_in(db, "signal_sample", outcome.extras)
-    ranges = _ranges(outcome.classes)
-    _mark(db, ranges)
+    ranges = ranges_of(outcome.classes)
+    mark(db, ranges)
     rejects = pl.concat([checked.rejects, outcome.conflicts]).sort("row", maintain_order=True)
     receipt = _receipt(upload, checked, outcome, rejects, late_after_s, vehicle_names)
-    _write_ledger(db, upload, receipt, ranges, rejects)
+    insert_upload(db, upload, TELEMETRY, receipt, ranges, rejects)
+    _keep_body(db, upload.id, body)
     return Loaded(receipt, signals)
 
 
-def _with_new_signals(db: psycopg.Connection, extras: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
+def with_new_signals(db: psycopg.Connection, extras: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
+    """The extra signals that exist, and those that `extras` (vehicle_id, name, kind) bring, which are made."""
     seen = extras.select(*KIND_SCHEMA).unique(maintain_order=True)
     new = seen.join(signals, on=["vehicle_id", "name"], how="anti", maintain_order="left")
     return pl.concat([signals, store.create_extra_signals(db, new)]) if new.height else signals
@@ -131,16 +131,16 @@ def _with_new_signals(db: psycopg.Connection, extras: pl.DataFrame, signals: pl.
 def _stored(db: psycopg.Connection, rows: pl.DataFrame, extras: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The stored rows, and stored extras, in the neighbourhood of the upload's."""
     names = rows.columns[3:]
-    runs = _runs(rows)
+    runs = runs_of(rows)
     # Few rows are looked for in large chunks; the estimates for joins with arrays would read whole chunks.
     db.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
-    stored = _stored_rows(db, runs, names)
+    stored = stored_rows(db, runs, names)
     if not stored.height or not extras.height:
         return stored, pl.DataFrame(schema={name: extras.schema[name] for name in (*EXTRA_KEY, "number", "text")})
     return stored, _stored_extras(db, runs, extras)
 
 
-def _runs(rows: pl.DataFrame) -> pl.DataFrame:
+def runs_of(rows: pl.DataFrame) -> pl.DataFrame:
     """Stretches of time that the rows fill: vehicle_id, low, high. A lone row is a stretch of its own."""
     keys = rows.select(KEY).sort(KEY)
     begins = (pl.col("vehicle_id") != pl.col("vehicle_id").shift()) | (pl.col("time").diff() > RUN_GAP)
@@ -172,7 +172,8 @@ def _as_float(name: str) -> sql.Composed:
     return sql.SQL("coalesce({}" + cast + ", 'NaN')").format(sql.Identifier("t", name))
 
 
-def _stored_rows(db: psycopg.Connection, runs: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+def stored_rows(db: psycopg.Connection, runs: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    """The stored rows within the runs: vehicle_id, time and these signals."""
     parameters = _run_parameters(runs)
     table = _RUNS.format(table=sql.Identifier(TELEMETRY))
     if not db.execute(sql.SQL("SELECT EXISTS (SELECT {})").format(table), parameters).fetchall()[0][0]:
@@ -208,11 +209,12 @@ def _stored_extras(db: psycopg.Connection, runs: pl.DataFrame, extras: pl.DataFr
 # --- changes --------------------------------------------------------------------------------------
 
 
-def _update(db: psycopg.Connection, updates: pl.DataFrame) -> None:
-    """Fill in signals that stored rows lack. A stored value is never overwritten."""
+def update_rows(db: psycopg.Connection, updates: pl.DataFrame, *, outranking: bool = False) -> None:
+    """Fill in signals that stored rows lack. A stored value stays, but for what outranks it: a raw log."""
     names = updates.columns[2:]
     assignments = sql.SQL(", ").join(
-        sql.SQL("{0} = coalesce(t.{0}, {1})").format(sql.Identifier(name), _from_float(name)) for name in names
+        sql.SQL("{0} = coalesce({1}, {2})").format(sql.Identifier(name), *_in_rank(name, outranking=outranking))
+        for name in names
     )
     aliases = sql.SQL(", ").join(map(sql.Identifier, updates.columns))
     arrays = sql.SQL(", ").join(sql.Placeholder() for _ in updates.columns)
@@ -225,13 +227,18 @@ def _update(db: psycopg.Connection, updates: pl.DataFrame) -> None:
     db.execute(statement, [*keys, *values, updates["time"].min(), updates["time"].max()])
 
 
+def _in_rank(name: str, *, outranking: bool) -> tuple[sql.Composable, sql.Composable]:
+    held, sent = sql.Identifier("t", name), _from_float(name)
+    return (sent, held) if outranking else (held, sent)
+
+
 def _from_float(name: str) -> sql.Composed:
     value = sql.SQL("nullif({}, 'NaN')").format(sql.Identifier("m", name))
     cast = {Kind.FLOAT: "{}", Kind.INTEGER: "{}::bigint", Kind.BOOLEAN: "{}::int::boolean"}[SIGNALS[name].kind]
     return sql.SQL(cast).format(value)
 
 
-def _ranges(classes: pl.DataFrame) -> pl.DataFrame:
+def ranges_of(classes: pl.DataFrame) -> pl.DataFrame:
     """Per vehicle: its rows, from when to when, and the range that changed (null: nothing did)."""
     changed = pl.col("time").filter("changes")
     return classes.group_by("vehicle_id", maintain_order=True).agg(
@@ -243,7 +250,7 @@ def _ranges(classes: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _mark(db: psycopg.Connection, ranges: pl.DataFrame) -> None:
+def mark(db: psycopg.Connection, ranges: pl.DataFrame) -> None:
     """Tell the jobs which range of which vehicle changed."""
     changed = ranges.drop_nulls("changed_low")
     if changed.height:
@@ -312,19 +319,20 @@ VALUES (%(id)s, %(gateway_id)s, %(kind)s, %(sha256)b, %(query)s, %(content_type)
 """
 
 
-def _write_ledger(
-    db: psycopg.Connection, upload: Upload, receipt: Receipt, ranges: pl.DataFrame, rejects: pl.DataFrame
+def insert_upload(
+    db: psycopg.Connection, upload: Upload, kind: str, receipt: Receipt, ranges: pl.DataFrame, rejects: pl.DataFrame
 ) -> None:
+    """Write an upload into the ledger, with its vehicles' ranges and its rejects."""
     db.execute(
         _INSERT_UPLOAD,
         {
             "id": upload.id,
             "gateway_id": upload.gateway_id,
-            "kind": TELEMETRY,
+            "kind": kind,
             "sha256": upload.sha256,
             "query": upload.query,
             "content_type": upload.content_type,
-            "size_bytes": len(upload.body),
+            "size_bytes": upload.size_bytes,
             "received_at": upload.received_at,
             "idempotency_key": upload.idempotency_key,
             "first_time": receipt.first_time,
@@ -334,14 +342,18 @@ def _write_ledger(
             "receipt": Jsonb(receipt.model_dump(mode="json")),
         },
     )
-    body = zstandard.ZstdCompressor(level=BODY_LEVEL).compress(upload.body)
-    db.execute("INSERT INTO upload_body (upload_id, body_zstd) VALUES (%s, %b)", [upload.id, body])
-    _write_vehicles(db, upload.id, ranges)
+    write_vehicles(db, upload.id, ranges)
     if rejects.height:
-        _write_rejects(db, upload.id, rejects)
+        write_rejects(db, upload.id, rejects)
 
 
-def _write_vehicles(db: psycopg.Connection, upload_id: uuid.UUID, ranges: pl.DataFrame) -> None:
+def _keep_body(db: psycopg.Connection, upload_id: uuid.UUID, body: bytes) -> None:
+    compressed = zstandard.ZstdCompressor(level=BODY_LEVEL).compress(body)
+    db.execute("INSERT INTO upload_body (upload_id, body_zstd) VALUES (%s, %b)", [upload_id, compressed])
+
+
+def write_vehicles(db: psycopg.Connection, upload_id: uuid.UUID, ranges: pl.DataFrame) -> None:
+    """Write which vehicles an upload holds rows of."""
     db.execute(
         "INSERT INTO upload_vehicle (upload_id, vehicle_id, first_time, last_time, rows)"
         " SELECT %s, v.* FROM unnest(%s, %s, %s, %s) AS v",
@@ -355,7 +367,8 @@ def _write_vehicles(db: psycopg.Connection, upload_id: uuid.UUID, ranges: pl.Dat
     )
 
 
-def _write_rejects(db: psycopg.Connection, upload_id: uuid.UUID, rejects: pl.DataFrame) -> None:
+def write_rejects(db: psycopg.Connection, upload_id: uuid.UUID, rejects: pl.DataFrame) -> None:
+    """Write an upload's quarantine."""
     # COPY takes a uuid as its sixteen bytes.
     numbered = rejects.select(
         pl.lit(upload_id.bytes).alias("upload_id"),

@@ -97,6 +97,19 @@ TELEMETRY_BODY: dict[str, Any] = {
 }
 
 
+LOG_RULES = """A raw CAN log, as its recorder wrote it, plain, gzip or zstd. The format is recognised by content.
+Frames are decoded by the DBC files bound to the vehicle, and by the built-in J1939 table. Canonical signals become one
+row per sample period, other signals are stored on change, every value is kept in a file beside the log."""
+
+LOG_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": LOG_RULES,
+        "content": {"application/octet-stream": {"schema": _BINARY}},
+    }
+}
+
+
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of an endpoint for these statuses."""
     return {status: _problem(status) for status in statuses}

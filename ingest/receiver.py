@@ -82,7 +82,7 @@ class Receiver:
             sha256=hashlib.sha256(body).digest(),
             query=_normalised(incoming.query),
             content_type=media_type(incoming.content_type),
-            body=body,
+            size_bytes=len(body),
             received_at=dt.datetime.now(dt.UTC),
             idempotency_key=incoming.idempotency_key,
         )
@@ -102,7 +102,7 @@ class Receiver:
                 .is_empty()
             ):
                 checked = check(decoded, scope, incoming.query, clock, signals.select(*KIND_SCHEMA))
-            loaded = loader.load(db, upload, checked, signals, self.settings.late_after_s, scope.vehicle_names)
+            loaded = loader.load(db, upload, checked, signals, self.settings.late_after_s, scope.vehicle_names, body)
         self._learn(loaded.signals)
         return loaded.receipt
 

@@ -182,6 +182,15 @@ def create_extra_signals(db: psycopg.Connection, signals: pl.DataFrame) -> pl.Da
     return pl.DataFrame(made, SIGNAL_SCHEMA, orient="row")
 
 
+def set_units(db: psycopg.Connection, vehicle_id: int, units: dict[str, str]) -> None:
+    """Tell the units of a vehicle's extra signals, where they have one and it changed."""
+    db.execute(
+        "UPDATE extra_signal e SET unit = u.unit FROM unnest(%s::text[], %s::text[]) AS u(name, unit)"
+        " WHERE e.vehicle_id = %s AND e.name = u.name AND u.unit <> '' AND e.unit IS DISTINCT FROM u.unit",
+        [list(units), list(units.values()), vehicle_id],
+    )
+
+
 # --- receipts -------------------------------------------------------------------------------------
 
 Stored = dict[str, Any]

@@ -26,6 +26,10 @@ class Settings(BaseSettings):
     web_url: SecretStr | None = Field(
         None, description="The role for accounts and records; default: the local server's."
     )
+    landing_url: str | None = Field(
+        None, description="Where raw CAN logs are kept, as file:///a/folder; default: a folder beside the local server."
+    )
+    max_log_bytes: int = Field(4 * 2**30, gt=0, description="Largest raw CAN log, also when unpacked.")
     max_body_bytes: int = Field(64 * 2**20, gt=0, description="Largest upload, also after decompression.")
     max_rows: int = Field(500_000, gt=0, description="Most rows in one upload.")
     max_fields: int = Field(1000, gt=0, description="Most different fields in one upload.")
@@ -36,6 +40,20 @@ class Settings(BaseSettings):
     database_pool: int = Field(8, gt=0, description="Database connections of one receiver or read side.")
     max_future_s: int = Field(600, ge=0, description="Rows further in the future than this are rejected.")
     late_after_s: int = Field(3600, ge=0, description="Rows older than this when they arrive are counted as late.")
+
+
+def landing_folder(given: Settings) -> Path:
+    """The folder of the landing store.
+
+    Raises:
+        SettingsError: the URL names no folder.
+    """
+    if given.landing_url is None:
+        return given.home / "landing"
+    scheme, _, path = given.landing_url.partition("://")
+    if scheme != "file" or not path.startswith("/"):
+        raise SettingsError("BEACHHEAD_LANDING_URL: must be file:// and an absolute path, as file:///var/lib/beachhead")
+    return Path(path)
 
 
 @cache

@@ -297,8 +297,8 @@ class DbcBinding(Base):
 class DbcMap(Base):
     """Which signal is which canonical signal: canonical = value x factor + offset.
 
-    A null `dbc_id` is the built-in J1939 table, a null `vehicle_id` every vehicle. `canonical` is null for a signal that
-    is kept in `signal_sample` at full resolution instead.
+    A null `dbc_id` is the built-in J1939 table, a null `vehicle_id` every vehicle. `canonical` is null for a signal
+    that is kept in `signal_sample` at full resolution instead.
     """
 
     __tablename__ = "dbc_map"
@@ -379,15 +379,15 @@ fault_event = sa.Table(
     "fault_event",
     Base.metadata,
     *_fault_columns(),
-    comment="Hypertable. Episodes of trouble codes: `time` is when one began, `last_seen_at` when it was last reported, "
-    "`cleared_at` when its source first reported without it (null: never seen to).",
+    comment="Hypertable. Episodes of trouble codes: `time` is when one began, `last_seen_at` when it was last "
+    "reported, `cleared_at` when its source first reported without it (null: never seen to).",
 )
 fault_sighting = sa.Table(
     "fault_sighting",
     Base.metadata,
     *_fault_columns(),
-    comment="Hypertable. What `fault_event` is joined from: stretches in which a trouble code was reported, cut at fixed "
-    "minutes. A row without `last_seen_at` tells of a clearing alone.",
+    comment="Hypertable. What `fault_event` is joined from: stretches in which a trouble code was reported, cut "
+    "at fixed minutes. A row without `last_seen_at` tells of a clearing alone.",
 )
 
 

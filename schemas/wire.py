@@ -28,6 +28,7 @@ class RowCounts(Body):
     conflicting: int = Field(0, description="rows with a value that differs from the stored one; the stored one stays")
     rejected: int = Field(0, description="rows that could not be used")
     late: int = Field(0, description="rows that arrived more than an hour after their time")
+    replaced: int = Field(0, description="rows of a raw log that took the place of stored values")
 
 
 class Reject(Body):
@@ -37,6 +38,32 @@ class Reject(Body):
     field: str | None = Field(None, description="the field at fault; null: the whole row")
     value: str | None = None
     reason: str
+
+
+class UnknownId(Body):
+    """Frames that no definition covers."""
+
+    channel: str
+    id: str = Field(description="in hexadecimal; 29-bit ids have eight digits")
+    frames: int
+
+
+class CanCounts(Body):
+    """What was in a raw CAN log."""
+
+    format: str
+    clock: str = Field(description="how the log's times were read")
+    frames_read: int
+    frames_decoded: int
+    lines_rejected: int = Field(description="lines or records that could not be read")
+    remote_frames: int = 0
+    error_frames: int = 0
+    frames_dropped: int = Field(0, description="frames beyond what one minute may hold")
+    unknown_ids: list[UnknownId] = Field(default_factory=list, description="the ten most frequent")
+    unknown_frames: int = 0
+    signals: list[str] = Field(default_factory=list, description="every signal that was decoded")
+    out_of_limits: dict[str, int] = Field(default_factory=dict, description="values left out, by canonical signal")
+    transport_losses: int = Field(0, description="messages of several frames that did not arrive whole")
 
 
 class Receipt(Body):
@@ -49,7 +76,7 @@ class Receipt(Body):
     server_time: dt.datetime
     rows: RowCounts
     fields_rejected: int = Field(0, description="values set aside while their rows loaded")
-    can: None = None
+    can: CanCounts | None = Field(None, description="of raw CAN logs")
     first_time: dt.datetime | None = None
     last_time: dt.datetime | None = None
     vehicles: list[str] = Field(default_factory=list)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cantools
-from cantools.database import Message
-from cantools.database.can import Signal
+from cantools.database import Message, UnsupportedDatabaseFormatError
+from cantools.database.can import Database, Signal
 
 from ingest.can.frames import EXTENDED
 from ingest.can.specs import MessageSpec, Selector, SignalSpec
@@ -140,16 +140,16 @@ def _drop(lines: list[str], number: int, warnings: list[str], reason: str) -> No
             return
 
 
-def _load(lines: list[str], warnings: list[str]) -> cantools.db.Database:
+def _load(lines: list[str], warnings: list[str]) -> Database:
     for _ in range(MOST_REPAIRS):
         try:
             database = cantools.database.load_string("\n".join(lines) + "\n", database_format="dbc", strict=False)
-        except cantools.database.UnsupportedDatabaseFormatError as error:
+        except UnsupportedDatabaseFormatError as error:
             _repair(lines, warnings, str(error))
         except (cantools.Error, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise DbcError(f"line {_line_of(lines, str(error))}: {error}") from None
         else:
-            if isinstance(database, cantools.db.Database):
+            if isinstance(database, Database):
                 return database
             raise DbcError("line 1: this is a diagnostics database")
     raise DbcError(f"{warnings[-1]}: more than {MOST_REPAIRS} faults")

@@ -51,12 +51,15 @@ class Runs:
         return out
 
     def _mean(self, values: Floats) -> Floats:
+        means: Floats
         missing = np.isnan(values)
         if not missing.any():
-            return np.add.reduceat(values, self.starts) / self.counts  # type: ignore[no-any-return]
+            means = np.add.reduceat(values, self.starts) / self.counts
+            return means
         counts = np.add.reduceat(~missing, self.starts, dtype=np.int64)
         sums = np.add.reduceat(np.where(missing, 0.0, values), self.starts)
-        return np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+        means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
+        return means
 
     def _last(self, values: Floats) -> Floats:
         places = np.arange(len(values))

@@ -156,7 +156,7 @@ def _copy_rate(owner_url: str, frames: list[list[pl.DataFrame]]) -> float:
 def _empty(owner_url: str) -> None:
     """The same start for each: no rows, no chunks, everything flushed."""
     with psycopg.connect(owner_url, autocommit=True) as owner:
-        owner.execute("TRUNCATE telemetry, stale_mark, upload, upload_vehicle, upload_body, upload_reject")
+        owner.execute("TRUNCATE telemetry, stale_mark, upload, upload_vehicle, upload_body, upload_log, upload_reject")
 
 
 def _expect_rows(owner_url: str, wanted: int) -> None:

@@ -95,7 +95,7 @@ def empty(database: Any) -> None:
     with database.connect() as owner:
         owner.execute(
             "TRUNCATE telemetry, signal_sample, extra_signal, stale_mark,"
-            " upload, upload_vehicle, upload_body, upload_reject"
+            " upload, upload_vehicle, upload_body, upload_log, upload_reject, fault_event, fault_sighting"
         )
 
 

@@ -163,7 +163,8 @@ class _Reader:
         fits &= id_fits & time_fits & data_fits
         if not fits.all():
             kept = np.flatnonzero(fits)
-            rest, time_us, can_id, digits, word = (a[kept] for a in (rest, time_us, can_id, digits, word))
+            rest, digits = rest[kept], digits[kept]
+            time_us, can_id, word = time_us[kept], can_id[kept], word[kept]
         number = self.channels.number(pl.Series([shape.channel]))[0]
         channel = np.full(len(rest), number, np.uint8)
         return rest, Frames(time_us, can_id, channel, (digits >> 1).astype(np.uint8), word)

@@ -110,14 +110,15 @@ def are_hex(words: U64) -> NDArray[np.bool_]:
     folded = low7 | _each(0x20)
     digit = (low7 + _each(0x80 - 0x30)) & ~(low7 + _each(0x80 - 0x3A))
     letter = (folded + _each(0x80 - 0x61)) & ~(folded + _each(0x80 - 0x67)) & (low7 << np.uint64(1))
-    return ((digit | letter) & ~words & high) == high
+    return np.equal((digit | letter) & ~words & high, high)
 
 
 def are_digits(words: U64) -> NDArray[np.bool_]:
     """Whether all eight bytes are decimal digits."""
     high = _each(0x80)
     low7 = words & _each(0x7F)
-    return (((low7 + _each(0x80 - 0x30)) & ~(low7 + _each(0x80 - 0x3A))) & ~words & high) == high
+    digit = (low7 + _each(0x80 - 0x30)) & ~(low7 + _each(0x80 - 0x3A))
+    return np.equal(digit & ~words & high, high)
 
 
 def decimal_value(words: U64) -> U64:
@@ -134,7 +135,8 @@ def last_digits(words: U64, count: int | Offsets, zero: int = 0x30) -> U64:
     moved = words << np.minimum(shift, np.uint64(63))
     moved = np.where(shift >= 64, np.uint64(0), moved)
     filling = np.where(shift >= 64, ~np.uint64(0), (np.uint64(1) << np.minimum(shift, np.uint64(63))) - np.uint64(1))
-    return moved | (_each(zero) & filling)
+    filled: U64 = moved | (_each(zero) & filling)
+    return filled
 
 
 @dataclass(slots=True)

@@ -14,8 +14,8 @@ depends_on = None
 FAULT_TABLES = {
     "fault_event": "Hypertable. Episodes of trouble codes: `time` is when one began, `last_seen_at` when it was last "
     "reported, `cleared_at` when its source first reported without it (null: never seen to).",
-    "fault_sighting": "Hypertable. What `fault_event` is joined from: stretches in which a trouble code was reported, cut "
-    "at fixed minutes. A row without `last_seen_at` tells of a clearing alone.",
+    "fault_sighting": "Hypertable. What `fault_event` is joined from: stretches in which a trouble code was reported, "
+    "cut at fixed minutes. A row without `last_seen_at` tells of a clearing alone.",
 }
 VIEWS = {
     "fault_event": "SELECT * FROM public.fault_event",
@@ -27,7 +27,7 @@ VIEWS = {
 }
 
 
-def _time() -> sa.types.TypeEngine[object]:
+def _time() -> postgresql.TIMESTAMP:
     return postgresql.TIMESTAMP(timezone=True)
 
 

@@ -1,0 +1,202 @@
+"""Raw CAN logs through the receiver into the store."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import struct
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from receiver_kit import T0, Client, Pusher, World, empty, make_world, receiving
+
+EPOCH_S = int(T0.timestamp())
+PATH = "/v1/can-logs?vehicle=truck-01"
+
+
+def line(second: float, can_id: int, data: bytes, channel: str = "can0") -> str:
+    return f"({EPOCH_S + second:.6f}) {channel} {can_id:08X}#{data.hex().upper()}\n"
+
+
+def speed(second: float, kmh: float) -> str:
+    return line(second, 0x18FEF100, b"\xff" + struct.pack("<H", round(kmh * 256)) + b"\xff" * 5)
+
+
+def pack(second: float, source: int, volts: float, amperes: float) -> str:
+    raw = (0xFFFF, 0xFFFF, round(volts / 0.05), round((amperes + 1600) / 0.05))
+    return line(second, 0x18F09000 | source, struct.pack("<4H", *raw))
+
+
+@pytest.fixture
+def logs(database: Any, tmp_path: Path) -> Any:
+    world = make_world(database)
+    with receiving(world, landing_url=f"file://{tmp_path}/landing") as client:
+        yield database, Pusher(client, world.keys["one"]), tmp_path / "landing"
+
+
+def push(pusher: Pusher, body: bytes, path: str = PATH) -> dict[str, Any]:
+    answer = pusher.post(body, "application/octet-stream", path=path)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def rows(database: Any, columns: str = "time, speed_kmh, battery_power_kw") -> list[Any]:
+    with database.connect() as owner:
+        return owner.execute(f"SELECT {columns} FROM telemetry ORDER BY time").fetchall()
+
+
+def test_a_plain_truck_log_needs_no_dbc(logs: Any) -> None:
+    database, pusher, landing = logs
+    body = "".join(speed(n / 10, 50 + n % 10) for n in range(30)).encode()
+    receipt = push(pusher, body)
+    assert receipt["rows"]["accepted"] == 3
+    assert receipt["can"]["format"] == "candump"
+    assert receipt["can"]["frames_read"] == receipt["can"]["frames_decoded"] == 30
+    assert [row[1] for row in rows(database)] == [pytest.approx(54.5)] * 3
+    kept = landing / "raw" / receipt["sha256"][:2] / receipt["sha256"]
+    assert kept.read_bytes() == body
+    (file,) = (landing / "signals").rglob("*.parquet")
+    every = pl.read_parquet(file).filter(pl.col("signal").cast(pl.String) == "can0/CCVS1.SPN84@00")
+    assert every["value"].to_list() == [50 + n % 10 for n in range(30)]
+    assert not list((landing / "incoming").iterdir())
+
+
+def test_power_is_formed_before_it_is_averaged_and_packs_add(logs: Any) -> None:
+    database, pusher, _ = logs
+    body = pack(0, 0xF3, 400, 100) + pack(0, 0xF4, 400, 10) + pack(0.5, 0xF3, 300, -100) + pack(0.5, 0xF4, 300, 10)
+    push(pusher, body.encode())
+    ((_, volts, amperes, power),) = rows(database, "time, battery_voltage_v, battery_current_a, battery_power_kw")
+    # pack 1: (40 - 30) / 2 kW; pack 2: (4 + 3) / 2 kW; mean V x mean I would be 350 x 10 W
+    assert (volts, amperes, power) == (pytest.approx(350), pytest.approx(10), pytest.approx(5 + 3.5))
+
+
+def test_the_same_log_again_is_a_duplicate_also_when_compressed(logs: Any) -> None:
+    database, pusher, _ = logs
+    body = "".join(speed(n, 50) for n in range(5)).encode()
+    first, again = push(pusher, body), push(pusher, gzip.compress(body))
+    assert again["status"] == "duplicate"
+    assert again["upload_id"] == first["upload_id"]
+    assert len(rows(database)) == 5
+
+
+def test_a_raw_log_outranks_rows(logs: Any) -> None:
+    database, pusher, _ = logs
+    sent = [{"vehicle": "truck-01", "time": T0.isoformat(), "speed_kmh": 40.0, "battery_soc_pct": 70.0}]
+    pusher.push(sent)
+    receipt = push(pusher, (speed(0, 50) + speed(1, 50)).encode())
+    assert receipt["rows"]["merged"] == 1
+    assert receipt["rows"]["replaced"] == 1
+    assert rows(database, "speed_kmh, battery_soc_pct") == [(50.0, 70.0), (50.0, None)]
+
+
+def test_unknown_ids_only_are_kept_with_a_warning(logs: Any) -> None:
+    _, pusher, _ = logs
+    receipt = push(pusher, "".join(line(n, 0x0CDEAD00, b"\x01") for n in range(3)).encode())
+    assert receipt["rows"]["received"] == 0
+    assert receipt["can"]["unknown_ids"] == [{"channel": "can0", "id": "0CDEAD00", "frames": 3}]
+    assert receipt["warnings"]
+
+
+def test_garbage_lines_are_counted_and_the_rest_loads(logs: Any) -> None:
+    database, pusher, _ = logs
+    receipt = push(pusher, (speed(0, 50) + "what is this\n" + speed(1, 50)).encode())
+    assert receipt["can"]["lines_rejected"] == 1
+    assert len(rows(database)) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "status", "words"),
+    [
+        (b"", PATH, 415, "not a CAN log"),
+        (b"hello\n" * 10, PATH, 415, "not a CAN log"),
+        (b"(0.000000) can0 18FEF100#FF0032FFFFFFFFFF\n", PATH, 422, "start="),
+        (b"(0.000000) can0 18FEF100#FF0032FFFFFFFFFF\n", PATH + "&format=nonsense", 415, "must be one of"),
+        (speed(0, 50).encode(), "/v1/can-logs?vehicle=bus-01", 403, "not a vehicle"),
+        (speed(0, 50).encode(), PATH + "&tz=Mars/Base", 400, "time zone"),
+        (b"(9999999999.000000) can0 18FEF100#FF0032FFFFFFFFFF\n", PATH, 422, "future"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_and_not_kept(
+    logs: Any, body: bytes, path: str, status: int, words: str
+) -> None:
+    database, pusher, landing = logs
+    answer = pusher.post(body, "application/octet-stream", path=path)
+    assert answer.status_code == status, answer.text
+    assert words in answer.json()["detail"]
+    assert rows(database) == []
+    assert not [file for file in landing.rglob("*") if file.is_file()]
+
+
+def test_a_relative_clock_starts_when_it_is_said(logs: Any) -> None:
+    database, pusher, _ = logs
+    body = b"(0.000000) can0 18FEF100#FF0032FFFFFFFFFF\n(1.000000) can0 18FEF100#FF0032FFFFFFFFFF\n"
+    push(pusher, body, PATH + "&start=2026-01-06T09:00:00Z")
+    start = dt.datetime(2026, 1, 6, 9, tzinfo=dt.UTC)
+    assert [row[0] for row in rows(database)] == [start, start + dt.timedelta(seconds=1)]
+
+
+# --- a log cut anywhere ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shared_world(module_database: Any) -> World:
+    return make_world(module_database)
+
+
+@pytest.fixture(scope="module")
+def shared_client(shared_world: World, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with receiving(shared_world, landing_url=f"file://{tmp_path_factory.mktemp('landing')}") as client:
+        yield client
+
+
+def _lines() -> list[str]:
+    """Three and a half minutes: speed, two packs whose voltage and current vary, a state that stays."""
+    found = []
+    for n in range(0, 2100, 3):
+        second = n / 10
+        found.append(speed(second, 30 + n % 40))
+        found.append(pack(second + 0.01, 0xF3, 380 + n % 20, 50 - n % 90))
+        if n % 2:
+            found.append(pack(second + 0.02, 0xF4, 380 + n % 20, 40 - n % 70))
+        found.append(line(second + 0.03, 0x18FEF000, bytes([n // 500]) + b"\xff" * 7))
+    return found
+
+
+LINES = _lines()
+
+
+def _store(database: Any) -> tuple[list[Any], list[Any]]:
+    signals = "speed_kmh, battery_voltage_v, battery_current_a, battery_power_kw"
+    with database.connect() as owner:
+        extras = owner.execute(
+            "SELECT e.name, s.time, s.number FROM signal_sample s JOIN extra_signal e ON e.id = s.signal_id ORDER BY 1, 2"
+        ).fetchall()
+    return rows(database, f"time, {signals}"), extras
+
+
+@pytest.fixture(scope="module")
+def as_whole(module_database: Any, shared_world: World, shared_client: Client) -> tuple[list[Any], list[Any]]:
+    push(Pusher(shared_client, shared_world.keys["one"]), "".join(LINES).encode())
+    whole = _store(module_database)
+    assert len(whole[0]) == 210
+    assert whole[1]
+    return whole
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cuts=st.lists(st.integers(1, len(LINES) - 1), min_size=1, max_size=4, unique=True), data=st.data())
+def test_a_log_cut_anywhere_in_any_order_is_the_whole(
+    module_database: Any, shared_world: World, shared_client: Client, as_whole: tuple[list[Any], list[Any]],
+    cuts: list[int], data: st.DataObject,
+) -> None:  # fmt: skip
+    empty(module_database)
+    edges = [0, *sorted(cuts), len(LINES)]
+    parts = ["".join(LINES[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    pusher = Pusher(shared_client, shared_world.keys["one"])
+    for part in data.draw(st.permutations(parts)):
+        push(pusher, part.encode())
+    assert _store(module_database) == as_whole
