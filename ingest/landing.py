@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 import zstandard
 
@@ -103,7 +103,7 @@ def unpacked(file: BinaryIO, folder: Path, limit_bytes: int) -> Iterator[BinaryI
     file.seek(0)
     stream: IO[bytes]
     if magic.startswith(GZIP_MAGIC):
-        stream = cast(IO[bytes], gzip.open(file, "rb"))
+        stream = cast(IO[bytes], gzip.GzipFile(fileobj=file))
     elif magic == ZSTD_MAGIC:
         stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
     else:
@@ -130,10 +130,10 @@ def _copy(stream: IO[bytes], plain: IO[bytes], limit_bytes: int) -> None:
         # What came before the break is good: a cut file is read as far as it goes.
 
 
-def sha256_of(file: Any) -> tuple[str, int]:
+def sha256_of(file: BinaryIO) -> tuple[str, int]:
     """The hash of a file's content, and its size in bytes."""
     file.seek(0)
-    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     return digest, file.tell()
 
 

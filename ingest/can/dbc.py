@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cantools
-from cantools.database import Message, UnsupportedDatabaseFormatError
+from cantools.database import Message
 from cantools.database.can import Database, Signal
+from cantools.database.errors import UnsupportedDatabaseFormatError
 
 from ingest.can.frames import EXTENDED
 from ingest.can.specs import MessageSpec, Selector, SignalSpec

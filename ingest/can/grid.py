@@ -38,33 +38,36 @@ class Runs:
     @classmethod
     def of(cls, time_us: NDArray[np.int64], grid: Grid) -> Runs:
         """The runs of samples at these times, all of them within the grid."""
-        bins = (time_us - grid.low_us) // grid.period_us
+        return cls._of_bins((time_us - grid.low_us) // grid.period_us, grid)
+
+    @classmethod
+    def _of_bins(cls, bins: NDArray[np.int64], grid: Grid) -> Runs:
         starts = np.flatnonzero(np.concatenate(([True], bins[1:] != bins[:-1]))) if len(bins) else bins
-        counts = np.diff(np.append(starts, len(bins)))
-        return cls(grid, bins[starts], starts, counts)
+        return cls(grid, bins[starts], starts, np.diff(np.append(starts, len(bins))))
 
     def binned(self, values: Floats, aggregate: Aggregate) -> Floats:
         """One value per bin of the grid: the mean, or the last; NaN where no sample is."""
+        missing = np.isnan(values)
+        if missing.any():
+            known = ~missing
+            return self._of_bins(np.repeat(self.bins, self.counts)[known], self.grid).binned(values[known], aggregate)
         out = np.full(self.grid.bins, np.nan)
         if len(self.starts):
             out[self.bins] = self._mean(values) if aggregate is Aggregate.MEAN else self._last(values)
         return out
 
     def _mean(self, values: Floats) -> Floats:
-        means: Floats
-        missing = np.isnan(values)
-        if not missing.any():
-            means = np.add.reduceat(values, self.starts) / self.counts
-            return means
-        counts = np.add.reduceat(~missing, self.starts, dtype=np.int64)
-        sums = np.add.reduceat(np.where(missing, 0.0, values), self.starts)
-        means = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
-        return means
+        """The first value plus the mean distance from it, added up in order.
+
+        So a value that stands still is its own mean, and a bin's mean does not depend on what lies around it.
+        """
+        first = values[self.starts]
+        run = np.repeat(np.arange(len(self.starts)), self.counts)
+        sums = np.bincount(run, weights=values - first[run], minlength=len(first))
+        return first + sums / self.counts
 
     def _last(self, values: Floats) -> Floats:
-        places = np.arange(len(values))
-        last = np.maximum.reduceat(np.where(np.isnan(values), -1, places), self.starts)
-        return np.where(last >= self.starts, values[last], np.nan)
+        return values[self.starts + self.counts - 1]
 
 
 def held(values: Floats, most: int) -> Floats:

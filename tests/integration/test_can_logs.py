@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import struct
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def _lines() -> list[str]:
         found.append(pack(second + 0.01, 0xF3, 380 + n % 20, 50 - n % 90))
         if n % 2:
             found.append(pack(second + 0.02, 0xF4, 380 + n % 20, 40 - n % 70))
-        found.append(line(second + 0.03, 0x18FEF000, bytes([n // 500]) + b"\xff" * 7))
+        found.append(line(second + 0.03, 0x18F0010B, bytes([0xFF, n // 500]) + b"\xff" * 6))
     return found
 
 
@@ -173,7 +174,7 @@ def _store(database: Any) -> tuple[list[Any], list[Any]]:
     signals = "speed_kmh, battery_voltage_v, battery_current_a, battery_power_kw"
     with database.connect() as owner:
         extras = owner.execute(
-            "SELECT e.name, s.time, s.number FROM signal_sample s JOIN extra_signal e ON e.id = s.signal_id ORDER BY 1, 2"
+            "SELECT name, time, number FROM signal_sample s JOIN extra_signal e ON e.id = signal_id ORDER BY 1, 2"
         ).fetchall()
     return rows(database, f"time, {signals}"), extras
 
@@ -195,7 +196,7 @@ def test_a_log_cut_anywhere_in_any_order_is_the_whole(
 ) -> None:  # fmt: skip
     empty(module_database)
     edges = [0, *sorted(cuts), len(LINES)]
-    parts = ["".join(LINES[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = ["".join(LINES[a:b]) for a, b in pairwise(edges)]
     pusher = Pusher(shared_client, shared_world.keys["one"])
     for part in data.draw(st.permutations(parts)):
         push(pusher, part.encode())

@@ -14,6 +14,12 @@ HEAD_BYTES = 64 * 2**10
 
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
+        "blf": "ingest.can.formats.blf",
+        "asc": "ingest.can.formats.asc",
+        "trc": "ingest.can.formats.trc",
+        "busmaster": "ingest.can.formats.busmaster",
+        "crtd": "ingest.can.formats.crtd",
+        "gvret": "ingest.can.formats.gvret",
         "candump": "ingest.can.formats.candump",
     }
 )

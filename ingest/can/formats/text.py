@@ -110,7 +110,8 @@ def are_hex(words: U64) -> NDArray[np.bool_]:
     folded = low7 | _each(0x20)
     digit = (low7 + _each(0x80 - 0x30)) & ~(low7 + _each(0x80 - 0x3A))
     letter = (folded + _each(0x80 - 0x61)) & ~(folded + _each(0x80 - 0x67)) & (low7 << np.uint64(1))
-    return np.equal((digit | letter) & ~words & high, high)
+    same: NDArray[np.bool_] = np.equal((digit | letter) & ~words & high, high)
+    return same
 
 
 def are_digits(words: U64) -> NDArray[np.bool_]:
@@ -118,7 +119,8 @@ def are_digits(words: U64) -> NDArray[np.bool_]:
     high = _each(0x80)
     low7 = words & _each(0x7F)
     digit = (low7 + _each(0x80 - 0x30)) & ~(low7 + _each(0x80 - 0x3A))
-    return np.equal(digit & ~words & high, high)
+    same: NDArray[np.bool_] = np.equal(digit & ~words & high, high)
+    return same
 
 
 def decimal_value(words: U64) -> U64:
