@@ -113,7 +113,8 @@ def load(
         kept = _neighbours(db, vehicle_id, rows, shared.setup.bucket_us)
         rows, extras, units = _with_neighbours(rows, whole, kept, facts, vehicle_id, shared)
         own = checked.rows.select(KEY)
-        written = _write(db, vehicle_id, rows, extras, units, own)
+        period = dt.timedelta(microseconds=shared.setup.period_us)
+        written = _write(db, vehicle_id, rows, extras, units, own, period)
     receipt = _receipt(upload, name, checked, written, can, late_after_s)
     ranges = ranges_of(written.classes)
     mark(db, ranges_of(written.touched) if written.touched.height else ranges)
@@ -260,7 +261,7 @@ class Written:
 
 def _write(
     db: psycopg.Connection, vehicle_id: int, rows: pl.DataFrame, extras: pl.DataFrame, units: dict[str, str],
-    own: pl.DataFrame,
+    own: pl.DataFrame, period: dt.timedelta,
 ) -> Written:  # fmt: skip
     rows = rows.select("vehicle_id", "time", *(name for name in SIGNALS if name in rows.columns)).sort("time")
     names = rows.columns[2:]
@@ -273,7 +274,7 @@ def _write(
         copy_in(db, TELEMETRY, inserts)
     if changed.height:
         update_rows(db, changed.select(rows.columns), outranking=True)
-    _write_extras(db, vehicle_id, extras, units, rows)
+    _write_extras(db, vehicle_id, extras, units, rows, period)
     touched = compared.select("row", *KEY, "row_class", "changes")
     classes = touched.join(own, on=KEY, how="semi", maintain_order="left")
     replaced = compared.join(own, on=KEY, how="semi").filter("replaces").height
@@ -307,7 +308,12 @@ def _differs(name: str) -> pl.Expr:
 
 
 def _write_extras(
-    db: psycopg.Connection, vehicle_id: int, extras: pl.DataFrame, units: dict[str, str], rows: pl.DataFrame
+    db: psycopg.Connection,
+    vehicle_id: int,
+    extras: pl.DataFrame,
+    units: dict[str, str],
+    rows: pl.DataFrame,
+    period: dt.timedelta,
 ) -> None:
     if not units:
         return
@@ -318,8 +324,8 @@ def _write_extras(
     store.set_units(db, vehicle_id, units)
     low, high = rows["time"].min(), rows["time"].max()
     db.execute(
-        "DELETE FROM signal_sample WHERE vehicle_id = %s AND signal_id = ANY(%s) AND time BETWEEN %s AND %s",
-        [vehicle_id, signals["signal_id"].to_list(), low, high + dt.timedelta(seconds=1)],  # type: ignore[operator]
+        "DELETE FROM signal_sample WHERE vehicle_id = %s AND signal_id = ANY(%s) AND time >= %s AND time < %s",
+        [vehicle_id, signals["signal_id"].to_list(), low, high + period],  # type: ignore[operator]
     )
     values = extras.join(signals, on="name").filter(pl.col("time") >= low)
     values = values.unique(["signal_id", "time"], keep="last", maintain_order=True)

@@ -64,7 +64,8 @@ class Runs:
         first = values[self.starts]
         run = np.repeat(np.arange(len(self.starts)), self.counts)
         sums = np.bincount(run, weights=values - first[run], minlength=len(first))
-        return first + sums / self.counts
+        means: Floats = first + sums / self.counts
+        return means
 
     def _last(self, values: Floats) -> Floats:
         return values[self.starts + self.counts - 1]

@@ -1,5 +1,7 @@
 """PEAK TRC: hand-written traces of each version, python-can's writer and reader, and damage."""
 
+# ruff: noqa: DTZ001 - the times have no zone
+
 import datetime as dt
 import io
 from pathlib import Path

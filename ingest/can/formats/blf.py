@@ -173,7 +173,7 @@ class _Reader:
         self.remote += int(is_remote.sum())
         kept = np.flatnonzero(~is_remote)
         heads, bodies, at = heads[kept], bodies[kept], at[kept]
-        room = np.maximum(heads["size"].astype(np.int64) - (body_at[kept] - at) - layout.fields["data"][1], 0)
+        room = np.maximum(heads["size"].astype(np.int64) - (body_at[kept] - at) - _data_at(layout), 0)
         length = np.minimum(np.minimum(bodies["length"], bodies["data"].shape[1]), room).astype(np.uint8)
         word, long_at, long_data = pack(bodies["data"], length)
         tens = heads["flags"] == TEN_MICROSECONDS
@@ -187,10 +187,17 @@ class _Reader:
         return frames, at
 
 
+def _data_at(layout: np.dtype[np.void]) -> int:
+    fields = layout.fields or {}
+    return fields["data"][1]
+
+
 def _is_remote(bodies: NDArray[np.void], kind: int) -> NDArray[np.bool_]:
     if kind == 101:
-        return np.not_equal(bodies["fd_flags"] & np.uint32(FD_REMOTE_FLAG), 0)
-    return np.not_equal(bodies["can_flags"] & np.uint8(REMOTE_FLAG), 0)
+        flagged: NDArray[np.bool_] = (bodies["fd_flags"] & np.uint32(FD_REMOTE_FLAG)) != 0
+    else:
+        flagged = (bodies["can_flags"] & np.uint8(REMOTE_FLAG)) != 0
+    return flagged
 
 
 def _gather(raw: Bytes, at: Indices, layout: np.dtype[np.void]) -> NDArray[np.void]:
