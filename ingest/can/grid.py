@@ -68,7 +68,8 @@ class Runs:
         return means
 
     def _last(self, values: Floats) -> Floats:
-        return values[self.starts + self.counts - 1]
+        last: Floats = values[self.starts + self.counts - 1]
+        return last
 
 
 def held(values: Floats, most: int) -> Floats:

@@ -14,6 +14,7 @@ HEAD_BYTES = 64 * 2**10
 
 FORMATS: Mapping[str, str] = MappingProxyType(
     {
+        "mdf4": "ingest.can.formats.mdf4",
         "blf": "ingest.can.formats.blf",
         "asc": "ingest.can.formats.asc",
         "trc": "ingest.can.formats.trc",
@@ -51,5 +52,6 @@ def read_log(file: BinaryIO, name: str) -> Log:
     """
     if name not in FORMATS:
         raise UnknownFormatError(f"format={name}: must be one of {', '.join(FORMATS)}")
+    file.seek(0)
     log: Log = import_module(FORMATS[name]).read(file)
     return log

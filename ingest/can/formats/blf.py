@@ -188,8 +188,8 @@ class _Reader:
 
 
 def _data_at(layout: np.dtype[np.void]) -> int:
-    fields = layout.fields or {}
-    return fields["data"][1]
+    assert layout.fields is not None  # noqa: S101  (every layout here has fields)
+    return layout.fields["data"][1]
 
 
 def _is_remote(bodies: NDArray[np.void], kind: int) -> NDArray[np.bool_]:
