@@ -211,10 +211,9 @@ def _tell_together(logs: list[Kept], first: int, last: int, shared: Shared) -> W
 def _frames_between(stack: ExitStack, log: Kept, low: int, high: int, shared: Shared) -> Iterator[Frames]:
     file = stack.enter_context(shared.landing.opened(log.landing_key, shared.limit_bytes))
     reading = Reading(log.time_zone or shared.zone, log.start_at, log.channel, log.shift_s)
-    file.seek(0)
-    offset, _ = clock_us(read_log(file, log.format), reading)
-    file.seek(0)
-    for frames in frames_of(read_log(file, log.format), offset, reading):
+    opened = read_log(file, log.format)
+    offset, _ = clock_us(opened, reading)
+    for frames in frames_of(opened, offset, reading):
         inside = (frames.time_us >= low) & (frames.time_us < high)
         if inside.any():
             yield frames if inside.all() else frames.take(np.flatnonzero(inside))

@@ -145,12 +145,12 @@ class LogReceiver:
         name = query.format or recognise(plain.read(HEAD_BYTES))
         reading = Reading(vehicle.zone, query.start, query.channel)
         counts = Counts()
-        plain.seek(0)
-        offset, clock = clock_us(read_log(plain, name), reading)
+        opened = [read_log(plain, name)]
+        offset, clock = clock_us(opened[0], reading)
 
         def frames() -> Iterator[Frames]:
-            plain.seek(0)
-            yield from frames_of(read_log(plain, name), offset, reading, counts)
+            # The first time the log that told the clock is read on; it is opened again only to put it in order.
+            yield from frames_of(opened.pop() if opened else read_log(plain, name), offset, reading, counts)
 
         with self._signal_file() as (path, signals):
             whole = tell_all(frames, vehicle.setup, counts, signals.write)

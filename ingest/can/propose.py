@@ -28,8 +28,14 @@ _WORDS: dict[str, tuple[str, str | None]] = {
     "battery_soc_pct": (r"\bsoc\b|state.*of.*charge", r"disp|min|max|target|cell|limit"),
     "displayed_soc_pct": (r"(disp|dash).*soc|soc.*(disp|dash)", None),
     "battery_soh_pct": (r"\bsoh\b|state.*of.*health", None),
-    "battery_voltage_v": (r"(batt?(ery)?|pack|hv|bms|traction|dc\W*bus).*volt", r"cell|min|max|aux|12|24|limit|lv"),
-    "battery_current_a": (r"(batt?(ery)?|pack|hv|bms|traction).*(curr|amp)", r"max|min|limit|allow|aux|12|24|lv|avail"),
+    "battery_voltage_v": (
+        r"(batt?(ery)?|pack|hv|bms|traction|dc\W*bus).*volt|^v ?(batt?|pack)",
+        r"cell|min|max|aux|12|24|limit|lv",
+    ),
+    "battery_current_a": (
+        r"(batt?(ery)?|pack|hv|bms|traction).*(curr|amp)|^i ?(batt?|pack)",
+        r"max|min|limit|allow|aux|12|24|lv|avail",
+    ),
     "battery_power_kw": (r"(batt?(ery)?|pack|hv|bms).*power", r"max|min|limit|allow|avail"),
     "battery_temperature_c": (r"(batt?(ery)?|pack|bms|cell).*temp", r"min|inlet|coolant|heater"),
     "ambient_temperature_c": (r"(ambient|outside|exterior).*temp", None),
@@ -43,6 +49,10 @@ _WORDS: dict[str, tuple[str, str | None]] = {
     "charging": (r"^(is)?charging$|charg.*active", None),
     "plugged_in": (r"plug|cable.*connect|charger.*connect", None),
 }
+
+
+_STARTER = re.compile(r"\b(12 ?v|24 ?v|twelve|lv|low volt|aux)")
+"""Messages of the other battery."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +74,19 @@ def propose(messages: tuple[MessageSpec, ...]) -> list[Proposal]:
 
 
 def _fitting(message: MessageSpec, signal: SignalSpec) -> Iterator[Proposal]:
-    name = re.sub(r"[\W_]+", " ", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", signal.name)).lower()
+    name = _words(signal.name)
+    if _STARTER.search(_words(message.name)):
+        return
     for canonical, (words, unless) in _WORDS.items():
         if not re.search(words, name) or (unless and re.search(unless, name)):
             continue
         scaled = factor_of(signal.unit, canonical)
         if scaled is not None:
             yield Proposal(Canonical(canonical, message.name, signal.name, *scaled), signal.unit)
+
+
+def _words(name: str) -> str:
+    return re.sub(r"[\W_]+", " ", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)).lower()
 
 
 def factor_of(unit: str, canonical: str) -> tuple[float, float] | None:

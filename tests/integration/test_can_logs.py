@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import os
 import struct
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -201,3 +204,62 @@ def test_a_log_cut_anywhere_in_any_order_is_the_whole(
     for part in data.draw(st.permutations(parts)):
         push(pusher, part.encode())
     assert _store(module_database) == as_whole
+
+
+# --- definitions ----------------------------------------------------------------------------------
+
+DATA = Path(os.environ.get("BEACHHEAD_SAMPLE_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+DBC = """VERSION ""
+BU_:
+BO_ 256 BMS: 8 Vector__XXX
+ SG_ PackCurrent : 0|16@1- (0.1,0) [0|0] "A" Vector__XXX
+ SG_ PackVoltage : 16|16@1+ (0.1,0) [0|0] "V" Vector__XXX
+ SG_ Contactor : 32|1@1+ (1,0) [0|1] "" Vector__XXX
+"""
+
+
+def dbc(database: Any, *arguments: str) -> str:
+    """`beachhead dbc` on the test's database."""
+    program = [sys.executable, "-c", "from pipelines.cli import app; app()", "dbc", *arguments]
+    environment = os.environ | {"BEACHHEAD_DATABASE_URL": database.url(), "COLUMNS": "200"}
+    done = subprocess.run(program, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_dbc_is_added_mapped_and_used(logs: Any, tmp_path: Path) -> None:
+    database, pusher, _ = logs
+    file = tmp_path / "bms.dbc"
+    file.write_text(DBC)
+    shown = dbc(database, "add", str(file), "--vehicle", "truck-01", "--channel", "can1", "--yes")
+    assert "battery_current_a" in shown
+    assert "BMS.PackCurrent" in shown
+    dbc(database, "map", "bms.dbc", "battery_current_a=BMS.PackCurrent*-1")
+    assert "can1" in dbc(database, "list")
+    frame = struct.pack("<hHB3x", 1000, 4000, 1).hex()
+    body = f"({EPOCH_S}.000000) can1 100#{frame}\n({EPOCH_S}.500000) can0 100#{frame}\n"
+    receipt = push(pusher, body.encode())
+    assert receipt["can"]["unknown_ids"] == [{"channel": "can0", "id": "100", "frames": 1}]
+    assert receipt["extra_signals"] == ["can1/BMS.Contactor"]
+    ((_, volts, amperes, power),) = rows(database, "time, battery_voltage_v, battery_current_a, battery_power_kw")
+    assert (volts, amperes, power) == (pytest.approx(400), pytest.approx(-100), pytest.approx(-40))
+
+
+def test_a_real_electric_car_on_its_powertrain_bus(logs: Any, tmp_path: Path) -> None:
+    folder = DATA / "kona-ev-can"
+    if not folder.exists():
+        pytest.skip("kona-ev-can is not in BEACHHEAD_SAMPLE_DATA")
+    database, pusher, landing = logs
+    dbc(database, "add", str(folder / "pcan.dbc"), "--vehicle", "truck-01", "--channel", "0", "--yes")
+    (log,) = folder.glob("230112*.csv")
+    receipt = push(pusher, log.read_bytes(), PATH + "&start=2026-01-06T08:00:00Z")
+    assert receipt["can"]["format"] == "gvret"
+    assert receipt["can"]["frames_read"] == 39_546
+    (file,) = (landing / "signals").rglob("*.parquet")
+    every = pl.read_parquet(file).with_columns(pl.col("signal").cast(pl.String))
+    spans = {name: (min(values), max(values)) for name, values in every.group_by("signal").agg("value").iter_rows()}
+    assert spans["0/Batt_HV_Status.VBatt"] == (pytest.approx(354.8), pytest.approx(355.1))
+    assert spans["0/Batt_HV_Status.IBatt"] == (pytest.approx(0), pytest.approx(3.4))
+    first = next(row for row in rows(database, "displayed_soc_pct, battery_voltage_v") if None not in row)
+    assert first[0] == pytest.approx(36.5)
+    assert 354.8 <= first[1] <= 355.1

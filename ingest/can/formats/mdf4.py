@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -17,12 +20,13 @@ from schemas.errors import MalformedBodyError
 RECORDS = 100_000
 """Records of one group that are read at once."""
 LOCAL_TIME = 1
+UNFINISHED = b"UnFinMF "
 NO_BUS_LOG = "an MDF4 file without CAN frames: bus logging (CAN_DataFrame) is needed"
 
 
 def recognises(head: bytes) -> bool:
     """Whether a file that begins like this is MDF 4, finished or not."""
-    return head[:8] in (b"MDF     ", b"UnFinMF ") and head[8:9] == b"4"
+    return head[:8] in (b"MDF     ", UNFINISHED) and head[8:9] == b"4"
 
 
 def read(file: BinaryIO) -> Log:
@@ -37,8 +41,9 @@ def read(file: BinaryIO) -> Log:
         raise MalformedBodyError("not an MDF file of version 4")
     from asammdf import MDF  # it takes seconds to import, and few logs are MDF
 
+    copy = _finishable(file, head)
     try:
-        mdf: Any = MDF(file)  # type: ignore[arg-type]
+        mdf: Any = MDF(file if isinstance(copy, nullcontext) else copy)  # type: ignore[arg-type]
         header = _header(mdf)
         groups = [_Group(mdf, n) for n, group in enumerate(mdf.groups) if _holds(group, "CAN_DataFrame")]
         remote = sum(_records(group) for group in mdf.groups if _holds(group, "CAN_RemoteFrame"))
@@ -47,7 +52,17 @@ def read(file: BinaryIO) -> Log:
         raise MalformedBodyError(f"the MDF4 file cannot be read: {error_}") from None
     if not groups and not remote and not error:
         raise MalformedBodyError(NO_BUS_LOG)
-    return Log(header, _merged(groups, remote, error))
+    return Log(header, _merged(groups, remote, error, copy))
+
+
+def _finishable(file: BinaryIO, head: bytes) -> AbstractContextManager[object]:
+    """A copy of an unfinished file, which asammdf finishes in place; nothing for a finished one."""
+    if not head.startswith(UNFINISHED):
+        return nullcontext()
+    copy = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the log is read)
+    shutil.copyfileobj(file, copy)
+    copy.seek(0)
+    return copy
 
 
 def _header(mdf: Any) -> Header:  # noqa: ANN401
@@ -124,8 +139,13 @@ def _payload(data: NDArray[Any], size: NDArray[Any]) -> tuple[NDArray[np.uint64]
     return *pack(rows, length), length
 
 
-def _merged(groups: list[_Group], remote: int, error: int) -> Iterator[Block]:
+def _merged(groups: list[_Group], remote: int, error: int, file: AbstractContextManager[object]) -> Iterator[Block]:
     """Frames of all groups, in order of time as far as each group is."""
+    with file:
+        yield from _pieces(groups, remote, error)
+
+
+def _pieces(groups: list[_Group], remote: int, error: int) -> Iterator[Block]:
     faults: list[Fault] = []
     while True:
         for group in groups:

@@ -106,9 +106,9 @@ class _Reader:
 
 def _length(found: pl.DataFrame) -> pl.Expr:
     if "length" in found.columns:
-        return pl.col("length").cast(pl.UInt32)
-    code = pl.col("code").cast(pl.UInt32).clip(upper_bound=len(FD_LENGTHS) - 1)
-    return code.replace_strict(dict(enumerate(FD_LENGTHS)), return_dtype=pl.UInt32)
+        return pl.col("length").cast(pl.UInt32, strict=False)
+    code = pl.col("code").cast(pl.UInt32, strict=False).clip(upper_bound=len(FD_LENGTHS) - 1)
+    return code.replace_strict(dict(enumerate(FD_LENGTHS)), default=None, return_dtype=pl.UInt32)
 
 
 def _milliseconds(time: pl.Expr) -> pl.Expr:
