@@ -14,7 +14,7 @@ from rich.table import Table
 from tests.benchmarks.result import Benchmark, Result
 
 # A family is a module here with a function `run`; add its line and it is run.
-FAMILIES = ("ingest",)
+FAMILIES = ("ingest", "can")
 OUTPUT = Path("build/bench.json")
 
 
