@@ -15,6 +15,7 @@ TEXT_BLOCK_BYTES = 2 * 2**20
 """A block stays in the processor's caches."""
 MOST_LINE_BYTES = 64 * 2**10
 PAD = 64
+_PADDING = bytes(PAD)
 """Bytes beyond the last line, so that loads of eight bytes stay inside."""
 SHOWN_CHARACTERS = 200
 NEWLINE, RETURN, SPACE = 10, 13, 32
@@ -26,7 +27,7 @@ U64 = NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Lines of a block. `text` has PAD zero bytes after its last line; line n is text[start[n]:end[n]].
+    """Lines of a block. `text` has at least PAD bytes after its last line; line n is text[start[n]:end[n]].
 
     `first_row` is the number of the first line in the file, from 1.
     """
@@ -48,25 +49,29 @@ def lines_of(file: BinaryIO, block_bytes: int = TEXT_BLOCK_BYTES) -> Iterator[Li
     """The lines of a file, block by block; line ends (LF or CRLF) are taken off. A line is cut at MOST_LINE_BYTES."""
     rest, row = b"", 1
     while block := file.read(block_bytes):
-        end = block.rfind(b"\n") + 1
-        whole, rest = rest + block[:end], (rest + block if end == 0 else block[end:])
-        if len(rest) > MOST_LINE_BYTES:
-            whole, rest = whole + rest[:MOST_LINE_BYTES] + b"\n", b""
-        if whole:
-            lines = _split(whole, row)
+        data = b"".join((rest, block, _PADDING))
+        end = data.rfind(b"\n") + 1
+        if end == 0 and len(rest) + len(block) > MOST_LINE_BYTES:
+            data = b"".join((rest, block, b"\n", _PADDING))
+            end = len(data) - PAD
+        rest = data[end:-PAD]
+        if end:
+            lines = _split(data, end, row)
             row += len(lines)
             yield lines
     if rest:
-        yield _split(rest + b"\n", row)
+        yield _split(rest + b"\n" + _PADDING, len(rest) + 1, row)
 
 
-def _split(text: bytes, row: int) -> Lines:
-    padded = np.frombuffer(text + bytes(PAD), np.uint8)
-    end = np.flatnonzero(padded[: len(text)] == NEWLINE)
+def _split(data: bytes, size: int, row: int) -> Lines:
+    """The lines in the first `size` bytes, of which the last ends there; PAD bytes or more follow."""
+    text = np.frombuffer(data, np.uint8)
+    end = np.flatnonzero(text[:size] == NEWLINE)
     start = np.empty_like(end)
     start[0], start[1:] = 0, end[:-1] + 1
-    end = end - ((end > start) & (padded[end - 1] == RETURN))
-    return Lines(padded, start, end, row)
+    if b"\r" in data:
+        end = end - ((end > start) & (text[end - 1] == RETURN))
+    return Lines(text, start, end, row)
 
 
 def load8(text: U8, at: Offsets) -> U64:
