@@ -206,7 +206,7 @@ def test_damage_is_counted_and_told():
         (12, "the length is no number of bytes that a frame can have"),
         (14, "the channel is no number from 0 to 255"),
         (15, "fewer bytes of data than the length says"),
-        (16, "the length is no number of bytes that a frame can have"),
+        (16, "a frame that is cut off"),
         (17, "the length is no number of bytes that a frame can have"),
     ]
 
