@@ -15,7 +15,6 @@ TEXT_BLOCK_BYTES = 2 * 2**20
 """A block stays in the processor's caches."""
 MOST_LINE_BYTES = 64 * 2**10
 PAD = 64
-_PADDING = bytes(PAD)
 """Bytes beyond the last line, so that loads of eight bytes stay inside."""
 SHOWN_CHARACTERS = 200
 NEWLINE, RETURN, SPACE = 10, 13, 32
@@ -27,7 +26,7 @@ U64 = NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Lines of a block. `text` has at least PAD bytes after its last line; line n is text[start[n]:end[n]].
+    """Lines of a block. `text` has PAD zero bytes after its last line; line n is text[start[n]:end[n]].
 
     `first_row` is the number of the first line in the file, from 1.
     """
@@ -49,23 +48,25 @@ def lines_of(file: BinaryIO, block_bytes: int = TEXT_BLOCK_BYTES) -> Iterator[Li
     """The lines of a file, block by block; line ends (LF or CRLF) are taken off. A line is cut at MOST_LINE_BYTES."""
     rest, row = b"", 1
     while block := file.read(block_bytes):
-        data = b"".join((rest, block, _PADDING))
+        data = rest + block
         end = data.rfind(b"\n") + 1
-        if end == 0 and len(rest) + len(block) > MOST_LINE_BYTES:
-            data = b"".join((rest, block, b"\n", _PADDING))
-            end = len(data) - PAD
-        rest = data[end:-PAD]
+        if end == 0 and len(data) > MOST_LINE_BYTES:
+            data += b"\n"
+            end = len(data)
+        rest = data[end:]
         if end:
             lines = _split(data, end, row)
             row += len(lines)
             yield lines
     if rest:
-        yield _split(rest + b"\n" + _PADDING, len(rest) + 1, row)
+        yield _split(rest + b"\n", len(rest) + 1, row)
 
 
 def _split(data: bytes, size: int, row: int) -> Lines:
-    """The lines in the first `size` bytes, of which the last ends there; PAD bytes or more follow."""
-    text = np.frombuffer(data, np.uint8)
+    """The lines in the first `size` bytes, of which the last ends there."""
+    text = np.empty(size + PAD, np.uint8)
+    text[:size] = np.frombuffer(data, np.uint8, size)
+    text[size:] = 0
     end = np.flatnonzero(text[:size] == NEWLINE)
     start = np.empty_like(end)
     start[0], start[1:] = 0, end[:-1] + 1
