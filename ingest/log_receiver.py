@@ -208,6 +208,7 @@ def _can(name: str, clock: str, counts: Counts) -> CanCounts:
         unknown_frames=counts.unknown.total(),
         signals=sorted(counts.signals),
         out_of_limits=dict(counts.out_of_limits),
+        transport_losses=counts.losses,
     )
 
 

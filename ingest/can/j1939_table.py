@@ -117,6 +117,11 @@ MESSAGES: tuple[MessageSpec, ...] = (
     _group(65276, "DD1",
            _p(38, 48, 8, 0.4, 0, "%"),
            _p(96, 8, 8, 0.4, 0, "%"),),
+    _group(65226, "DM1",
+           _p(987, 0, 2, 1, 0, ""),
+           _p(624, 2, 2, 1, 0, ""),
+           _p(623, 4, 2, 1, 0, ""),
+           _p(1213, 6, 2, 1, 0, "")),
 )  # fmt: skip
 """Groups by acronym; signals are named SPN and number."""
 
@@ -141,6 +146,10 @@ CANONICAL: tuple[Canonical, ...] = (
     Canonical("def_level_pct", "AT1T1I1", "SPN1761"),
     Canonical("ambient_temperature_c", "AMB", "SPN171"),
     Canonical("cabin_temperature_c", "AMB", "SPN170"),
+    Canonical("red_stop_lamp", "DM1", "SPN623"),
+    Canonical("amber_warning_lamp", "DM1", "SPN624"),
+    Canonical("protect_lamp", "DM1", "SPN987"),
+    Canonical("malfunction_lamp", "DM1", "SPN1213"),
 )
 """Which parameter is which canonical signal, the preferred first."""
 

@@ -34,6 +34,10 @@ RULES = {
     "battery_voltage_v": Rule.MEAN,
     "battery_soc_pct": Rule.WEIGHTED,
     "battery_temperature_c": Rule.MAXIMUM,
+    "red_stop_lamp": Rule.MAXIMUM,  # lit when any controller lights it
+    "amber_warning_lamp": Rule.MAXIMUM,
+    "protect_lamp": Rule.MAXIMUM,
+    "malfunction_lamp": Rule.MAXIMUM,
 }
 """Where packs or motors come from several sources; every other canonical signal goes by priority."""
 

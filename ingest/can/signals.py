@@ -17,6 +17,7 @@ from ingest.can.grid import Floats, Grid, Runs, changes
 from ingest.can.j1939 import not_available
 from ingest.can.setup import Setup
 from ingest.can.specs import SignalSpec
+from ingest.can.transport import MOST_GAP_US, Joined, join
 from ingest.can.windows import Window
 from schemas.frames import POLARS_TYPE, UTC_TIME
 from schemas.signals import SIGNALS, Aggregate, Kind
@@ -50,6 +51,7 @@ class Told:
     decoded: int
     unknown: dict[tuple[str, int], int]
     out_of_limits: dict[str, int] = field(default_factory=dict)
+    losses: int = 0
 
 
 def signal_name(channel: str, message: str, signal: str, source: int | None) -> str:
@@ -67,7 +69,9 @@ def tell(window: Window, setup: Setup) -> Told:
     told_frames = window.frames.between(split, len(window.frames))
     grouped = setup.definitions.groups(told_frames)
     decoded = [_Decoded.of(group, payloads(told_frames, group.at)) for group in grouped.groups]
-    before = _context(window, split, setup)
+    messages = join(window.frames)
+    decoded += _joined(messages, window, setup, since=low)
+    before = [*_context(window, split, setup), *_canonical(_joined(messages, window, setup, until=low), setup)]
     canonical, out_of_limits = combined([*before, *_canonical(decoded, setup)], setup, own)
     extras, units, seen = _extras(decoded, setup, own)
     return Told(
@@ -79,6 +83,8 @@ def tell(window: Window, setup: Setup) -> Told:
         decoded=sum(len(group.at) for group in grouped.groups),
         unknown=grouped.unknown,
         out_of_limits=out_of_limits,
+        # A session at the very end may still go on in the next window.
+        losses=int(((messages.lost_us >= low) & (messages.lost_us < high - 2 * MOST_GAP_US)).sum()),
     )
 
 
@@ -115,6 +121,28 @@ def _values(column: Column, signal: SignalSpec, *, by_pgn: bool) -> Floats:
             present = ~missing if column.present is None else column.present & ~missing
             column = replace(column, present=present)
     return physical(column, signal)
+
+
+def _joined(
+    messages: Joined, window: Window, setup: Setup, since: int | None = None, until: int | None = None
+) -> list[_Decoded]:
+    """Transport messages that ended in a stretch of time, decoded."""
+    inside = np.ones(len(messages.time_us), bool)
+    if since is not None:
+        inside &= messages.time_us >= since
+    if until is not None:
+        inside &= messages.time_us < until
+    found = []
+    for channel, can_id in sorted(
+        set(zip(messages.channel[inside].tolist(), messages.can_id[inside].tolist(), strict=True))
+    ):
+        name = window.frames.channels[channel]
+        message = setup.definitions.match(name, can_id)
+        if message is not None:
+            at = np.flatnonzero(inside & (messages.channel == channel) & (messages.can_id == can_id))
+            source = can_id & 0xFF if message.by_pgn else None
+            found.append(_Decoded.of(Group(name, message, source, at), messages.payloads(at)))
+    return found
 
 
 def _context(window: Window, split: int, setup: Setup) -> list[Series]:

@@ -48,6 +48,7 @@ class Counts:
     error: int = 0
     rejected: int = 0
     dropped: int = 0
+    losses: int = 0
     faults: list[Fault] = field(default_factory=list)
     unknown: Counter[tuple[str, int]] = field(default_factory=Counter)
     out_of_limits: Counter[str] = field(default_factory=Counter)
@@ -64,6 +65,7 @@ class Counts:
         """Count what a window told."""
         self.frames += told.frames
         self.decoded += told.decoded
+        self.losses += told.losses
         self.unknown.update(told.unknown)
         self.out_of_limits.update(told.out_of_limits)
         self.signals.update(sample.name for sample in told.samples)

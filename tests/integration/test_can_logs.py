@@ -263,3 +263,16 @@ def test_a_real_electric_car_on_its_powertrain_bus(logs: Any, tmp_path: Path) ->
     first = next(row for row in rows(database, "displayed_soc_pct, battery_voltage_v") if None not in row)
     assert first[0] == pytest.approx(36.5)
     assert 354.8 <= first[1] <= 355.1
+
+
+def test_lamps_also_come_by_transport_messages(logs: Any) -> None:
+    database, pusher, _ = logs
+    # two trouble codes: ten bytes, in two packets; the red stop lamp is on, the others off
+    codes = bytes([0b00010000, 0xFF]) + bytes([0x5B, 0x00, 0x03, 0x01]) + bytes([0x6E, 0x00, 0x00, 0x05])
+    body = line(0, 0x18ECFF21, bytes([0x20, 10, 0, 2, 0xFF, 0xCA, 0xFE, 0x00]))
+    body += line(0.05, 0x18EBFF21, b"\x01" + codes[:7]) + line(0.1, 0x18EBFF21, b"\x02" + codes[7:] + b"\xff" * 4)
+    body += line(1, 0x18FECA00, bytes([0, 0xFF, 0, 0, 0, 0, 0xFF, 0xFF]))
+    body += line(10, 0x18FECA00, bytes([0, 0xFF, 0, 0, 0, 0, 0xFF, 0xFF]))
+    push(pusher, body.encode())
+    # one second later another controller says off: the first one's word still stands; nine seconds later no more
+    assert rows(database, "red_stop_lamp, amber_warning_lamp") == [(True, False), (True, False), (False, False)]
