@@ -47,7 +47,8 @@ def test_a_receipt_tells_what_was_stored(both: Pusher, owner: psycopg.Connection
     )
     assert receipt["status"] == "loaded"
     assert receipt["rows"] == {
-        "received": 5, "accepted": 3, "merged": 0, "duplicate": 0, "conflicting": 0, "rejected": 2, "late": 3, "replaced": 0,
+        "received": 5, "accepted": 3, "merged": 0, "duplicate": 0, "conflicting": 0, "rejected": 2, "late": 3,
+        "replaced": 0,
     }  # fmt: skip
     assert receipt["fields_rejected"] == 1
     assert (receipt["first_time"], receipt["last_time"]) == (at(0), at(2))
@@ -159,7 +160,8 @@ def test_rows_of_one_instant_merge_in_order(both: Pusher, owner: psycopg.Connect
         ]
     )
     assert receipt["rows"] == {
-        "received": 6, "accepted": 1, "merged": 2, "duplicate": 1, "conflicting": 2, "rejected": 0, "late": 6, "replaced": 0,
+        "received": 6, "accepted": 1, "merged": 2, "duplicate": 1, "conflicting": 2, "rejected": 0, "late": 6,
+        "replaced": 0,
     }  # fmt: skip
     assert telemetry(owner) == [("truck-01", when(0), 10.0, 50.0, True)]
     assert owner.execute("SELECT number FROM signal_sample").fetchall() == [(1.0,)]
