@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ingest.can.frames import Frames, concat
+from ingest.can.frames import Frames, Times, concat
 
 WINDOW_FRAMES = 400_000
 MAX_BUCKET_FRAMES = 3_000_000
+MOST_BUCKETS = 360
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,28 @@ class Windows:
         first = self._told_until if self._told_until is not None else self._floor(int(ordered.time_us[0]))
         if until <= first:
             return
-        ordered = ordered.between(0, int(np.searchsorted(ordered.time_us, until)))
         self._told_until = until
-        yield Window(ordered, (first, until))
+        own = ordered.time_us[np.searchsorted(ordered.time_us, first) : np.searchsorted(ordered.time_us, until)]
+        for low, high in self._stretches(own):
+            begin, end = np.searchsorted(ordered.time_us, (low - self.bucket_us, high))
+            yield Window(ordered.between(int(begin), int(end)), (low, high))
+
+    def _stretches(self, times_us: Times) -> Iterator[tuple[int, int]]:
+        """Whole buckets that hold these times: cut where nothing was logged, and at most MOST_BUCKETS long.
+
+        So a clock that jumps by years makes no window of years.
+        """
+        buckets = np.unique(times_us // self.bucket_us)
+        if not len(buckets):
+            return
+        apart = np.concatenate(([True], np.diff(buckets) > 1))
+        starts = buckets[np.flatnonzero(apart)][np.cumsum(apart) - 1]
+        piece = (buckets - starts) // MOST_BUCKETS
+        cut = apart | np.concatenate(([False], piece[1:] != piece[:-1]))
+        firsts = np.flatnonzero(cut)
+        lasts = np.append(firsts[1:], len(buckets)) - 1
+        for low, high in zip(buckets[firsts].tolist(), buckets[lasts].tolist(), strict=True):
+            yield low * self.bucket_us, (high + 1) * self.bucket_us
 
     def _left(self, pending: Frames) -> Frames:
         """What is not told yet, and the bucket before it."""
