@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cantools
 from cantools.database import Message
@@ -21,8 +21,11 @@ MOST_REPAIRS = 50
 STANDARD_MOST, EXTENDED_MOST = 0x7FF, 0x1FFFFFFF
 STATE_BITS = 2
 ANY_SOURCE = 0xFE
+NO_MESSAGE = 0xC0000000
+"""The id under which editors keep signals of no message."""
+MOST_BITS, FLOAT_BITS = 64, (16, 32, 64)
 _AT_LINE = re.compile(r"line (\d+)")
-_SYMBOL = re.compile(r"^\s*[A-Z_]+_\s*$")
+_SYMBOL = re.compile(r"^\s*(?:[A-Z_]+_|FILTER)\s*$")
 _BO = re.compile(r"^\s*BO_\s+(\d+)\s")
 _SG = re.compile(r"^\s*SG_\s+(\w+)")
 _REFERENCE = re.compile(
@@ -53,12 +56,13 @@ def read_dbc(content: bytes, name: str) -> Dbc:
     """
     lines = _text(content).splitlines()
     warnings: list[str] = []
-    _end_namespace(lines)
+    _end_namespace(lines, warnings)
     _mend_ids(lines, warnings)
     _drop_dangling(lines, warnings)
     database = _load(lines, warnings)
     j1939 = database.dbc is not None and _attribute(database.dbc.attributes, "ProtocolType") == "J1939"
-    messages = tuple(_message(message, j1939=j1939) for message in database.messages if message.signals)
+    read = [_decodable(_message(message, j1939=j1939), lines, warnings) for message in database.messages]
+    messages = tuple(message for message in read if message.signals)
     if not messages:
         raise DbcError(f"{name}: line 1: no message with signals is in it")
     return Dbc(name, hashlib.sha256(content).hexdigest(), messages, tuple(warnings))
@@ -71,7 +75,7 @@ def _text(content: bytes) -> str:
         return content.decode("cp1252", errors="replace")
 
 
-def _end_namespace(lines: list[str]) -> None:
+def _end_namespace(lines: list[str], warnings: list[str]) -> None:
     """End the list of new symbols by the section that follows it: where it is missing, the list is read too far."""
     if any(line.strip().replace(" ", "").startswith("BS_:") for line in lines):
         return
@@ -81,6 +85,7 @@ def _end_namespace(lines: list[str]) -> None:
             while after < len(lines) and (not lines[after].strip() or _SYMBOL.match(lines[after])):
                 after += 1
             lines[after - 1] += " BS_:"
+            warnings.append(f"line {after}: BS_: is missing: the list of new symbols was ended here")
             return
 
 
@@ -112,6 +117,7 @@ def _drop_dangling(lines: list[str], warnings: list[str]) -> None:
             known.setdefault(current, set())
         elif current is not None and (found := _SG.match(line)):
             known[current].add(found[1])
+    known.pop(NO_MESSAGE, None)
     for number, line in enumerate(lines, start=1):
         reason = _dangling(line, known)
         if reason:
@@ -162,20 +168,63 @@ def _repair(lines: list[str], warnings: list[str], reason: str) -> None:
     if not found:
         raise DbcError(f"line {_line_of(lines, reason)}: {reason}")
     number = int(found[1])
+    number = min(number, len(lines))
     while number > 1 and not lines[number - 1].strip():
         number -= 1
-    if _BO.match(lines[number - 1]) or not lines[number - 1].strip():
+    if number == 0:
+        raise DbcError("line 1: the file is empty")
+    if re.match(r"\s*BO_\b", lines[number - 1]) or not lines[number - 1].strip():
         raise DbcError(f"line {number}: {lines[number - 1].strip()[:80] or reason}: {reason}")
     _drop(lines, number, warnings, reason.partition(": ")[2] or reason)
 
 
 def _line_of(lines: list[str], reason: str) -> int:
-    """The line that a name or number in the complaint stands on."""
-    for word in re.findall(r"['\"]?(\w{2,})['\"]?", reason)[::-1]:
-        for number, line in enumerate(lines, start=1):
-            if re.search(rf"\b(?:BO_|SG_)\s.*\b{re.escape(word)}\b", line):
-                return number
-    return 1
+    """The line of the message and signal that the complaint is of, else of what it quotes."""
+    message, signal = re.search(r"\bmessage (\w+)", reason), re.search(r"\bsignal (\w+)", reason)
+    at = _first(lines, rf"\s*BO_\s+\d+\s+{message[1]}\b") if message else 0
+    if signal:
+        at = _first(lines, rf"\s*SG_\s+{signal[1]}\b", at) or at
+    for quoted in re.findall(r"'([^']+)'", reason):
+        at = at or _first(lines, rf".*{re.escape(quoted)}")
+    return at or 1
+
+
+def _first(lines: list[str], pattern: str, after: int = 0) -> int:
+    """The number of the first line after this one that begins so; 0: none."""
+    return next((n for n, line in enumerate(lines[after:], start=after + 1) if re.match(pattern, line)), 0)
+
+
+def _decodable(message: MessageSpec, lines: list[str], warnings: list[str]) -> MessageSpec:
+    """The message without the signals that cannot be decoded."""
+    by_name = {signal.name: signal for signal in message.signals}
+    kept = []
+    for signal in message.signals:
+        reason = _fault(signal, by_name)
+        if reason is None:
+            kept.append(signal)
+            continue
+        begin = _first(lines, rf"\s*BO_\s+{message.can_id}\b")
+        number = _first(lines, rf"\s*SG_\s+{signal.name}\b", begin) or begin
+        warnings.append(f"line {number}: left out: signal {signal.name} of message {message.name}: {reason}")
+    return replace(message, signals=tuple(kept))
+
+
+def _fault(signal: SignalSpec, by_name: dict[str, SignalSpec]) -> str | None:
+    """Why the signal, or a multiplexer that it hangs on, cannot be decoded."""
+    seen: set[str] = set()
+    at: SignalSpec | None = signal
+    while at is not None:
+        if at.bits > MOST_BITS:
+            return f"{at.name} has {at.bits} bits"
+        if at.floating and at.bits not in FLOAT_BITS:
+            return f"{at.name} is a floating-point number of {at.bits} bits"
+        seen.add(at.name)
+        if at.selector is None:
+            return None
+        if at.selector.name in seen:
+            return f"its multiplexer {at.selector.name} hangs on itself"
+        at = by_name.get(at.selector.name)
+    return "its multiplexer does not exist"
 
 
 def _attribute(attributes: object, name: str) -> object:
@@ -202,9 +251,11 @@ def _by_pgn(message: Message, *, j1939: bool) -> bool:
 
 def _signal(signal: Signal) -> SignalSpec:
     scale, offset = signal.conversion.scale, signal.conversion.offset
+    if not signal.conversion.is_float and float(scale).is_integer() and float(offset).is_integer():
+        scale, offset = int(scale), int(offset)
     selector = None
-    if signal.multiplexer_ids and signal.multiplexer_signal:
-        selector = Selector(signal.multiplexer_signal, tuple(_ranges(signal.multiplexer_ids)))
+    if signal.multiplexer_ids:
+        selector = Selector(signal.multiplexer_signal or "", tuple(_ranges(signal.multiplexer_ids)))
     return SignalSpec(
         signal.name,
         signal.start,

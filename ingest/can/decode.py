@@ -114,7 +114,8 @@ def _mask(bits: int) -> np.uint64:
 def _typed(bits: Words, signal: SignalSpec) -> Raw:
     if signal.floating:
         unsigned, floating = _FLOATS[signal.bits]
-        return bits.astype(unsigned).view(floating).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # signalling NaN
+            return bits.astype(unsigned).view(floating).astype(np.float64)
     if not signal.signed:
         return bits.view(np.int64) if signal.bits < WORD_BITS else bits
     if signal.bits == WORD_BITS:
@@ -124,21 +125,12 @@ def _typed(bits: Words, signal: SignalSpec) -> Raw:
 
 
 def _scaled(raw: Raw, signal: SignalSpec) -> NDArray[np.float64]:
-    if _is_whole(signal) and not signal.floating and _bits_needed(signal) > EXACT_BITS:
-        if (signal.scale, signal.offset) == (1, 0):
-            return raw.astype(np.float64)
-        scale, offset = int(signal.scale), int(signal.offset)
-        return np.array([float(int(value) * scale + offset) for value in raw], np.float64)
-    values = raw.astype(np.float64)
-    if signal.scale != 1:
-        values *= signal.scale
-    if signal.offset != 0:
-        values += signal.offset
-    return values
-
-
-def _is_whole(signal: SignalSpec) -> bool:
-    return isinstance(signal.scale, int) and isinstance(signal.offset, int)
+    if (signal.scale, signal.offset) == (1, 0):
+        return raw.astype(np.float64)
+    if isinstance(signal.scale, int) and not signal.floating and _bits_needed(signal) > EXACT_BITS:
+        return np.array([float(int(value) * signal.scale + signal.offset) for value in raw], np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):  # floating-point numbers of any bits
+        return raw.astype(np.float64) * signal.scale + signal.offset  # adding 0 makes -0.0 0.0
 
 
 def _bits_needed(signal: SignalSpec) -> int:
