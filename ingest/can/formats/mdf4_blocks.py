@@ -120,7 +120,8 @@ class Conversion:
         with np.errstate(all="ignore"):
             match self.kind:
                 case 1 if len(given) >= 2:
-                    return raw * given[1] + given[0]
+                    scaled: Values = raw * given[1] + given[0]
+                    return scaled
                 case 2 if len(given) >= 6:
                     above = (given[0] * raw + given[1]) * raw + given[2]
                     below = (given[3] * raw + given[4]) * raw + given[5]

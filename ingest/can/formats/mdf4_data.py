@@ -16,7 +16,7 @@ CHUNK_BYTES = 2 * 2**20
 ZIP_HEAD_BYTES = HEAD_BYTES + 24
 MOST_ZIPPED_BYTES = 64 * 2**20
 """Of one transposed block: it must be in memory as a whole. Writers make blocks of 4 MB."""
-BUDGET_BYTES, BUDGET_FACTOR = 256 * 2**20, 250
+BUDGET_BYTES, BUDGET_FACTOR = 64 * 2**20, 100
 """All compressed blocks together may grow to this many bytes, and to this multiple of the file."""
 MOST_BLOCKS = 2**20
 LAST_LIST_IS_OPEN = 0x10
@@ -48,10 +48,17 @@ class Storage:
         self.left = BUDGET_BYTES + BUDGET_FACTOR * self.source.size
 
     def find_open(self, streams: list[int]) -> None:
-        """In an unfinished file the last data block reaches to the next block, or to the end of the file."""
+        """In an unfinished file the last data block reaches to the next block, or to the end of the file.
+
+        It is trusted if another block stands where it says that it ends.
+        """
         if self.unfinished is None:
             return
         self.open_at = max((at for stream in streams for at in self._addresses(stream)), default=0)
+        head = self.source.head(self.open_at)
+        told = self.open_at + -(-head[1] // 8) * 8 if head and head[1] > HEAD_BYTES else 0
+        if self.source.head(told):
+            self.open_at = 0
         self.open_until = min((at for at in self.source.met if at > self.open_at), default=self.source.size)
 
     def pieces(self, at: int, chunk: int = CHUNK_BYTES) -> Iterator[Piece]:

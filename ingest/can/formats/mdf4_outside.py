@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ingest.can.formats.mdf4_data import Piece
-from ingest.can.formats.mdf4_fields import PAD, U8, padded
+from ingest.can.formats.mdf4_fields import PAD, U8, Column, padded
 from ingest.can.formats.mdf4_records import Mask, Offsets
 from ingest.can.frames import MAX_BYTES, Bytes
 
@@ -17,13 +17,13 @@ LENGTH_BYTES = 4
 
 
 def windows(data: U8, width: int) -> U8:
-    """`width` bytes from each position on; positions up to PAD before the end."""
-    return np.ndarray((len(data) - PAD, width), np.uint8, data, 0, (1, 1))
+    """`width` bytes from each position on."""
+    return np.ndarray((len(data) - width + 1, width), np.uint8, data, 0, (1, 1))
 
 
 def lengths_at(data: U8, at: Offsets) -> Offsets:
     """Unsigned 32-bit numbers at any positions."""
-    return np.ndarray((len(data) - PAD,), "<u4", data, 0, (1,))[at].astype(np.int64)
+    return np.ndarray((len(data) - LENGTH_BYTES + 1,), "<u4", data, 0, (1,))[at].astype(np.int64)
 
 
 @dataclass(slots=True)
@@ -34,6 +34,10 @@ class SignalData:
     base: int = 0
     data: U8 = field(default_factory=padded)
     ended: bool = False
+
+    def keys(self, raw: Column, first: int) -> Offsets:
+        """The offsets."""
+        return raw.astype(np.int64)
 
     def fetch(self, keys: Offsets) -> tuple[Bytes, Offsets, Mask]:
         """Rows of 64 bytes, lengths, and whether there is data under a key."""
@@ -79,6 +83,10 @@ class Apart:
     length: Offsets = field(default_factory=lambda: np.empty(0, np.int64))
     rows: Bytes = field(default_factory=lambda: np.empty((0, MAX_BYTES), np.uint8))
     fresh: int = 0
+
+    def keys(self, raw: Column, first: int) -> Offsets:
+        """The offsets, or the numbers of the records."""
+        return np.arange(first, first + len(raw)) if self.by_number else raw.astype(np.int64)
 
     def add(self, data: U8, at: Offsets) -> None:
         """The values of a chunk; each begins at one of these positions, with its length."""

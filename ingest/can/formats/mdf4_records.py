@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest.can.formats.log import FAULTS_KEPT, Block, Fault
 from ingest.can.formats.mdf4_blocks import Channel, Conversion, Group, Source, conversion
-from ingest.can.formats.mdf4_fields import Number, Rows, number
+from ingest.can.formats.mdf4_fields import Column, Number, Rows, number
 from ingest.can.frames import EXTENDED, MAX_BYTES, WORD_BYTES, Bytes, Frames, Ids, Times, Words
 
 MOST_RECORD_BYTES = 2**16
@@ -31,6 +31,9 @@ Offsets = NDArray[np.int64]
 
 class Payloads(Protocol):
     """Data kept outside of the records."""
+
+    def keys(self, raw: Column, first: int) -> Offsets:
+        """What to fetch for records from number `first` on, given the values of their channel."""
 
     def fetch(self, keys: Offsets) -> tuple[Bytes, Offsets, Mask]:
         """Rows of 64 bytes, lengths, and whether there is data under a key."""
@@ -117,7 +120,7 @@ def plan(source: Source, group: Group, start_ns: int, size: int) -> Plan | str:
     is_outside = data.kind == 1
     width = min(data.bits // 8, MAX_BYTES, max(0, size - data.byte_offset))
     outside = number(replace(data, data_type=0), Conversion(), size) if is_outside else None
-    if (is_outside and outside is None) or data.bit_offset:
+    if (is_outside and outside is None) or data.bit_offset or (not is_outside and data.byte_offset > size):
         return "its data bytes do not stand within the record"
     bus = numeric(parts.get("BusChannel"))
     return Plan(
@@ -142,14 +145,15 @@ class Records:
 
     def frames(self, rows: Rows, plan: Plan, outside: Payloads | None = None) -> tuple[Frames, Mask | None]:
         """The frames, and which of the records they are (None for all of them)."""
-        time_us, fits = _times(rows, plan)
+        with np.errstate(all="ignore"):  # what overflows is no time
+            time_us, fits = _times(rows, plan)
         problems = [("a time that is none", fits)]
         can_id, fits = _ids(rows, plan)
         problems.append(("an id that is none", fits))
         channel, fits = self._channels(rows, plan)
         problems.append(("a bus beyond the 255th", fits))
         if plan.outside and outside is not None:
-            data, length, fits = outside.fetch(plan.outside.raw(rows).astype(np.int64))
+            data, length, fits = outside.fetch(outside.keys(plan.outside.raw(rows), rows.first))
             told = _told(rows, plan, MAX_BYTES)
             length = length if told is None else np.minimum(length, told)
             problems.append(("its data is not where it should be", fits))
@@ -172,7 +176,7 @@ class Records:
         if plan.bus is None or constant is not None:
             found = self.buses.number(plan.bus_name if constant is None else _named(constant))
             return np.full(rows.count, found or 0, np.uint8), None if found is not None else np.zeros(rows.count, bool)
-        values = plan.bus(rows)
+        values: Any = plan.bus(rows)
         if rows.count and bool((values == values[0]).all()):
             distinct, which = values[:1], np.zeros(rows.count, np.int64)
         else:
@@ -204,7 +208,8 @@ def _named(value: float) -> str:
 
 def _times(rows: Rows, plan: Plan) -> tuple[Times, Mask | None]:
     """Microseconds, rounded; the header's start is added in whole ones."""
-    raw = plan.time.raw(rows)
+    raw: Any = plan.time.raw(rows)
+    microseconds: Any
     line = plan.time.conversion.linear()
     if line is None:
         microseconds = plan.time.conversion(raw.astype(np.float64)) * 1e6
@@ -221,7 +226,7 @@ def _times(rows: Rows, plan: Plan) -> tuple[Times, Mask | None]:
 
 
 def _ids(rows: Rows, plan: Plan) -> tuple[Ids, Mask | None]:
-    raw = plan.can_id(rows)
+    raw: Any = plan.can_id(rows)
     fits = None
     if raw.dtype.kind != "u":
         fits = (raw >= 0) & (raw <= 0xFFFFFFFF)

@@ -187,7 +187,7 @@ class _Unsorted:
         if how.outside is None or not isinstance(member.outside, Apart):
             return data, place
         rows = Rows(data, len(place), how.size, member.read)
-        keys = how.outside.raw(rows).astype(np.int64)
+        keys = member.outside.keys(how.outside.raw(rows), rows.first)
         late = keys >= member.outside.next_key
         late[:old] = False
         records = rows.bytes_at(0, how.size)

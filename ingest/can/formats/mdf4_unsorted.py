@@ -68,7 +68,8 @@ class Layout:
         loaded = np.ndarray((len(data) - PAD,), f"<u{self.id_bytes}", data, 0, (1,))
         loaded = np.take(loaded, at, mode="clip")
         if len(self.table):
-            return self.table[loaded]
+            known: Kinds = self.table[loaded]
+            return known
         place = np.minimum(np.searchsorted(self.ids, loaded), len(self.ids) - 1)
         return np.where(self.ids[place] == loaded, place, -1).astype(np.int16)
 
@@ -85,7 +86,8 @@ class Layout:
     def following(self, data: U8, at: Starts) -> Starts:
         """Where the records after these begin; the end of the data for records that do not end in it."""
         end = len(data) - PAD
-        return np.minimum(at + self.lengths(data, at), end)
+        after: Starts = np.minimum(at + self.lengths(data, at), end)
+        return after
 
 
 @dataclass(frozen=True, slots=True)
