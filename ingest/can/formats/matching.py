@@ -24,6 +24,12 @@ class Channels:
 
     names: list[str] = field(default_factory=list)
 
+    def one(self, name: str) -> int:
+        """The number of a name; names beyond the 255th share a number."""
+        if name not in self.names and len(self.names) < MOST_CHANNELS:
+            self.names.append(name)
+        return self.names.index(name) if name in self.names else len(self.names) - 1
+
     def number(self, names: pl.Series) -> Bytes:
         """The number of each name; names beyond the 255th share a number."""
         for name in names.unique(maintain_order=True).to_list():

@@ -45,15 +45,23 @@ class Lines:
 
 
 def lines_of(file: BinaryIO, block_bytes: int = TEXT_BLOCK_BYTES) -> Iterator[Lines]:
-    """The lines of a file, block by block; line ends (LF or CRLF) are taken off. A line is cut at MOST_LINE_BYTES."""
-    rest, row = b"", 1
+    """The lines of a file, block by block; line ends (LF or CRLF) are taken off.
+
+    A line is cut at MOST_LINE_BYTES; what follows in it is dropped, so that memory is bounded whatever the bytes are.
+    """
+    rest, row, dropping = b"", 1, False
     while block := file.read(block_bytes):
-        data = rest + block
+        if dropping:
+            after = block.find(b"\n") + 1
+            if not after:
+                continue
+            block, dropping = block[after:], False
+        data = rest + block if rest else block
         end = data.rfind(b"\n") + 1
-        if end == 0 and len(data) > MOST_LINE_BYTES:
-            data += b"\n"
-            end = len(data)
         rest = data[end:]
+        if len(rest) > MOST_LINE_BYTES:
+            data = data[: end + MOST_LINE_BYTES] + b"\n"
+            rest, end, dropping = b"", len(data), True
         if end:
             lines = _split(data, end, row)
             row += len(lines)
@@ -72,7 +80,31 @@ def _split(data: bytes, size: int, row: int) -> Lines:
     start[0], start[1:] = 0, end[:-1] + 1
     if b"\r" in data:
         end = end - ((end > start) & (text[end - 1] == RETURN))
+    if size > MOST_LINE_BYTES:
+        end = np.minimum(end, start + MOST_LINE_BYTES)
     return Lines(text, start, end, row)
+
+
+def records(text: U8, at: Offsets) -> U64:
+    """The PAD bytes from each position on, as a column of eight words (the first byte of a word lowest)."""
+    windows = np.lib.stride_tricks.as_strided(
+        text[:PAD].view(f"V{PAD}"), shape=(len(text) - PAD + 1,), strides=(1,), writeable=False
+    )
+    rows = windows[at].view(np.uint64).reshape(len(at), PAD // WORD)
+    # One copy makes each word's column contiguous, which every later step is faster by.
+    return np.ascontiguousarray(rows.T)
+
+
+def cut(columns: U64, offset: int) -> U64:
+    """The eight bytes at this offset of each of the `records`; zeros beyond their end."""
+    n, shift = divmod(offset, WORD)
+    if not shift:
+        whole: U64 = columns[n]
+        return whole
+    word: U64 = columns[n] >> np.uint64(8 * shift)
+    if n + 1 < len(columns):
+        word |= columns[n + 1] << np.uint64(64 - 8 * shift)
+    return word
 
 
 def load8(text: U8, at: Offsets) -> U64:
@@ -109,23 +141,33 @@ def hex_bytes(words: U64) -> U64:
     return (fours | (fours >> np.uint64(16))) & np.uint64(0xFFFFFFFF)
 
 
-def are_hex(words: U64) -> NDArray[np.bool_]:
-    """Whether all eight bytes are hex digits."""
-    high = _each(0x80)
+def not_hex(words: U64) -> U64:
+    """Not zero where one of the eight bytes is no hex digit."""
     low7 = words & _each(0x7F)
     folded = low7 | _each(0x20)
     digit = (low7 + _each(0x80 - 0x30)) & ~(low7 + _each(0x80 - 0x3A))
     letter = (folded + _each(0x80 - 0x61)) & ~(folded + _each(0x80 - 0x67)) & (low7 << np.uint64(1))
-    same: NDArray[np.bool_] = np.equal((digit | letter) & ~words & high, high)
+    wrong: U64 = (~(digit | letter) | words) & _each(0x80)
+    return wrong
+
+
+def are_hex(words: U64) -> NDArray[np.bool_]:
+    """Whether all eight bytes are hex digits."""
+    same: NDArray[np.bool_] = np.equal(not_hex(words), 0)
     return same
+
+
+def not_digits(words: U64) -> U64:
+    """Not zero where one of the eight bytes is no decimal digit."""
+    # A carry into the next byte comes only from a byte that is none, and that one tells already.
+    values = words ^ _each(0x30)
+    wrong: U64 = ((values + _each(0x80 - 10)) | values) & _each(0x80)
+    return wrong
 
 
 def are_digits(words: U64) -> NDArray[np.bool_]:
     """Whether all eight bytes are decimal digits."""
-    high = _each(0x80)
-    low7 = words & _each(0x7F)
-    digit = (low7 + _each(0x80 - 0x30)) & ~(low7 + _each(0x80 - 0x3A))
-    same: NDArray[np.bool_] = np.equal(digit & ~words & high, high)
+    same: NDArray[np.bool_] = np.equal(not_digits(words), 0)
     return same
 
 
@@ -156,11 +198,11 @@ class Rejects:
 
     def add(self, lines: Lines, at: Iterable[int], reason: str) -> None:
         """These lines, for this reason."""
-        for n in at:
-            self.count += 1
-            if len(self.faults) < FAULTS_KEPT:
-                text = lines.line(n)[:SHOWN_CHARACTERS].decode("utf-8", "replace").replace("\x00", "")
-                self.faults.append(Fault(lines.first_row + n, text, reason))
+        rows = list(at)
+        self.count += len(rows)
+        for n in rows[: FAULTS_KEPT - len(self.faults)]:
+            text = lines.line(n)[:SHOWN_CHARACTERS].decode("utf-8", "replace").replace("\x00", "")
+            self.faults.append(Fault(lines.first_row + int(n), text, reason))
 
     def take(self) -> tuple[int, tuple[Fault, ...]]:
         """What was counted since the last time."""
