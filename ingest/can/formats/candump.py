@@ -196,7 +196,7 @@ class _Shape:
 
     def wrong_name(self, columns: U64) -> U64:
         """Not zero where another channel's name, or no blanks around it, stand in its place."""
-        wrong = np.zeros_like(columns[0])
+        wrong: U64 = np.zeros_like(columns[0])
         for offset, word, mask in self.name:
             wrong |= (cut(columns, offset) ^ word) & mask
         return wrong
