@@ -1,0 +1,1 @@
+"""CAN logs made up by the tests: buses, and writers of every format."""
