@@ -19,7 +19,7 @@ from schemas.errors import MalformedBodyError
 
 MARK, UNFINISHED = b"MDF     ", b"UnFinMF "
 ID_BYTES = 64
-MOST_STREAMS = 64
+MOST_STREAMS = 32
 """That are merged at once."""
 ABSOLUTE_FROM_US = 100_000_000 * 1_000_000
 """A file without a start may still have times since the epoch; below this they are none."""
@@ -83,7 +83,8 @@ def _wall_clock(start: Start) -> dt.datetime:
 
 def _blocks(opened: Opened, groups: Sequence[DataGroup]) -> Iterator[Block]:
     """All groups in order of time. What no block could be read from is told at the end."""
-    chunk = chunk_bytes(min(len(groups), MOST_STREAMS))
+    opened.storage.streams = min(len(groups), MOST_STREAMS)
+    chunk = chunk_bytes(opened.storage.streams)
     for first in range(0, len(groups), MOST_STREAMS):
         streams = [opened.blocks(data_group, chunk) for data_group in groups[first : first + MOST_STREAMS]]
         for block in merged(streams):
@@ -92,6 +93,7 @@ def _blocks(opened: Opened, groups: Sequence[DataGroup]) -> Iterator[Block]:
     for address, reason in opened.storage.lost:
         faults.add(address, "block at this address", reason)
     if faults.rejected:
+        faults.rejected = opened.storage.lost_count
         yield faults.block(Frames())
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.can.formats.log import FAULTS_KEPT
 from ingest.can.formats.mdf4_blocks import HEAD_BYTES, Block, Source
 
 CHUNK_BYTES = 2 * 2**20
 ZIP_HEAD_BYTES = HEAD_BYTES + 24
-MOST_ZIPPED_BYTES = 64 * 2**20
-"""Of one transposed block: it must be in memory as a whole. Writers make blocks of 4 MB."""
+MOST_TURNED_BYTES, LEAST_TURNED_BYTES, ALL_TURNED_BYTES = 32 * 2**20, 8 * 2**20, 256 * 2**20
+"""Of one transposed block, which must be in memory as a whole; writers make blocks of 4 MB. Of those of all streams."""
 BUDGET_BYTES, BUDGET_FACTOR = 64 * 2**20, 100
 """All compressed blocks together may grow to this many bytes, and to this multiple of the file."""
 MOST_BLOCKS = 2**20
@@ -26,22 +26,41 @@ U8 = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """Bytes of a stream that are lost, None for an unknown number."""
+
+    size: int | None
+
+    def and_then(self, other: Gap | None) -> Gap:
+        """Both, one after the other."""
+        if other is None:
+            return self
+        return Gap(None if self.size is None or other.size is None else self.size + other.size)
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
-    """Consecutive bytes of a stream. `after_gap`: what came before is lost, and a record begins here."""
+    """Consecutive bytes of a stream, and what is missing before them."""
 
     data: U8
-    after_gap: bool = False
+    gap: Gap | None = None
 
 
 @dataclass(slots=True)
 class Storage:
-    """Reads streams of one file. `open_at`: the block that an unfinished file ends in; `open_until` its end."""
+    """Reads streams of one file, of which `streams` are read by turns.
+
+    `unfinished`: flags of an unfinished file. `open_at`: the block that it ends in; `open_until` its end. `lost_count`
+    blocks could not be read, or not to their end; `lost` has the first of them, by address and reason.
+    """
 
     source: Source
     unfinished: int | None = None
     open_at: int = 0
     open_until: int = 0
+    streams: int = 1
     left: int = field(init=False)
+    lost_count: int = 0
     lost: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -62,18 +81,21 @@ class Storage:
         self.open_until = min((at for at in self.source.met if at > self.open_at), default=self.source.size)
 
     def pieces(self, at: int, chunk: int = CHUNK_BYTES) -> Iterator[Piece]:
-        """The stream that begins in the block at an address, in pieces of about `chunk` bytes.
-
-        What cannot be read is told in `lost` by address and reason.
-        """
-        gap = False
+        """The stream that begins in the block at an address, in pieces of up to `chunk` bytes."""
+        gap: Gap | None = None
         for address in self._addresses(at):
-            noted = len(self.lost)
             for data in self._block(address, chunk):
-                if len(data):
+                if isinstance(data, Gap):
+                    gap = data.and_then(gap)
+                elif len(data):
                     yield Piece(data, gap)
-                    gap = False
-            gap |= len(self.lost) > noted
+                    gap = None
+
+    def _lose(self, at: int, reason: str, size: int | None = None) -> Gap:
+        self.lost_count += 1
+        if len(self.lost) < FAULTS_KEPT:
+            self.lost.append((at, reason))
+        return Gap(size)
 
     def length(self, at: int) -> int:
         """Bytes of a stream, as its blocks tell, without reading them."""
@@ -123,57 +145,72 @@ class Storage:
     def _end(self, at: int, length: int) -> int:
         return self.open_until if at == self.open_at else min(at + length, self.source.size)
 
-    def _block(self, at: int, chunk: int) -> Iterator[U8]:
+    def _block(self, at: int, chunk: int) -> Iterator[U8 | Gap]:
         head = self.source.head(at)
         if head and head[0] == b"DZ":
-            yield from self._zipped(at, head[1], chunk)
+            yield from self._zipped(at, chunk)
         elif head and head[0] in PLAIN:
-            if at != self.open_at and at + head[1] > self.source.size:
-                self.lost.append((at, "the file ends within a data block"))
             yield from self._plain(at + HEAD_BYTES, self._end(at, head[1]), chunk)
+            if at != self.open_at and at + head[1] > self.source.size:
+                yield self._lose(at, "the file ends within a data block")
         else:
-            self.lost.append((at, "no data block where one should be"))
+            yield self._lose(at, "no data block where one should be")
 
     def _plain(self, at: int, end: int, chunk: int) -> Iterator[U8]:
         while at < end and (data := self.source.read(at, min(chunk, end - at))):
             yield np.frombuffer(data, np.uint8)
             at += len(data)
 
-    def _zipped(self, at: int, length: int, chunk: int) -> Iterator[U8]:
-        head = self.source.read(at + HEAD_BYTES, 24).ljust(24, b"\0")
+    def _zipped(self, at: int, chunk: int) -> Iterator[U8 | Gap]:
+        head = self.source.read(at + HEAD_BYTES, ZIP_HEAD_BYTES - HEAD_BYTES).ljust(24, b"\0")
         kind, columns = head[2], int.from_bytes(head[4:8], "little")
         size, zipped = int.from_bytes(head[8:16], "little"), int.from_bytes(head[16:24], "little")
-        zipped = min(zipped, max(0, self.source.size - at - ZIP_HEAD_BYTES))
+        most = min(MOST_TURNED_BYTES, max(LEAST_TURNED_BYTES, ALL_TURNED_BYTES // self.streams))
         if kind not in (0, 1):
-            self.lost.append((at, f"compression {kind} is not read"))
-        elif size > (MOST_ZIPPED_BYTES if kind else self.left):
-            self.lost.append((at, f"a compressed block says that it holds {size} bytes"))
+            yield self._lose(at, f"compression {kind} is not read", size)
+        elif size > (most if kind else self.left):
+            yield self._lose(at, f"a compressed block says that it holds {size} bytes")
         elif kind == 0:
             yield from self._inflated(at, size, zipped, chunk)
         else:
-            whole = b"".join(cast("list[bytes]", [part.tobytes() for part in self._inflated(at, size, zipped, chunk)]))
-            if len(whole) == size:
-                yield _turned(whole, columns)
+            yield from self._turned(at, size, zipped, columns, chunk)
 
-    def _inflated(self, at: int, size: int, zipped: int, chunk: int) -> Iterator[U8]:
-        inflate, place, end = zlib.decompressobj(), at + ZIP_HEAD_BYTES, at + ZIP_HEAD_BYTES + zipped
-        rest, size_left = b"", size
-        while size_left > 0 and not inflate.eof:
+    def _turned(self, at: int, size: int, zipped: int, columns: int, chunk: int) -> Iterator[U8 | Gap]:
+        """Columns of bytes as records again; bytes beyond the last whole record stay."""
+        parts: list[U8] = []
+        for part in self._inflated(at, size, zipped, chunk):
+            if isinstance(part, Gap):
+                yield Gap(size)
+                return
+            parts.append(part)
+        flat = np.concatenate(parts) if parts else np.empty(0, np.uint8)
+        parts.clear()
+        whole = len(flat) // columns * columns if columns else 0
+        if whole:
+            flat[:whole] = np.ascontiguousarray(flat[:whole].reshape(columns, -1).T).reshape(-1)
+        for first in range(0, size, chunk):
+            yield flat[first : first + chunk]
+
+    def _inflated(self, at: int, size: int, zipped: int, chunk: int) -> Iterator[U8 | Gap]:
+        inflate, place = zlib.decompressobj(), at + ZIP_HEAD_BYTES
+        end = min(place + zipped, self.source.size)
+        rest, missing = b"", size
+        while missing > 0 and not inflate.eof and self.left > 0:
             if not rest:
                 rest = self.source.read(place, min(chunk, end - place))
                 place += len(rest)
+            ended = not rest
             try:
-                data = inflate.decompress(rest, min(chunk, size_left))
+                data = inflate.decompress(rest, min(chunk, missing))
             except zlib.error:
                 break
-            done = not rest and not data
-            rest = inflate.unconsumed_tail
-            size_left, self.left = size_left - len(data), self.left - len(data)
-            if done or self.left < 0:
+            if ended and not data:
                 break
+            rest = inflate.unconsumed_tail
+            missing, self.left = missing - len(data), self.left - len(data)
             yield np.frombuffer(data, np.uint8)
-        if size_left:
-            self.lost.append((at, "a compressed block is damaged"))
+        if missing:
+            yield self._lose(at, "a compressed block is damaged", missing)
 
 
 def _members(block: Block) -> tuple[int, ...]:
@@ -181,12 +218,3 @@ def _members(block: Block) -> tuple[int, ...]:
     if block.kind == b"LD":
         return block.links[1 : 1 + block.unpack("<II")[1]]
     return block.links[1:]
-
-
-def _turned(data: bytes, columns: int) -> U8:
-    """Columns of bytes as records again; bytes beyond the last whole record stay."""
-    flat = np.frombuffer(data, np.uint8)
-    rows = len(flat) // columns if columns else 0
-    whole = rows * columns
-    turned = np.ascontiguousarray(flat[:whole].reshape(columns, rows).T).reshape(-1) if rows else flat[:0]
-    return np.concatenate([turned, flat[whole:]]) if whole < len(flat) else turned

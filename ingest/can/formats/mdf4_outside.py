@@ -12,7 +12,7 @@ from ingest.can.formats.mdf4_fields import PAD, U8, Column, padded
 from ingest.can.formats.mdf4_records import Mask, Offsets
 from ingest.can.frames import MAX_BYTES, Bytes
 
-MOST_WINDOW_BYTES = 32 * 2**20
+MOST_WINDOW_BYTES = 8 * 2**20
 LENGTH_BYTES = 4
 
 
@@ -61,7 +61,7 @@ class SignalData:
         self.base = low
         while end < min(high, low + MOST_WINDOW_BYTES) and not self.ended:
             piece = next(self.pieces, None)
-            if piece is None or piece.after_gap:
+            if piece is None or piece.gap:
                 self.ended = True  # offsets beyond a gap would lead to the wrong bytes
                 break
             kept.append(piece.data[max(0, low - end) :])

@@ -83,10 +83,14 @@ class _Sorted:
         storage, records = self.opened.storage, Records(self.faults, self.opened.buses)
         outside = SignalData(storage.pieces(how.outside_at, chunk)) if how.outside else None
         rest, first = np.empty(0, np.uint8), 0
+        place = 0
         for piece in storage.pieces(at, max(chunk // how.size, 1) * how.size):
-            if piece.after_gap:
-                rest = rest[:0]
-            data = padded(rest, piece.data)
+            fresh = piece.data
+            if piece.gap:
+                place = 0 if piece.gap.size is None else place + piece.gap.size
+                rest, fresh = rest[:0], fresh[-place % how.size :]
+            place += len(piece.data)
+            data = padded(rest, fresh)
             count = min((len(data) - PAD) // how.size, most - first)
             if count:
                 frames, _ = records.frames(Rows(data, count, how.size, first), how, outside)

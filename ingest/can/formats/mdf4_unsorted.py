@@ -103,10 +103,13 @@ class Chunk:
 
 
 def chunks(pieces: Iterator[Piece], layout: Layout) -> Iterator[Chunk]:
-    """All records, chunk by chunk. An unknown id ends what can be read before the next gap."""
+    """All records, chunk by chunk. An unknown id ends what can be read before the next gap.
+
+    Behind a gap a record is expected to begin: writers fill blocks with whole records.
+    """
     rest, first, dead = np.empty(0, np.uint8), 0, False
     for piece in pieces:
-        if piece.after_gap:
+        if piece.gap:
             rest, dead = rest[:0], False
         if dead:
             continue
