@@ -48,10 +48,10 @@ ERROR_FLAG = np.uint32(0x20000000)
 BLOCK_BYTES = 2**20
 """Smaller than for other formats: the columns of a block stay in the processor's second cache."""
 MOST_SHAPES = 8
-OPEN = ord("(")
+OPEN, COMMENT = ord("("), ord("#")
 
 _LIKE = re.compile(
-    rb"^[ \t]*\((?:\d{1,12}(?:\.\d{1,9})?|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{1,9})\)[ \t]+\S{1,15}[ \t]+"
+    rb"^[ \t]*\((?:\d{1,12}(?:\.\d{1,9})?|(?P<date>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{1,9}))\)[ \t]+\S{1,15}[ \t]+"
     rb"(?:[RT]X[ \t]+[-B][ \t]+[-E][ \t]+)?(?:[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8})(?:#|[ \t]+[\[{][0-9A-F]{1,2}[\]}])",
     re.MULTILINE,
 )
@@ -122,6 +122,8 @@ class _Reader:
             yield self._block(lines)
 
     def _block(self, lines: Lines) -> Block:
+        if self.dated is None and (first := _LIKE.search(lines.text.tobytes())):
+            self.dated = first["date"] is not None
         parts: list[tuple[Offsets, Frames]] = []
         rest = np.flatnonzero(lines.end > lines.start)
         for _ in range(MOST_SHAPES if not self.dated else 0):
@@ -138,8 +140,6 @@ class _Reader:
             found = self._unusual(lines, rest)
             parts, remote, error = [*parts, *found.parts], found.remote, found.error
         frames = _in_order(parts, tuple(self.channels.names) or ("",))
-        if len(frames) and self.dated is None:
-            self.dated = False
         errors = (frames.can_id & ERROR_FLAG) != 0
         if errors.any():
             error += int(errors.sum())
@@ -171,16 +171,14 @@ class _Reader:
             done, parts = by_words(words, self.channels)
             parts = [(rest[at], frames) for at, frames in parts]
             there &= ~done
+        begins = lines.text[words.column(0)[0]]
         # Only what begins like a time may be a frame; other lines never see a regular expression.
-        begins = lines.text[words.column(0)[0]] == OPEN
-        may = there & begins & (words.count >= 3)
+        may = there & (begins == OPEN) & (words.count >= 3)
         if may.any():
-            dated = False if parts else self.dated
-            found = irregular(lines, rest[may], self.channels, dated)
-            self.dated = found.dated if self.dated is None and not parts else self.dated
+            found = irregular(lines, rest[may], self.channels, dated=bool(self.dated))
             parts, remote, error = [*parts, *found.parts], found.remote, found.error
             may[may] = found.used
-        self.rejects.add(lines, rest[there & ~may], NOT_A_FRAME)
+        self.rejects.add(lines, rest[there & ~may & (begins != COMMENT)], NOT_A_FRAME)
         return Irregular(parts, remote, error)
 
 

@@ -32,26 +32,20 @@ _PARTS = ("n", "time", "channel", "id", "data")
 
 @dataclass(frozen=True, slots=True)
 class Irregular:
-    """Frames and the lines they stand in; `used` says which of the lines were understood, frames or not.
-
-    `dated`: whether times are dates (microseconds since EPOCH, in a zone nobody told); None where there are none.
-    """
+    """Frames and the lines they stand in; `used` says which of the lines were understood, frames or not."""
 
     parts: list[tuple[Offsets, Frames]]
     remote: int
     error: int
     used: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
-    dated: bool | None = None
 
 
-def irregular(lines: Lines, at: Offsets, channels: Channels, dated: bool | None) -> Irregular:
-    """The frames of these lines, of which all have times of one kind: `dated` or not, or the kind of the first."""
+def irregular(lines: Lines, at: Offsets, channels: Channels, *, dated: bool) -> Irregular:
+    """The frames of these lines. Times are dates (since EPOCH, in a zone nobody told) if `dated`, else seconds."""
     texts = [lines.text[lines.start[n] : min(lines.end[n], lines.start[n] + MOST_LINE_BYTES)] for n in at.tolist()]
     text = pl.Series("line", [one.tobytes().decode("utf-8", "replace") for one in texts], dtype=pl.String)
     found = _found(text)
-    if dated is None and len(found):
-        dated = bool(found["dated"][0])
-    found = found.filter(pl.col("time").is_not_null() & (pl.col("dated") == bool(dated)))
+    found = found.filter(pl.col("time").is_not_null() & (pl.col("dated") == dated))
     is_error = found["data"].str.contains("ERROR") | ((found["raw_id"] & 0x20000000) != 0)
     is_remote = found["data"].str.contains(r"^[Rr]|remote") & ~is_error
     data = found.filter(~is_remote & ~is_error)
@@ -64,7 +58,7 @@ def irregular(lines: Lines, at: Offsets, channels: Channels, dated: bool | None)
         data["time"].to_numpy(), ids_of(data["raw_id"], data["id"].str.len_bytes() == 8), names, data["data"],
         data["data"].str.len_bytes() // 2, channels.names,
     )  # fmt: skip
-    return Irregular([(at[data["n"].to_numpy()], frames)], int(is_remote.sum()), int(is_error.sum()), used, dated)
+    return Irregular([(at[data["n"].to_numpy()], frames)], int(is_remote.sum()), int(is_error.sum()), used)
 
 
 def _found(text: pl.Series) -> pl.DataFrame:

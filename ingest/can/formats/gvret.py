@@ -24,7 +24,7 @@ from ingest.can.formats.text import Rejects, lines_of
 from ingest.can.frames import MAX_BYTES
 
 EPOCH_FROM_US = 100_000_000_000_000
-_HEADER = re.compile(rb"^\s*Time Stamp,ID,Extended,", re.MULTILINE)
+_HEADER = re.compile(rb"^[ \t]*Time Stamp,ID,Extended,", re.MULTILINE)
 _LINE = (
     r"^(?P<time>\d{1,18}(?:\.\d{1,9})?),(?P<id>[0-9A-Fa-f]{1,8}),(?P<extended>true|false|True|False|1|0),"
     r"(?:(?:Rx|Tx|RX|TX),)?(?P<channel>\d{1,3}),(?P<length>\d{1,2})(?P<data>(?:,[0-9A-Fa-f]{0,2})*)\s*$"
