@@ -1,0 +1,286 @@
+"""Broken CAN logs: `python -m tests.can_logs.fuzz --each 20000 [--format blf]`.
+
+Case n of a format is always the same bytes: a golden capture with a few mutations. A case passes when it is read and
+decoded to its end, or refused as a whole, within LIMIT_S and MEMORY_BYTES.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import io
+import os
+import random
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from pathlib import Path
+
+from ingest.can.dbc import read_dbc
+from ingest.can.definitions import Bound
+from ingest.can.formats import FORMATS, read_log, recognise
+from ingest.can.setup import Setup
+from ingest.can.whole import Counts, Reading, clock_us, frames_of, tell_all
+from schemas.errors import MalformedBodyError, UnknownFormatError
+from tests.can_logs import bus
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "can"
+FILES = {
+    "candump": ("candump.log", "candump_console.log", "candump_deltas.log"),
+    "asc": ("hex_absolute.asc", "decimal_relative.asc"),
+    "trc": ("v1_1.trc", "v1_3.trc", "v2_0.trc", "v2_1.trc"),
+    "gvret": ("gvret.csv",),
+    "crtd": ("crtd.txt",),
+    "busmaster": ("busmaster_hex.log", "busmaster_decimal.log"),
+    "blf": ("all.blf",),
+    "mdf4": ("plain.mf4", "compressed.mf4"),
+}
+BINARY = ("blf", "mdf4")
+LIMIT_S = 5
+MEMORY_BYTES = 3 * 2**30
+DECODED_EVERY = 10
+"""One case in so many is decoded too: decoding costs more than reading."""
+CHUNK = 250
+READING = Reading(zone="UTC", start=dt.datetime(2026, 1, 6, 8, tzinfo=dt.UTC))
+HUGE = (b"\xff" * 4, b"\xff" * 8, b"\0" * 8, b"\xff\xff\xff\x7f", b"99999999999999999999", b"-1", b"1e308", b"nan")
+ODD = (b"\0", b"\n", b"\r\n", b"\r", b"\xff\xfe", b"(", b"#", b"::", b"\x1a", b"\xc2\xa0", b";$FILEVERSION=9.9\n")
+
+
+def case(format_: str, number: int) -> bytes:
+    """Case `number` of a format."""
+    dice = random.Random(f"{format_} {number}")
+    files = FILES[format_]
+    data = bytearray(_golden(files[number % len(files)]))
+    mutations = IN_PLACE if format_ in BINARY and dice.random() < 0.7 else MUTATIONS
+    for _ in range(dice.choice((1, 1, 2, 3, 5, 12))):
+        dice.choice(mutations)(dice, data)
+    return bytes(data)
+
+
+@cache
+def _golden(name: str) -> bytes:
+    return (GOLDEN / name).read_bytes()
+
+
+def _place(dice, data):
+    """Anywhere; in some cases near the beginning, where headers are."""
+    return dice.randrange(max(1, min(len(data), 600) if dice.random() < 0.25 else len(data)))
+
+
+def _flip(dice, data):
+    for _ in range(dice.randrange(1, 9)):
+        if data:
+            data[_place(dice, data)] ^= 1 << dice.randrange(8)
+
+
+def _cut(dice, data):
+    del data[_place(dice, data) :]
+
+
+def _behead(dice, data):
+    del data[: _place(dice, data)]
+
+
+def _remove(dice, data):
+    at = _place(dice, data)
+    del data[at : at + dice.randrange(1, 500)]
+
+
+def _repeat(dice, data):
+    at, size = _place(dice, data), dice.randrange(1, 2_000)
+    data[at:at] = data[at : at + size] * dice.choice((1, 1, 3))
+
+
+def _insert(dice, data):
+    at = _place(dice, data)
+    data[at:at] = dice.randbytes(dice.randrange(1, 64))
+
+
+def _huge(dice, data):
+    at, what = _place(dice, data), dice.choice(HUGE)
+    data[at : at + (len(what) if dice.random() < 0.7 else 0)] = what
+
+
+def _same_size(dice, data):
+    at, what = _place(dice, data), dice.choice(HUGE)
+    data[at : at + len(what)] = what
+
+
+def _odd(dice, data):
+    at = _place(dice, data)
+    data[at:at] = dice.choice(ODD) * dice.choice((1, 1, 2, 70))
+
+
+def _number(dice, data):
+    """A little-endian number made a little or a lot different."""
+    at, size = _place(dice, data) // 4 * 4, dice.choice((2, 4, 8))
+    value = int.from_bytes(data[at : at + size], "little")
+    other = dice.choice((value + 1, value - 1, value * 2, value // 2, value << 32, ~value))
+    data[at : at + size] = (other % (1 << 8 * size)).to_bytes(size, "little")
+
+
+def _lines(dice, data):
+    """Two lines change places."""
+    lines = data.split(b"\n")
+    one, other = dice.randrange(len(lines)), dice.randrange(len(lines))
+    lines[one], lines[other] = lines[other], lines[one]
+    data[:] = b"\n".join(lines)
+
+
+def _other_file(dice, data):
+    """Goes on as a file of another format."""
+    other = _golden(dice.choice(list(chain.from_iterable(FILES.values()))))
+    data[_place(dice, data) :] = other[dice.randrange(len(other)) :]
+
+
+MUTATIONS = (_flip, _flip, _cut, _behead, _remove, _repeat, _insert, _huge, _huge, _odd, _number, _number, _lines,
+             _other_file)  # fmt: skip
+
+IN_PLACE = (_flip, _number, _number, _same_size, _cut)
+"""For formats whose parts know their places: most would be refused at once if everything moved."""
+
+# --- one case -------------------------------------------------------------------------------------
+
+
+@cache
+def _setup() -> Setup:
+    return Setup(bound=(Bound(None, read_dbc(bus.DBC.encode(), "rich").messages),))
+
+
+def check(format_: str, data: bytes, *, decoded: bool) -> str:
+    """Read, and decode, to the end; "read" or "refused". Raises what must not happen."""
+    with suppress(UnknownFormatError):
+        recognise(data)
+    try:
+        frames = _read(format_, data)
+        if decoded:
+            _decode(format_, data)
+    except MalformedBodyError:
+        return "refused"
+    # The shortest frame takes a bit more than a byte in compressed files, several in others.
+    most = 1_032 * len(data) if format_ in ("blf", "mdf4") else len(data)
+    assert frames <= most, f"{frames} frames out of {len(data)} bytes"
+    return "read"
+
+
+def _read(format_, data):
+    blocks = read_log(io.BytesIO(data), format_).blocks
+    return sum(_sound(block.frames) for block in blocks)
+
+
+def _sound(frames):
+    """The number of frames whose columns agree with each other."""
+    n = len(frames)
+    assert {len(c) for c in (frames.time_us, frames.can_id, frames.channel, frames.length, frames.word)} == {n}
+    if n:
+        assert frames.length.max() <= 64
+        assert frames.channel.max() < len(frames.channels)
+        assert (frames.length[frames.long_at] > 8).all()
+        assert (frames.length > 8).sum() == len(frames.long_at) == len(frames.long_data)
+    return n
+
+
+def _decode(format_, data):
+    log = read_log(io.BytesIO(data), format_)
+    offset_us, _ = clock_us(log, READING)
+    opened = iter([log])
+
+    def frames():
+        log = next(opened, None) or read_log(io.BytesIO(data), format_)
+        return frames_of(log, offset_us, READING)
+
+    tell_all(frames, _setup(), Counts())
+
+
+# --- many cases -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Failure:
+    format: str
+    number: int
+    what: str
+
+
+def run(format_: str, numbers: range, *, alarm: bool = False) -> tuple[Counter[str], list[Failure]]:
+    """How many cases were read and refused, and those that failed. `alarm` interrupts hangs by a signal."""
+    counts: Counter[str] = Counter()
+    failures = []
+    for number in numbers:
+        data = case(format_, number)
+        began = time.perf_counter()
+        try:
+            if alarm:
+                signal.alarm(LIMIT_S)
+            counts[check(format_, data, decoded=number % DECODED_EVERY == 0)] += 1
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"{Path(last.filename).name}:{last.lineno}"
+            failures.append(Failure(format_, number, f"{type(error).__name__} at {place}: {error}"[:300]))
+        finally:
+            if alarm:
+                signal.alarm(0)
+        took_s = time.perf_counter() - began
+        if took_s > LIMIT_S:
+            failures.append(Failure(format_, number, f"took {took_s:.1f} s"))
+    return counts, failures
+
+
+def _in_a_process(task):
+    format_, first, last = task
+    return run(format_, range(first, last), alarm=True)
+
+
+def _start_process():
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    signal.signal(signal.SIGALRM, _hung)
+
+
+def _hung(_signal, _frame):
+    raise TimeoutError(f"not done after {LIMIT_S} s")
+
+
+def run_all(each: int, formats: tuple[str, ...], processes: int) -> Iterator[tuple[str, Counter[str], list[Failure]]]:
+    """Formats one after the other, each in several processes."""
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    with ProcessPoolExecutor(processes, initializer=_start_process) as pool:
+        for format_ in formats:
+            tasks = [(format_, first, min(first + CHUNK, each)) for first in range(0, each, CHUNK)]
+            counts: Counter[str] = Counter()
+            failures: list[Failure] = []
+            for some, failed in pool.map(_in_a_process, tasks):
+                counts += some
+                failures += failed
+            yield format_, counts, failures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.can_logs.fuzz")
+    parser.add_argument("--each", type=int, default=20_000, help="cases of each format")
+    parser.add_argument("--format", choices=FORMATS, action="append")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    told = parser.parse_args()
+    failed = 0
+    for format_, counts, failures in run_all(told.each, tuple(told.format or FORMATS), told.processes):
+        said = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
+        sys.stdout.write(f"{format_}: {said}, {len(failures)} failed\n")
+        for failure in failures[:20]:
+            sys.stdout.write(f"  case {failure.number}: {failure.what}\n")
+        sys.stdout.flush()
+        failed += len(failures)
+    sys.exit(min(failed, 1))
+
+
+if __name__ == "__main__":
+    main()
