@@ -37,6 +37,11 @@ def destination_of(can_id: Ids) -> NDArray[np.int64]:
     return np.where(ids >> 16 & 0xFF >= PDU2, GLOBAL, ids >> 8 & 0xFF)
 
 
+def priority_of(can_id: Ids) -> NDArray[np.int64]:
+    """Priorities, 0 to 7; 0 is the highest."""
+    return can_id.astype(np.int64) >> 26 & 7
+
+
 def not_available(raw: NDArray[np.int64] | NDArray[np.uint64], bits: int) -> NDArray[np.bool_] | None:
     """Where an unsigned raw value of this width says "not available" or "error"; None: nowhere.
 
