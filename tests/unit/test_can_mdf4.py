@@ -452,6 +452,21 @@ def test_buses_in_groups_of_their_own_come_in_order_of_time(monkeypatch):
     assert sorted(rows(concat(blocks))) == sorted(want)
 
 
+def test_a_bus_that_was_written_late_is_put_in_its_place(monkeypatch):
+    """Each bus of a logger has a buffer of its own; frames of one time come 20 frames late."""
+    monkeypatch.setattr(mdf4_unsorted, "BLOCK", 3000)
+    monkeypatch.setattr(mdf4, "chunk_bytes", lambda streams: 3000)
+    frames = some_frames(2000)
+    file = File()
+    chain = file.group(classic(file, bus=1), CLASSIC_BYTES, record_id=1)
+    chain = file.group(classic(file, bus=2), CLASSIC_BYTES, record_id=2, following=chain)
+    order = sorted(range(2000), key=lambda n: n + 41 * (n % 2))
+    stream = b"".join(bytes([1 + n % 2]) + record(*frames[n]) for n in order)
+    data_group = file.data_group(chain, file.block(b"DT", (), stream), id_bytes=1)
+    found = read_rows(file.finish(data_group))
+    assert found == [(at, str(1 + n % 2), can_id, data) for n, (at, _, can_id, data) in enumerate(expected(frames))]
+
+
 def test_remote_and_error_groups_of_their_own_are_counted():
     file, chain = File(), 0
     for prefix, count in (

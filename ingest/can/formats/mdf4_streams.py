@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Opened:
         """The frames of one data group."""
         if data_group.id_bytes == 0:
             return _Sorted(self, Faults()).blocks(data_group, chunk)
-        return _Unsorted(self, Faults(), data_group).blocks(chunk)
+        return _settled(_Unsorted(self, Faults(), data_group).blocks(chunk))
 
     def plan(self, group: Group, size: int) -> Plan | str:
         """How to read a group of data frames, or why it cannot be."""
@@ -222,6 +222,21 @@ def _in_order(parts: Sequence[tuple[Starts, Frames]]) -> Frames:
         return Frames()
     place = np.concatenate([place for place, _ in parts])
     return concat([frames for _, frames in parts]).take(np.argsort(place, kind="stable"))
+
+
+def _settled(blocks: Iterator[Block]) -> Iterator[Block]:
+    """In order of time: loggers write each bus as its buffer fills. Frames later than by a whole block stay late."""
+    held = Frames()
+    for block in blocks:
+        frames = block.frames.sorted()
+        if len(held) and len(frames) and frames.time_us[0] < held.time_us[-1]:
+            both = concat([held, frames]).sorted()
+            count = int(np.searchsorted(both.time_us, held.time_us[-1], side="right"))
+            passed, held = both.between(0, count), both.between(count, len(both))
+        else:
+            passed, held = (held, frames) if len(frames) else (Frames(), held)
+        yield replace(block, frames=passed)
+    yield Block(held)
 
 
 def _joined(blocks: Sequence[Block]) -> Block:
