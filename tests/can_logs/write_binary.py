@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -141,3 +143,40 @@ def _lines(frames, at, digits, length, channel):
 def _digits(numbers, count, base):
     powers = base ** np.arange(count - 1, -1, -1, dtype=np.int64)
     return DIGITS[numbers[:, None] // powers % base]
+
+
+# --- BLF by whole columns -------------------------------------------------------------------------
+
+BLF_OBJECT = np.dtype(
+    [
+        ("mark", "S4"), ("header_size", "<u2"), ("header_version", "<u2"), ("size", "<u4"), ("kind", "<u4"),
+        ("flags", "<u4"), ("client", "<u2"), ("version", "<u2"), ("time_ns", "<u8"),
+        ("channel", "<u2"), ("message_flags", "u1"), ("length", "u1"), ("id", "<u4"), ("data", "<u8"),
+    ]
+)  # fmt: skip
+BLF_OBJECTS = 2_730  # in a container of 128 KiB
+CAN_MESSAGE, CONTAINER = 1, 10
+NANOSECONDS, DEFLATE = 2, 2
+
+
+def blf_fast(frames: Frames, file: BinaryIO) -> None:
+    """Classic frames in compressed containers; millions in seconds."""
+    rows = np.zeros(len(frames), BLF_OBJECT)
+    rows["mark"], rows["header_size"], rows["header_version"] = b"LOBJ", 32, 1
+    rows["size"], rows["kind"], rows["flags"] = BLF_OBJECT.itemsize, CAN_MESSAGE, NANOSECONDS
+    rows["time_ns"] = (frames.time_us - T0_US) * 1_000
+    rows["channel"], rows["length"], rows["data"] = frames.channel + 1, frames.length, frames.word
+    rows["id"] = frames.can_id
+    containers = [_container(rows[n : n + BLF_OBJECTS].tobytes()) for n in range(0, len(rows), BLF_OBJECTS)]
+    size = 144 + sum(map(len, containers))
+    date = (START.year, START.month, START.isoweekday() % 7, START.day, START.hour, START.minute, START.second, 0)
+    head = struct.pack("<4sL8BQQLL8H8H72x", b"LOGG", 144, *(2, 2, 2, 0, 5, 0, 0, 0), size, 144 + rows.nbytes,
+                       len(rows), 0, *date, *date)  # fmt: skip
+    file.write(head + b"".join(containers))
+
+
+def _container(data: bytes) -> bytes:
+    packed = zlib.compress(data, 1)
+    size = 32 + len(packed)
+    head = struct.pack("<4sHHLLH6xL4x", b"LOBJ", 16, 1, size, CONTAINER, DEFLATE, len(data))
+    return head + packed + bytes(size % 4)

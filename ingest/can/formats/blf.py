@@ -1,41 +1,42 @@
-"""Vector BLF: objects in compressed containers, read by whole buffers."""
+"""Vector BLF: objects in compressed containers, read by whole buffers.
+
+Times count from the heading's start, the wall clock of the recording computer. In faults, the row is the number of a
+damaged object, or of a damaged container where the reason says so.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ingest.can.formats.blf_objects import (
+    BEYOND,
+    GROUP,
+    MOST_FRAME_BYTES,
+    MOST_PADDING,
+    NO_FRAME,
+    OBJECT,
+    Channels,
+    parse,
+)
 from ingest.can.formats.log import BLOCK_BYTES, FAULTS_KEPT, Block, Clock, Fault, Header, Log
-from ingest.can.frames import Bytes, Frames, Indices, concat, pack
 from schemas.errors import MalformedBodyError
 
-MAGIC, OBJECT = b"LOGG", b"LOBJ"
-MOST_CONTAINER_BYTES = 64 * 2**20
+MAGIC = b"LOGG"
 FILE_HEADER = struct.Struct("<4sLBBBBBBBBQQLL8H8H")
+USUAL_HEADER_BYTES, MOST_HEADER_BYTES = 144, 2**16
+FIRST_YEAR = 1990
 BASE = struct.Struct("<4sHHLL")
-CONTAINER_TYPE, PLAIN, DEFLATED = 10, 0, 2
 CONTAINER = struct.Struct("<H6xL4x")
-TEN_MICROSECONDS = 1
-REMOTE_FLAG, FD_REMOTE_FLAG = 0x80, 0x10
-ERROR_TYPES = (2, 73, 104)
-
-_HEAD = [("magic", "S4"), ("header", "<u2"), ("version", "<u2"), ("size", "<u4"), ("type", "<u4"), ("flags", "<u4"),
-         ("client", "<u2"), ("object_version", "<u2"), ("time", "<u8")]  # fmt: skip
-_CLASSIC = [("channel", "<u2"), ("can_flags", "u1"), ("length", "u1"), ("id", "<u4"), ("data", "u1", (8,))]
-_FD = [("channel", "<u2"), ("can_flags", "u1"), ("dlc", "u1"), ("id", "<u4"), ("frame_length", "<u4"),
-       ("bits", "u1"), ("fd_flags", "u1"), ("length", "u1"), ("pad", "u1", (5,)), ("data", "u1", (64,))]  # fmt: skip
-_FD64 = [("channel", "u1"), ("dlc", "u1"), ("length", "u1"), ("tx", "u1"), ("id", "<u4"), ("frame_length", "<u4"),
-         ("fd_flags", "<u4"), ("pad", "u1", (20,)), ("data", "u1", (64,))]  # fmt: skip
-LAYOUTS = {1: np.dtype(_CLASSIC), 86: np.dtype(_CLASSIC), 100: np.dtype(_FD), 101: np.dtype(_FD64)}
-"""The body of each object type that is a frame."""
-HEAD = np.dtype(_HEAD)
+CONTAINER_KIND, PLAIN, DEFLATED = 10, 0, 2
+MOST_CONTAINER_BYTES = 64 * 2**20
+INPUT_BYTES = 2**17
+CUT = "it is cut"
+FIRST_SEARCH_BYTES, MOST_SEARCH_BYTES = 2**12, 2**20
 
 
 def recognises(head: bytes) -> bool:
@@ -53,9 +54,9 @@ def read(file: BinaryIO) -> Log:
     if len(head) < FILE_HEADER.size or not head.startswith(MAGIC):
         raise MalformedBodyError("not a BLF file: its heading is missing or cut")
     fields = FILE_HEADER.unpack(head)
-    file.seek(max(fields[1], FILE_HEADER.size))
+    size = fields[1] if FILE_HEADER.size <= fields[1] <= MOST_HEADER_BYTES else USUAL_HEADER_BYTES
     start = _date(fields[14:22])
-    return Log(Header(Clock.LOCAL if start else Clock.RELATIVE, start), _Reader().blocks(file))
+    return Log(Header(Clock.LOCAL if start else Clock.RELATIVE, start), _Reader(file, size).blocks())
 
 
 def _date(parts: tuple[int, ...]) -> dt.datetime | None:
@@ -64,191 +65,183 @@ def _date(parts: tuple[int, ...]) -> dt.datetime | None:
         found = dt.datetime(year, month, day, hour, minute, second, milli * 1000)  # noqa: DTZ001  (has no zone)
     except ValueError:
         return None
-    return found if year > 1970 else None
+    return found if year >= FIRST_YEAR else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a container held, how much of the file it took, and what was wrong with it."""
+
+    data: bytes
+    size: int
+    wrong: str | None = None
 
 
 @dataclass(slots=True)
 class _Reader:
+    """A file, read up to `at`; what was unpacked and not yet parsed; and what was counted since the last block."""
+
+    file: BinaryIO
+    at: int
+    size: int = 0
+    containers: int = 0
+    objects: int = 0
+    pending: list[bytes] = field(default_factory=list)
+    pending_bytes: int = 0
+    seams: list[int] = field(default_factory=list)
+    lost: bool = False
     rejected: int = 0
     faults: list[Fault] = field(default_factory=list)
-    remote: int = 0
-    error: int = 0
-    container: int = 0
+    channels: Channels = field(default_factory=Channels)
 
-    def blocks(self, file: BinaryIO) -> Iterator[Block]:
-        buffer = b""
-        for piece in self._containers(file):
-            buffer += piece
-            if len(buffer) >= BLOCK_BYTES:
-                frames, used = self._frames(buffer)
-                buffer = buffer[used:]
-                yield self._block(frames)
-        frames, used = self._frames(buffer)
-        if len(buffer) - used >= BASE.size and OBJECT in buffer[used:]:
-            self._reject("the last object is cut")
-        yield self._block(frames)
+    def blocks(self) -> Iterator[Block]:
+        self.size = self.file.seek(0, 2)
+        while (base := self._next_object()) is not None:
+            for piece in self._pieces(*base):
+                self._add(piece)
+                if self.pending_bytes >= BLOCK_BYTES:
+                    yield self._block(last=False)
+        yield self._block(last=True)
 
-    def _block(self, frames: Frames) -> Block:
-        block = Block(frames, self.rejected, tuple(self.faults), self.remote, self.error)
-        self.rejected, self.faults, self.remote, self.error = 0, [], 0, 0
+    def _block(self, *, last: bool) -> Block:
+        """Parse what is there; the beginning of an unfinished object stays."""
+        data = b"".join([*self.pending, BEYOND])
+        at_seam = bool(self.seams) and self.seams[-1] == self.pending_bytes
+        found = parse(
+            data,
+            seams=self.seams,
+            last=last or at_seam,
+            lost=self.lost,
+            row=self.objects + 1,
+            channels=self.channels,
+        )
+        rest = data[found.used : self.pending_bytes]
+        self.pending, self.pending_bytes, self.seams = [rest], len(rest), []
+        self.lost = found.lost
+        self.objects += found.objects
+        faults = (*self.faults, *found.faults)[:FAULTS_KEPT]
+        block = Block(found.frames, self.rejected + found.rejected, faults, found.remote, found.error)
+        self.rejected, self.faults = 0, []
         return block
+
+    def _add(self, piece: bytes) -> None:
+        self.pending.append(piece)
+        self.pending_bytes += len(piece)
+
+    def _seam(self) -> None:
+        """What follows does not go on with what was before."""
+        if not self.pending_bytes:
+            self.lost = True
+        elif not self.seams or self.seams[-1] < self.pending_bytes:
+            self.seams.append(self.pending_bytes)
 
     def _reject(self, reason: str) -> None:
         self.rejected += 1
         if len(self.faults) < FAULTS_KEPT:
-            self.faults.append(Fault(self.container, None, reason))
+            self.faults.append(Fault(self.containers, None, reason))
 
-    def _containers(self, file: BinaryIO) -> Iterator[bytes]:
-        """The content of the containers, and objects that stand outside of any."""
-        while len(head := file.read(BASE.size)) == BASE.size:
-            magic, _, _, size, kind = BASE.unpack(head)
-            self.container += 1
-            if magic != OBJECT:
-                if not self._resynchronise(file, head):
-                    return
-                continue
-            if size < BASE.size or size > 2 * MOST_CONTAINER_BYTES:
-                self._reject("its size cannot be")
-                continue
-            body = file.read(size - BASE.size)
-            if len(body) < size - BASE.size:
-                self._reject("the file ends within it")
-            if kind == CONTAINER_TYPE:
-                yield self._unpacked(body)
-            else:
-                yield head + body
-            file.seek(size % 4, 1)
+    def _read_at(self, at: int, size: int) -> bytes:
+        self.file.seek(at)
+        return self.file.read(max(0, min(size, self.size - at)))
 
-    def _resynchronise(self, file: BinaryIO, head: bytes) -> bool:
-        """Go to the next object; false where there is none."""
-        self._reject("no object begins here")
-        carried = head[1:]
-        while piece := file.read(2**20):
-            at = (carried + piece).find(OBJECT)
-            if at >= 0:
-                file.seek(at - len(carried) - len(piece), 1)
-                return True
-            carried = piece[-3:]
-        return False
+    # --- containers -------------------------------------------------------------------------------
 
-    def _unpacked(self, body: bytes) -> bytes:
-        if len(body) < CONTAINER.size:
-            return b""
-        method, size = CONTAINER.unpack_from(body)
-        data = body[CONTAINER.size :]
-        if method == PLAIN:
-            return data
-        if method != DEFLATED:
-            self._reject(f"compression {method} is not known")
-            return b""
-        unpacker = zlib.decompressobj()
-        try:
-            return unpacker.decompress(data, min(size, MOST_CONTAINER_BYTES) or 1)
-        except zlib.error as error:
-            self._reject(f"cannot be unpacked: {error}")
-            return b""
+    def _next_object(self) -> tuple[int, int] | None:
+        """Size and type of the next object of the file, at which the reader then stands; None at the end."""
+        head = self._read_at(self.at, BASE.size + MOST_PADDING)
+        padding = head.find(OBJECT)
+        if not 0 <= padding <= MOST_PADDING:
+            self.containers += 1
+            if head.strip(b"\0") or len(head) > BASE.size:
+                self._reject("container: none begins here")
+            return self._resynchronised()
+        return self._object_at(self.at + padding)
 
-    def _frames(self, buffer: bytes) -> tuple[Frames, int]:
-        """The frames of the whole objects in a buffer, and how much of it they take."""
-        at, types, used = _objects(buffer)
-        raw = np.frombuffer(buffer, np.uint8)
-        self.error += int(np.isin(types, ERROR_TYPES).sum())
-        parts, places = [], []
-        for kind, layout in LAYOUTS.items():
-            chosen = at[types == kind]
-            if len(chosen):
-                frames, kept = self._of_type(raw, chosen, kind, layout)
-                parts.append(frames)
-                places.append(kept)
-        if not parts:
-            return Frames(), used
-        order = np.argsort(np.concatenate(places), kind="stable")
-        return concat(parts).take(order), used
+    def _object_at(self, at: int) -> tuple[int, int] | None:
+        self.containers += 1
+        head = self._read_at(at, BASE.size)
+        if len(head) < BASE.size:
+            self._reject("container: the file ends within its heading")
+            return None
+        self.at = at
+        _, _, _, size, kind = BASE.unpack(head)
+        return size, kind
 
-    def _of_type(self, raw: Bytes, at: Indices, kind: int, layout: np.dtype[np.void]) -> tuple[Frames, Indices]:
-        heads = _gather(raw, at, HEAD)
-        body_at = at + np.maximum(heads["header"].astype(np.int64), HEAD.itemsize)
-        bodies = _gather(raw, body_at, layout)
-        is_remote = _is_remote(bodies, kind)
-        self.remote += int(is_remote.sum())
-        kept = np.flatnonzero(~is_remote)
-        heads, bodies, at = heads[kept], bodies[kept], at[kept]
-        room = np.maximum(heads["size"].astype(np.int64) - (body_at[kept] - at) - _data_at(layout), 0)
-        length = np.minimum(np.minimum(bodies["length"], bodies["data"].shape[1]), room).astype(np.uint8)
-        word, long_at, long_data = pack(bodies["data"], length)
-        tens = heads["flags"] == TEN_MICROSECONDS
-        ticks = heads["time"].astype(np.int64)
-        time_us = np.where(tens, ticks * 10, (ticks + 500) // 1000)
-        ids = bodies["id"] & np.uint32(0x9FFFFFFF)
-        numbers = np.minimum(bodies["channel"], 255).astype(np.uint8)
-        channels, channel = np.unique(numbers, return_inverse=True)
-        names = tuple(str(n) for n in channels.tolist())
-        frames = Frames(time_us, ids, channel.astype(np.uint8), length, word, long_at, long_data, names or ("",))
-        return frames, at
+    def _resynchronised(self) -> tuple[int, int] | None:
+        self._seam()
+        at, window = self.at, FIRST_SEARCH_BYTES
+        while len(piece := self._read_at(at, window)) >= len(OBJECT):
+            found = piece.find(OBJECT)
+            if found >= 0:
+                return self._object_at(at + found)
+            at += len(piece) - len(OBJECT) + 1
+            window = min(2 * window, MOST_SEARCH_BYTES)
+        return None
 
+    def _pieces(self, size: int, kind: int) -> Iterator[bytes]:
+        """What the object at which the reader stands adds to the stream; goes to its end."""
+        if kind == CONTAINER_KIND and size >= BASE.size + CONTAINER.size:
+            return self._unpacked(size)
+        if size >= BASE.size and kind != CONTAINER_KIND and self._ends_well(self.at + size):
+            return self._outside(size, kind)
+        self._reject("container: its size cannot be")
+        self._seam()
+        self.at += len(OBJECT)
+        return iter(())
 
-def _data_at(layout: np.dtype[np.void]) -> int:
-    assert layout.fields is not None  # noqa: S101  (every layout here has fields)
-    return layout.fields["data"][1]
+    def _outside(self, size: int, kind: int) -> Iterator[bytes]:
+        """An object that stands in no container."""
+        if GROUP[min(kind, len(GROUP) - 1)] != NO_FRAME and size <= MOST_FRAME_BYTES:
+            self._seam()
+            yield self._read_at(self.at, size)
+            self._seam()
+        self.at += size
 
+    def _unpacked(self, size: int) -> Iterator[bytes]:
+        end = self.at + size
+        begin = self.at + BASE.size + CONTAINER.size
+        heading = self._read_at(begin - CONTAINER.size, CONTAINER.size)
+        method, holds = CONTAINER.unpack(heading) if len(heading) == CONTAINER.size else (DEFLATED, 0)
+        ends_well = self._ends_well(end)
+        if method == DEFLATED:
+            content = self._inflated(begin, end, holds)
+        elif method == PLAIN:
+            content = yield from self._plain(begin, end if ends_well or not holds else min(end, begin + holds))
+        else:
+            content = _Content(b"", 0, f"compression {method} is not known")
+        self.at = end if ends_well else begin + content.size
+        for first in range(0, len(content.data), BLOCK_BYTES):
+            yield content.data[first : first + BLOCK_BYTES]
+        if content.wrong:
+            self._reject(f"container: {content.wrong}")
+            self._seam()
 
-def _is_remote(bodies: NDArray[np.void], kind: int) -> NDArray[np.bool_]:
-    if kind == 101:
-        flagged: NDArray[np.bool_] = (bodies["fd_flags"] & np.uint32(FD_REMOTE_FLAG)) != 0
-    else:
-        flagged = (bodies["can_flags"] & np.uint8(REMOTE_FLAG)) != 0
-    return flagged
+    def _plain(self, begin: int, end: int) -> Generator[bytes, None, _Content]:
+        for at in range(begin, min(end, self.size), BLOCK_BYTES):
+            yield self._read_at(at, min(BLOCK_BYTES, end - at))
+        return _Content(b"", min(end, self.size) - begin, CUT if end > self.size else None)
 
+    def _inflated(self, begin: int, end: int, holds: int) -> _Content:
+        """Unpack, but no more than the container says it holds."""
+        unpacker, parts, at = zlib.decompressobj(), [], begin
+        left = min(holds or MOST_CONTAINER_BYTES, MOST_CONTAINER_BYTES)
+        while at < min(end, self.size) and not unpacker.eof and left >= 0:
+            packed = self._read_at(at, min(INPUT_BYTES, end - at))
+            at += len(packed)
+            try:
+                parts.append(unpacker.decompress(packed, left + 1))
+            except zlib.error as error:
+                return _Content(b"", at - begin, f"it cannot be unpacked ({error})")
+            left -= len(parts[-1])
+        size = at - begin - len(unpacker.unused_data)
+        if left < 0:
+            return _Content(b"", size, "it holds more than it says")
+        if unpacker.eof:
+            return _Content(b"".join(parts), size)
+        # No checksum vouches for it; only at the end of a file that was cut it is most likely sound.
+        return _Content(b"".join(parts) if at == self.size else b"", size, CUT)
 
-def _gather(raw: Bytes, at: Indices, layout: np.dtype[np.void]) -> NDArray[np.void]:
-    """A record at each position; bytes beyond the buffer are zeros."""
-    padded = np.concatenate([raw, np.zeros(layout.itemsize, np.uint8)]) if len(raw) < int(at.max()) + layout.itemsize \
-        else raw  # fmt: skip
-    windows = np.lib.stride_tricks.sliding_window_view(padded, layout.itemsize)
-    return windows[np.minimum(at, len(windows) - 1)].view(layout).reshape(-1)
-
-
-def _objects(buffer: bytes) -> tuple[Indices, NDArray[np.uint32], int]:
-    """Where whole objects begin, their types, and where the last one ends.
-
-    Each signature is a candidate; an object is one that the object before it leads to. Where the chain breaks, it goes
-    on at the next candidate.
-    """
-    raw = np.frombuffer(buffer, np.uint8)
-    found = np.flatnonzero(_starts(raw))
-    found = found[found + HEAD.itemsize <= len(raw)]
-    if not len(found):
-        return found, np.empty(0, np.uint32), max(0, len(raw) - 3) if OBJECT not in buffer else buffer.index(OBJECT)
-    heads = _gather(raw, found, HEAD)
-    size = heads["size"].astype(np.int64)
-    follows = found + size + size % 4
-    chained = np.ones(len(found), bool)
-    # A signature within the data of another object is none: it begins before its predecessor has ended.
-    if len(found) > 1 and not (follows[:-1] == found[1:]).all():
-        chained = _chain(found, found + size)
-    whole = chained & (found + size <= len(raw)) & (size >= HEAD.itemsize)
-    ends = (found + size)[whole]
-    cut = found[chained & (found + size > len(raw)) & (size < 2 * MOST_CONTAINER_BYTES)]
-    used = int(cut[0]) if len(cut) else max(int(ends.max()) if len(ends) else 0, len(raw) - 3)
-    return found[whole], heads["type"][whole], min(used, len(raw))
-
-
-def _starts(raw: Bytes) -> NDArray[np.bool_]:
-    if len(raw) < len(OBJECT):
-        return np.zeros(0, bool)
-    last = len(raw) - 3
-    found = raw[:last] == OBJECT[0]
-    for n in range(1, 4):
-        found = found & (raw[n : last + n] == OBJECT[n])
-    return np.asarray(found)
-
-
-def _chain(found: Indices, ends: Indices) -> NDArray[np.bool_]:
-    """Which candidates begin at or after the end of the one before them that counts."""
-    kept = np.zeros(len(found), bool)
-    until = -1
-    for n, (begin, end) in enumerate(zip(found.tolist(), ends.tolist(), strict=True)):
-        if begin >= until:
-            kept[n] = True
-            until = max(end, begin + HEAD.itemsize)
-    return kept
+    def _ends_well(self, at: int) -> bool:
+        """Whether an object begins here, or the file ends."""
+        head = self._read_at(at, MOST_PADDING + len(OBJECT))
+        return at == self.size or (at < self.size and (OBJECT in head or at + MOST_PADDING >= self.size))

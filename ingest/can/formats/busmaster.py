@@ -1,4 +1,7 @@
-"""BUSMASTER logs: a heading with the date, then lines in time of day, since the start, or since the line before."""
+"""BUSMASTER logs: a heading with the date, then lines in time of day, since the start, or since the line before.
+
+Several sessions may follow each other in one file, each with its own heading; times count from the first one's start.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,39 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
-import polars as pl
+from numpy.typing import NDArray
 
-from ingest.can.formats.log import BLOCK_BYTES, Block, Clock, Header, Log
-from ingest.can.formats.matching import Channels, block_of, frames_of, ids_of, matched, reject_rest, text_of
-from ingest.can.formats.text import Lines, Rejects, lines_of
-from ingest.can.frames import MAX_BYTES, Times
+from ingest.can.formats.columns import (
+    Words,
+    channel_numbers,
+    decimal,
+    frames_of,
+    hexadecimal,
+    ids_of,
+    payloads_of,
+    words_of,
+)
+from ingest.can.formats.log import Block, Clock, Header, Log
+from ingest.can.formats.matching import NOT_A_FRAME, Channels, block_of, in_order
+from ingest.can.formats.text import U8, Lines, Offsets, Rejects, lines_of, load8
+from ingest.can.frames import MAX_BYTES, Frames, Times
 
 DAY_US = 86_400_000_000
-_STARTED = re.compile(rb"\*\*\*START DATE AND TIME (\d+):(\d+):(\d+) (\d+):(\d+):(\d+):(\d+)\*\*\*")
-_LINE = (
-    r"^\s*(?P<h>\d{1,5}):(?P<m>\d{1,2}):(?P<s>\d{1,2}):(?P<tick>\d{1,4})\s+(?:Rx|Tx)\s+(?P<channel>\d{1,3})\s+"
-    r"(?:0x)?(?P<id>[0-9A-Fa-f]{1,10})\s+(?P<kind>s|x|sr|xr)\s+(?P<length>\d{1,2})(?P<data>(?:\s+[0-9A-Fa-f]{1,3})*)\s*$"
-)
-_IGNORED = r"^\s*\*\*\*"
+MOST_CHANNEL = 255
+MOST_HEADINGS = 200
+"""In one block; lines of a heading beyond that change nothing."""
+Flags = NDArray[np.bool_]
+_HEADING = re.compile(rb"^(?:\xef\xbb\xbf)?[ \t]*\*\*\*(?:BUSMASTER|\[START LOGGING SESSION\])", re.MULTILINE)
+_STARTED = re.compile(rb"\*\*\*START DATE AND TIME (\d+):(\d+):(\d+) (\d+):(\d+):(\d+)(?::(\d+))?\s*\*\*\*")
+_MODES = {b"***SYSTEM MODE***": "system", b"***ABSOLUTE MODE***": "absolute", b"***RELATIVE MODE***": "relative"}
+_BASES = {b"***HEX***": 16, b"***DEC***": 10}
+_TELLING = np.array([int.from_bytes(b"***" + mark) for mark in (b"STA", b"SYS", b"ABS", b"REL", b"HEX", b"DEC")])
+_STARS = int.from_bytes(b"***")
 
 
 def recognises(head: bytes) -> bool:
     """Whether a file that begins like this has BUSMASTER's heading."""
-    return b"***BUSMASTER" in head
+    return bool(_HEADING.search(head))
 
 
 def read(file: BinaryIO) -> Log:
@@ -35,91 +52,159 @@ def read(file: BinaryIO) -> Log:
     head = file.read(64 * 2**10)
     file.seek(0)
     found = _STARTED.search(head)
-    start = _date([int(part) for part in found.groups()]) if found else None
-    reader = _Reader(base=16 if b"***DEC***" not in head else 10, mode=_mode(head), start=start)
+    start = _date(found) if found else None
+    reader = _Reader(start)
     return Log(Header(Clock.LOCAL if start else Clock.RELATIVE, start), reader.blocks(file))
 
 
-def _date(parts: list[int]) -> dt.datetime | None:
-    day, month, year, hour, minute, second, milli = parts
+def _date(found: re.Match[bytes]) -> dt.datetime | None:
     try:
+        day, month, year, hour, minute, second, milli = (int(part or 0) for part in found.groups())
         return dt.datetime(year, month, day, hour, minute, second, milli * 1000)  # noqa: DTZ001  (has no zone)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-
-
-def _mode(head: bytes) -> str:
-    modes = {b"***ABSOLUTE MODE***": "absolute", b"***RELATIVE MODE***": "relative"}
-    return next((mode for mark, mode in modes.items() if mark in head), "system")
 
 
 @dataclass(slots=True)
 class _Reader:
-    base: int
-    mode: str
+    """`start`: of the first session. `_from_us`: the present session's start since then, `_of_day_us`: its time of day.
+
+    `_last_us`: the last line's time, of day or (in relative mode) since the session's start.
+    """
+
     start: dt.datetime | None
+    base: int = 16
+    mode: str = "system"
     channels: Channels = field(default_factory=Channels)
     rejects: Rejects = field(default_factory=Rejects)
-    _last_us: int = 0
+    _from_us: int = 0
+    _of_day_us: int = 0
+    _last_us: int | None = None
     _days: int = 0
 
     def blocks(self, file: BinaryIO) -> Iterator[Block]:
-        for lines in lines_of(file, BLOCK_BYTES // 2):
+        for lines in lines_of(file):
             yield self._block(lines)
 
     def _block(self, lines: Lines) -> Block:
-        text = text_of(lines)
-        seconds = (pl.col("h").cast(pl.Int64) * 60 + pl.col("m").cast(pl.Int64)) * 60 + pl.col("s").cast(pl.Int64)
-        found = matched(text, _LINE).with_columns(
-            (seconds * 1_000_000 + _tick_us()).alias("time"),
-            pl.col("id").str.to_integer(base=self.base, dtype=pl.UInt32, strict=False),
-            pl.col("length").cast(pl.UInt32),
-            pl.col("data").str.strip_chars().alias("data"),
-        )
-        found = found.filter(pl.col("id").is_not_null())
-        time_us = self._times(found["time"].to_numpy())
-        data = found.with_columns(time=time_us).filter(~pl.col("kind").str.ends_with("r"))
-        data = data.with_columns(_as_hex(data["data"], self.base))
-        data = data.filter((pl.col("data").str.len_bytes() >= 2 * pl.col("length")) & (pl.col("length") <= MAX_BYTES))
-        remote = found["kind"].str.ends_with("r")
-        reject_rest(lines, text, pl.concat([data["n"], found["n"].filter(remote)]), _IGNORED, self.rejects)
-        frames = frames_of(
-            data["time"].to_numpy(), ids_of(data["id"], data["kind"] == "x"), self.channels.number(data["channel"]),
-            data["data"], data["length"], self.channels.names,
-        )  # fmt: skip
-        return block_of(frames, self.rejects, remote=int(remote.sum()))
+        words = words_of(lines)
+        head = _first_six(words)
+        rest = np.flatnonzero((words.count > 0) & (head >> 24 != _STARS))
+        telling = np.flatnonzero(np.isin(head, _TELLING) & (words.count > 0))[:MOST_HEADINGS]
+        parts: list[tuple[Offsets, Frames]] = []
+        remote, first = 0, 0
+        for end in (*np.searchsorted(rest, telling).tolist(), len(rest)):
+            if end > first:
+                at, frames, more = self._lines(lines, words, rest[first:end])
+                parts.append((at, frames))
+                remote, first = remote + more, end
+            if len(telling):
+                self._heading(lines.line(int(telling[0])))
+                telling = telling[1:]
+        return block_of(in_order(parts, self.channels), self.rejects, remote=remote)
+
+    def _heading(self, line: bytes) -> None:
+        line = line.strip()
+        self.base, self.mode = _BASES.get(line, self.base), _MODES.get(line, self.mode)
+        found = _STARTED.match(line)
+        start = _date(found) if found and self.start else None
+        if start and self.start:
+            self._from_us = (start - self.start) // dt.timedelta(microseconds=1)
+            midnight = start.replace(hour=0, minute=0, second=0, microsecond=0)
+            self._of_day_us = (start - midnight) // dt.timedelta(microseconds=1)
+            self._last_us, self._days = None, 0
+
+    def _lines(self, lines: Lines, words: Words, at: Offsets) -> tuple[Offsets, Frames, int]:
+        """The frames of lines under one heading, where they stand, and the number of remote frames."""
+        kept = at[words.count[at] >= 6]
+        found, fits = self._columns(words.take(kept))
+        words, good = words.take(kept), np.flatnonzero(fits)
+        time_us = self._times(found.time_us[good])
+        data = good[~found.remote[good]]
+        data_us = time_us[~found.remote[good]]
+        rows, right = payloads_of(words.take(data), 6, found.length[data], self.base)
+        time_us, data, rows = data_us[right], data[right], rows[right]
+        used = np.concatenate([kept[data], kept[good[found.remote[good]]]])
+        self.rejects.add(lines, np.setdiff1d(at, used, assume_unique=True), NOT_A_FRAME)
+        numbers = channel_numbers(self.channels, found.channel[data])
+        frames = frames_of(time_us, found.can_id[data], numbers, found.length[data], rows, self.channels)
+        return kept[data], frames, len(used) - len(data)
+
+    def _columns(self, words: Words) -> tuple[_Columns, Flags]:
+        """What stands before the data, and which lines are right as far as that."""
+        text = words.text
+        time_us, fits = _clock(text, *words.column(0))
+        fits &= _is_direction(text, *words.column(1))
+        channel, numbered = decimal(text, *words.column(2))
+        at, end = words.column(3)
+        at = at + 2 * ((text[at] == ord("0")) & ((text[at + 1] | 0x20) == ord("x")) & (end - at > 2))
+        value, known = hexadecimal(text, at, end) if self.base == 16 else decimal(text, at, end)
+        at, end = words.column(4)
+        kind, size = text[at] | 0x20, end - at
+        remote = (size == 2) & ((text[at + 1] | 0x20) == ord("r"))
+        can_id, is_id = ids_of(value, kind == ord("x"))
+        length, sized = decimal(text, *words.column(5))
+        fits &= numbered & known & is_id & sized & (channel <= MOST_CHANNEL) & (length <= MAX_BYTES)
+        fits &= np.isin(kind, (ord("s"), ord("x"))) & ((size == 1) | remote) & (remote | (words.count >= 6 + length))
+        return _Columns(time_us, can_id, channel, length, remote), fits
 
     def _times(self, times: Times) -> Times:
-        """Microseconds since the start."""
+        """Microseconds since the first session's start."""
         if not len(times) or self.mode == "absolute":
-            return times
+            return times + self._from_us
         if self.mode == "relative":
-            times = self._last_us + np.cumsum(times)
+            times = (self._last_us or 0) + np.cumsum(times)
             self._last_us = int(times[-1])
-            return times
+            return times + self._from_us
         # Time of day: midnight is where it falls by more than half a day.
-        before = np.concatenate(([self._last_us or times[0]], times[:-1]))
+        last = self._last_us
+        if last is None:
+            last = self._of_day_us if self.start else int(times[0])
+        before = np.concatenate(([last], times[:-1]))
         days = self._days + np.cumsum(times < before - DAY_US // 2)
         self._last_us, self._days = int(times[-1]), int(days[-1])
-        began = self.start
-        of_day = 0 if began is None else (((began.hour * 60 + began.minute) * 60 + began.second) * 1_000_000
-                                         + began.microsecond)  # fmt: skip
-        since: Times = times + days * DAY_US - of_day
+        since: Times = times + days * DAY_US - self._of_day_us + self._from_us
         return since
 
 
-def _tick_us() -> pl.Expr:
-    """Four digits count 100 microseconds; fewer are whole milliseconds, as other writers of the format have them."""
-    tick = pl.col("tick").cast(pl.Int64)
-    return pl.when(pl.col("tick").str.len_bytes() == 4).then(tick * 100).otherwise(tick * 1000)
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    time_us: Times
+    can_id: NDArray[np.uint32]
+    channel: NDArray[np.int64]
+    length: Offsets
+    remote: Flags
 
 
-def _as_hex(data: pl.Series, base: int) -> pl.Series:
-    """Bytes as pairs of hex digits without separators."""
-    if base == 16:
-        padded = data.str.replace_all(r"\b([0-9A-Fa-f])\b", "0$1")
-        return padded.str.replace_all(r"\s+", "").alias("data")
-    numbers = data.str.split(" ").list.eval(pl.element().filter(pl.element() != "").cast(pl.UInt16, strict=False))
-    fits = numbers.list.max().fill_null(0) <= 0xFF
-    texts = ["".join(f"{n or 0:02x}" for n in row) if fit else "" for row, fit in zip(numbers, fits, strict=True)]
-    return pl.Series("data", texts, dtype=pl.String)
+def _first_six(words: Words) -> NDArray[np.int64]:
+    """The first six bytes of each line as a number, the first one highest."""
+    written = load8(words.text, words.column(0)[0])
+    return (written.byteswap() >> np.uint64(16)).view(np.int64)
+
+
+def _is_direction(text: U8, at: Offsets, end: Offsets) -> Flags:
+    is_one: Flags = np.isin(text[at] | 0x20, (ord("r"), ord("t"))) & ((text[at + 1] | 0x20) == ord("x"))
+    return is_one & (end - at == 2)
+
+
+def _clock(text: U8, at: Offsets, end: Offsets) -> tuple[Times, Flags]:
+    """Times written as hours:minutes:seconds:rest.
+
+    Four digits behind the last colon count 100 microseconds; fewer are whole milliseconds, as other writers of the
+    format have them.
+    """
+    colons = np.flatnonzero(text == ord(":"))
+    colons = np.concatenate([colons, np.full(4, len(text))])
+    first = np.searchsorted(colons, at)
+    one, two, three = colons[first], colons[first + 1], colons[first + 2]
+    fits = (three < end) & (colons[first + 3] >= end)
+    one, two, three = (np.where(fits, colon, at) for colon in (one, two, three))
+    values = []
+    for begin, finish in ((at, one), (one + 1, two), (two + 1, three), (three + 1, end)):
+        value, right = decimal(text, begin, finish)
+        values.append(value)
+        fits &= right & (finish - begin <= 5)
+    hour, minute, second, tick = values
+    fits &= (minute < 60) & (second < 60) & (end - three <= 5)
+    micros = np.where(end - three == 5, tick * 100, tick * 1000)
+    return ((hour * 60 + minute) * 60 + second) * 1_000_000 + micros, fits

@@ -21,7 +21,7 @@ from ingest.can.formats.candump_lines import EPOCH, Irregular, irregular
 from ingest.can.formats.candump_words import by_words
 from ingest.can.formats.columns import words_of
 from ingest.can.formats.log import Block, Clock, Header, Log
-from ingest.can.formats.matching import NOT_A_FRAME, Channels, block_of
+from ingest.can.formats.matching import NOT_A_FRAME, Channels, block_of, in_order
 from ingest.can.formats.text import (
     U64,
     WORD,
@@ -38,7 +38,7 @@ from ingest.can.formats.text import (
     not_hex,
     records,
 )
-from ingest.can.frames import EXTENDED, Frames, concat
+from ingest.can.frames import EXTENDED, Frames
 from schemas.errors import MalformedBodyError
 
 ABSOLUTE_FROM_US = 100_000_000 * 1_000_000
@@ -139,7 +139,7 @@ class _Reader:
         if len(rest):
             found = self._unusual(lines, rest)
             parts, remote, error = [*parts, *found.parts], found.remote, found.error
-        frames = _in_order(parts, tuple(self.channels.names) or ("",))
+        frames = in_order(parts, self.channels)
         errors = (frames.can_id & ERROR_FLAG) != 0
         if errors.any():
             error += int(errors.sum())
@@ -266,14 +266,3 @@ def _zeros_beyond(words: U64, count: Offsets) -> U64:
     kept = np.clip(count, 0, WORD)
     filled: U64 = (words & _KEEP[kept]) | _FILL[kept]
     return filled
-
-
-def _in_order(parts: list[tuple[Offsets, Frames]], channels: tuple[str, ...]) -> Frames:
-    """The parts' frames in the order of their lines. Their channel numbers are one numbering already."""
-    parts = [(at, replace(frames, channels=channels)) for at, frames in parts]
-    if len(parts) == 1:
-        return parts[0][1]
-    if not parts:
-        return Frames()
-    order = np.argsort(np.concatenate([at for at, frames in parts if len(frames)] or [parts[0][0]]), kind="stable")
-    return concat([frames for _, frames in parts]).take(order)

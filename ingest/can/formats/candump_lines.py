@@ -9,12 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ingest.can.formats.matching import Channels, frames_of, ids_of, matched, microseconds
+from ingest.can.formats.matching import Channels, frames_of, ids_of, matched, microseconds, some_text_of
 from ingest.can.formats.text import Lines, Offsets
 from ingest.can.frames import Frames
 
 EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001  (local dates have no zone)
-MOST_LINE_BYTES = 1024
 
 _TIME = r"^\s*\((?P<time>\d{1,12}(?:\.\d{1,9})?|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{1,9})\)\s+(?P<channel>\S{1,15})\s+"
 _ID = r"(?P<id>[0-7][0-9A-Fa-f]{2}|[0-9A-Fa-f]{8})"
@@ -42,8 +41,7 @@ class Irregular:
 
 def irregular(lines: Lines, at: Offsets, channels: Channels, *, dated: bool) -> Irregular:
     """The frames of these lines. Times are dates (since EPOCH, in a zone nobody told) if `dated`, else seconds."""
-    texts = [lines.text[lines.start[n] : min(lines.end[n], lines.start[n] + MOST_LINE_BYTES)] for n in at.tolist()]
-    text = pl.Series("line", [one.tobytes().decode("utf-8", "replace") for one in texts], dtype=pl.String)
+    text = some_text_of(lines, at)
     found = _found(text)
     found = found.filter(pl.col("time").is_not_null() & (pl.col("dated") == dated))
     is_error = found["data"].str.contains("ERROR") | ((found["raw_id"] & 0x20000000) != 0)

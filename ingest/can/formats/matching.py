@@ -5,17 +5,18 @@ The expressions run in linear time, so no line can hold the reader up.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
 
 from ingest.can.formats.log import Block
-from ingest.can.formats.text import WORD, Lines, Rejects, hex_bytes
-from ingest.can.frames import EXTENDED, MAX_BYTES, Bytes, Frames, Ids, Times, pack
+from ingest.can.formats.text import WORD, Lines, Offsets, Rejects, hex_bytes
+from ingest.can.frames import EXTENDED, MAX_BYTES, Bytes, Frames, Ids, Times, concat, pack
 
 NOT_A_FRAME = "not a line of this format"
 MOST_CHANNELS = 255
+MOST_TEXT_BYTES = 1024
 
 
 @dataclass(slots=True)
@@ -46,6 +47,25 @@ def text_of(lines: Lines) -> pl.Series:
     if whole.isascii() and b"\r" not in whole:
         return pl.Series("line", whole.decode().split("\n")[: len(lines)], dtype=pl.String)
     return pl.Series("line", [lines.line(n).decode("utf-8", "replace") for n in range(len(lines))], dtype=pl.String)
+
+
+def some_text_of(lines: Lines, at: Offsets) -> pl.Series:
+    """Some of the lines as text, each cut at MOST_TEXT_BYTES."""
+    ends = np.minimum(lines.end[at], lines.start[at] + MOST_TEXT_BYTES)
+    cut = [lines.text[start:end] for start, end in zip(lines.start[at].tolist(), ends.tolist(), strict=True)]
+    return pl.Series("line", [line.tobytes().decode("utf-8", "replace") for line in cut], dtype=pl.String)
+
+
+def in_order(parts: list[tuple[Offsets, Frames]], channels: Channels) -> Frames:
+    """The frames of several parts in the order of their lines; their channels have one numbering."""
+    names = tuple(channels.names) or ("",)
+    parts = [(at, replace(frames, channels=names)) for at, frames in parts if len(frames)]
+    if not parts:
+        return Frames(channels=names)
+    if len(parts) == 1:
+        return parts[0][1]
+    order = np.argsort(np.concatenate([at for at, _ in parts]), kind="stable")
+    return concat([frames for _, frames in parts]).take(order)
 
 
 def matched(lines: pl.Series, pattern: str) -> pl.DataFrame:

@@ -18,7 +18,7 @@ from ingest.can.formats.mdf4_data import Piece
 from ingest.can.formats.mdf4_fields import PAD, U8, padded
 from ingest.can.formats.mdf4_outside import LENGTH_BYTES, lengths_at
 
-BLOCK = 2**21
+BLOCK = 2**20
 """Bytes that are walked at once."""
 SEGMENT = 2048
 MOST_ENTRIES = 256
