@@ -184,7 +184,8 @@ def _first_six(words: Words) -> NDArray[np.int64]:
 
 def _is_direction(text: U8, at: Offsets, end: Offsets) -> Flags:
     is_one: Flags = np.isin(text[at] | 0x20, (ord("r"), ord("t"))) & ((text[at + 1] | 0x20) == ord("x"))
-    return is_one & (end - at == 2)
+    is_one &= end - at == 2
+    return is_one
 
 
 def _clock(text: U8, at: Offsets, end: Offsets) -> tuple[Times, Flags]:
