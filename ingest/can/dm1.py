@@ -11,16 +11,18 @@ tells depends on the CLEAR_GAP_US before it, and on nothing earlier.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ingest.can.frames import WORD_BYTES, Bytes, Indices, Payloads, Times
+from ingest.can.frames import EXTENDED, WORD_BYTES, Bytes, Frames, Ids, Indices, Payloads, Times, payloads
+from ingest.can.sessions import Joined
 
 PGN = 65226
+PGN_MASK, PGN_ID = EXTENDED | np.uint32(0x3FFFF << 8), EXTENDED | np.uint32(PGN << 8)
 LAMPS = {"malfunction_lamp": 6, "red_stop_lamp": 4, "amber_warning_lamp": 2, "protect_lamp": 0}
 """The lowest bit of each in byte 0."""
 UNKNOWN = -1
@@ -31,6 +33,8 @@ RUN_GAP_US = 10_000_000
 """Reports of a code further apart than this are two runs: nobody knows what was between."""
 CLEAR_GAP_US = 30_000_000
 """A message without the code clears it if the message before, no longer ago than this, had it. Buckets are as long."""
+MOST_SENT_US = 30_000_000
+"""So that the bucket before holds whatever may yet be cleared, whole."""
 
 _FLAGS = {name: pl.Boolean() for name in ("red_stop_lamp", "amber_warning_lamp", "protect_lamp", "malfunction_lamp")}
 _CODE: dict[str, pl.DataType] = {"channel": pl.String(), "source": pl.Int16(), "spn": pl.Int32(), "fmi": pl.Int16()}
@@ -87,6 +91,29 @@ def read(payloads: Payloads) -> Reports:
     message, spn, fmi = codes[0], codes[1], codes[2]
     active = np.bincount(message, minlength=len(at)).astype(np.int64)
     return Reports(payloads.time_us[at], lamps, active, message, spn, fmi, codes[3], codes[4])
+
+
+def heard(frames: Frames, messages: Joined) -> dict[tuple[str, int], Reports]:
+    """The reports of each (channel, source address), in single frames and in joined messages, whoever defines them.
+
+    Messages that were longer on their way than MOST_SENT_US are left out.
+    """
+    parts: dict[tuple[str, int], list[Reports]] = {}
+    for source, at in _by_source(frames.can_id, frames.channel, frames.channels):
+        parts.setdefault(source, []).append(read(payloads(frames, at)))
+    for source, every in _by_source(messages.can_id, messages.channel, frames.channels):
+        at = every[messages.time_us[every] - messages.began_us[every] <= MOST_SENT_US]
+        parts.setdefault(source, []).extend(read(messages.payloads(like)) for like in messages.by_width(at))
+    return {source: merged(found) for source, found in parts.items()}
+
+
+def _by_source(
+    can_id: Ids, channel: NDArray[np.uint8], channels: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, int], Indices]]:
+    at = np.flatnonzero((can_id & PGN_MASK) == PGN_ID)
+    sources = channel[at].astype(np.int64) << 8 | (can_id[at] & np.uint32(0xFF))
+    for one in np.unique(sources).tolist():
+        yield (channels[one >> 8], one & 0xFF), at[sources == one]
 
 
 def _bytes(payloads: Payloads, at: Indices) -> Bytes:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from ingest.can import dm1
 from ingest.can.combine import Series, combined
 from ingest.can.decode import Column, decode, physical
 from ingest.can.definitions import Group
@@ -40,13 +41,15 @@ class Told:
     """What a window tells of its own time.
 
     `rows`: time and canonical signals, one row per sample period in which anything was decoded. `extras` by
-    SAMPLE_SCHEMA. `samples`: everything at full resolution. `out_of_limits` counts canonical values by signal.
+    SAMPLE_SCHEMA. `samples`: everything at full resolution. `sightings` of trouble codes by dm1.SIGHTING_SCHEMA.
+    `out_of_limits` counts canonical values by signal.
     """
 
     rows: pl.DataFrame
     extras: pl.DataFrame
     units: dict[str, str]
     samples: list[Samples]
+    sightings: pl.DataFrame
     frames: int
     decoded: int
     unknown: dict[tuple[str, int], int]
@@ -70,6 +73,7 @@ def tell(window: Window, setup: Setup) -> Told:
     grouped = setup.definitions.groups(told_frames)
     decoded = [_Decoded.of(group, payloads(told_frames, group.at)) for group in grouped.groups]
     messages = join(window.frames)
+    reports = dm1.heard(window.frames, messages)
     decoded += _joined(messages, window, setup, since=low)
     before = [*_context(window, split, setup), *_canonical(_joined(messages, window, setup, until=low), setup)]
     canonical, out_of_limits = combined([*before, *_canonical(decoded, setup)], setup, own)
@@ -79,6 +83,7 @@ def tell(window: Window, setup: Setup) -> Told:
         extras=extras,
         units=units,
         samples=[sample for part in decoded for sample in part.samples()],
+        sightings=dm1.sightings(reports, window.own, setup.bucket_us),
         frames=len(told_frames),
         decoded=sum(len(group.at) for group in grouped.groups),
         unknown=grouped.unknown,
