@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mdf4_case import CLASSIC_BYTES, LINEAR, MLSD, TABLE, VLSD, File, classic, one_bus, record, seconds
 
 from ingest.can.formats import mdf4, mdf4_data, mdf4_unsorted
 from ingest.can.formats.log import Block, Clock
@@ -20,6 +19,22 @@ from ingest.can.formats.mdf4 import read, recognises
 from ingest.can.formats.mdf4_data import Piece
 from ingest.can.frames import concat
 from schemas.errors import MalformedBodyError
+from tests.can_logs.mdf4_file import (
+    CLASSIC_BYTES,
+    LINEAR,
+    MLSD,
+    TABLE,
+    File,
+    classic,
+    one_bus,
+    outside_frames,
+    outside_record,
+    record,
+    seconds,
+    some_frames,
+    unsorted_file,
+    vlsd_channel,
+)
 
 TRUCK = Path(os.environ.get("BEACHHEAD_SAMPLE_DATA", "../shared/data")) / "truck-j1939-mf4" / "truck-402s.mf4"
 START_S = 1_700_000_000
@@ -53,13 +68,6 @@ def rows(frames, since=START_US):
 
 def read_rows(data):
     return rows(whole(data)[0].frames)
-
-
-def some_frames(count, seed=0, step=0.01):
-    random = np.random.default_rng(seed)
-    return [
-        (n * step, int(random.integers(0, 1 << 29)), random.bytes(int(random.integers(0, 9)))) for n in range(count)
-    ]
 
 
 def expected(frames, bus="1"):
@@ -261,21 +269,6 @@ def test_mlsd_data_and_invalidation_bytes():
     assert read_rows(file.finish(file.data_group(group, data))) == expected(frames, "4")
 
 
-def vlsd_channel(at):
-    return {"name": "CAN_DataFrame.DataBytes", "byte": 14, "bits": 64, "data_type": 10, "kind": VLSD, "data": at}
-
-
-def outside_frames(count, seed=3):
-    random = np.random.default_rng(seed)
-    sizes = random.choice([0, 1, 8, 12, 64], count)
-    return [(n * 0.001, int(random.integers(0, 1 << 29)), random.bytes(int(size))) for n, size in enumerate(sizes)]
-
-
-def outside_record(frame, offset):
-    at, can_id, data = frame
-    return struct.pack("<dIBBQ", at, can_id | 1 << 31, 15, len(data), offset)
-
-
 @pytest.mark.parametrize("listed", [False, True])
 def test_data_in_signal_data_blocks(listed, monkeypatch):
     monkeypatch.setattr(mdf4, "chunk_bytes", lambda streams: 30_000)
@@ -292,42 +285,6 @@ def test_data_in_signal_data_blocks(listed, monkeypatch):
     data = file.block(b"DT", (), b"".join(records))
     group = file.group(classic(file, bus=1, data=vlsd_channel(signal)), CLASSIC_BYTES, cycles=len(frames))
     assert read_rows(file.finish(file.data_group(group, data))) == expected(frames)
-
-
-def unsorted_file(frames, id_bytes, *, late=False, unfinished=None, offsets=True, stray=0):
-    """Bus 1 with data apart, bus 2 classic, remote and error frames, and a group of something else; all mixed."""
-    file, ids = File(), {name: n for n, name in enumerate(("apart", "plain", "values", "remote", "error", "other"), 7)}
-    values_group = file.group(0, 0, record_id=ids["values"], flags=1)
-    chain = values_group
-    chain = file.group(
-        classic(file, bus=1, data=vlsd_channel(values_group)), CLASSIC_BYTES, record_id=ids["apart"], following=chain
-    )
-    chain = file.group(classic(file, bus=2), CLASSIC_BYTES, record_id=ids["plain"], following=chain)
-    for name, prefix in (("remote", "CAN_RemoteFrame"), ("error", "CAN_ErrorFrame")):
-        channels = file.channels(seconds(), {"name": prefix, "byte": 8, "bits": 8})
-        chain = file.group(channels, 9, record_id=ids[name], following=chain)
-    chain = file.group(
-        file.channels(seconds(), {"name": "speed", "byte": 8, "bits": 16}), 10, record_id=ids["other"], following=chain
-    )
-    mark = {name: n.to_bytes(id_bytes, "little") for name, n in ids.items()}
-    stream, offset, want = bytearray(), 0, []
-    for n, frame in enumerate(frames):
-        if n % 3 == 0:
-            value = mark["values"] + struct.pack("<I", len(frame[2])) + frame[2]
-            fixed = mark["apart"] + outside_record(frame, offset if offsets else 0)
-            stream += fixed + value if late else value + fixed
-            offset += 4 + len(frame[2])
-            want.append((round(frame[0] * 1e6), "1", frame[1] | 1 << 31, frame[2]))
-        else:
-            stream += mark["plain"] + record(frame[0], frame[1], frame[2][:8])
-            want.append((round(frame[0] * 1e6), "2", frame[1] | 1 << 31, frame[2][:8]))
-        if n % 10 == 0:
-            stream += mark["remote"] + bytes(9) + mark["error"] + bytes(9) + mark["error"] + bytes(9)
-        if n % 7 == 0:
-            stream += mark["other"] + bytes(10)
-    data_group = file.data_group(chain, 0, id_bytes=id_bytes)
-    file.link(data_group, 2, file.block(b"DT", (), bytes(stream), length=24 if unfinished else None))
-    return file.finish(data_group, unfinished=unfinished), want
 
 
 @pytest.mark.parametrize("id_bytes", [1, 2, 4, 8])

@@ -4,6 +4,8 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
+import numpy as np
+
 LINEAR = 1
 TABLE = 5
 VIRTUAL = 6
@@ -122,3 +124,61 @@ def one_bus(frames, *, bus=1, **header):
     data = file.block(b"DT", (), b"".join(record(*frame) for frame in frames))
     group = file.group(classic(file, bus=bus), CLASSIC_BYTES, cycles=len(frames))
     return file.finish(file.data_group(group, data), **header)
+
+
+def some_frames(count, seed=0, step=0.01):
+    random = np.random.default_rng(seed)
+    return [
+        (n * step, int(random.integers(0, 1 << 29)), random.bytes(int(random.integers(0, 9)))) for n in range(count)
+    ]
+
+
+def vlsd_channel(at):
+    return {"name": "CAN_DataFrame.DataBytes", "byte": 14, "bits": 64, "data_type": 10, "kind": VLSD, "data": at}
+
+
+def outside_frames(count, seed=3):
+    random = np.random.default_rng(seed)
+    sizes = random.choice([0, 1, 8, 12, 64], count)
+    return [(n * 0.001, int(random.integers(0, 1 << 29)), random.bytes(int(size))) for n, size in enumerate(sizes)]
+
+
+def outside_record(frame, offset):
+    at, can_id, data = frame
+    return struct.pack("<dIBBQ", at, can_id | 1 << 31, 15, len(data), offset)
+
+
+def unsorted_file(frames, id_bytes, *, late=False, unfinished=None, offsets=True, stray=0):
+    """Bus 1 with data apart, bus 2 classic, remote and error frames, and a group of something else; all mixed."""
+    file, ids = File(), {name: n for n, name in enumerate(("apart", "plain", "values", "remote", "error", "other"), 7)}
+    values_group = file.group(0, 0, record_id=ids["values"], flags=1)
+    chain = values_group
+    chain = file.group(
+        classic(file, bus=1, data=vlsd_channel(values_group)), CLASSIC_BYTES, record_id=ids["apart"], following=chain
+    )
+    chain = file.group(classic(file, bus=2), CLASSIC_BYTES, record_id=ids["plain"], following=chain)
+    for name, prefix in (("remote", "CAN_RemoteFrame"), ("error", "CAN_ErrorFrame")):
+        channels = file.channels(seconds(), {"name": prefix, "byte": 8, "bits": 8})
+        chain = file.group(channels, 9, record_id=ids[name], following=chain)
+    chain = file.group(
+        file.channels(seconds(), {"name": "speed", "byte": 8, "bits": 16}), 10, record_id=ids["other"], following=chain
+    )
+    mark = {name: n.to_bytes(id_bytes, "little") for name, n in ids.items()}
+    stream, offset, want = bytearray(), 0, []
+    for n, frame in enumerate(frames):
+        if n % 3 == 0:
+            value = mark["values"] + struct.pack("<I", len(frame[2])) + frame[2]
+            fixed = mark["apart"] + outside_record(frame, offset if offsets else 0)
+            stream += fixed + value if late else value + fixed
+            offset += 4 + len(frame[2])
+            want.append((round(frame[0] * 1e6), "1", frame[1] | 1 << 31, frame[2]))
+        else:
+            stream += mark["plain"] + record(frame[0], frame[1], frame[2][:8])
+            want.append((round(frame[0] * 1e6), "2", frame[1] | 1 << 31, frame[2][:8]))
+        if n % 10 == 0:
+            stream += mark["remote"] + bytes(9) + mark["error"] + bytes(9) + mark["error"] + bytes(9)
+        if n % 7 == 0:
+            stream += mark["other"] + bytes(10)
+    data_group = file.data_group(chain, 0, id_bytes=id_bytes)
+    file.link(data_group, 2, file.block(b"DT", (), bytes(stream), length=24 if unfinished else None))
+    return file.finish(data_group, unfinished=unfinished), want
