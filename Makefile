@@ -1,6 +1,6 @@
 # The commands of this project; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench lock clean
+.PHONY: help install demo test test-long check bench lock clean
 PACKAGES := ingest pipelines dags schemas analytics
 BIN := .venv/bin
 # Byte code is worth seconds at every start of a large program.
@@ -19,6 +19,15 @@ demo: ## the whole path on this machine, then serve until Ctrl-C (SERVE=0: stop 
 test: ## the whole suite, on a real TimescaleDB
 	@.ci/install --database
 	@$(BIN)/pytest --numprocesses auto --dist loadfile
+
+# Whatever has a short form in `make test` and a full one here is marked `long`: see tests/campaign.py. Properties
+# (Hypothesis) look at more and other examples. SEED decides what is drawn: one that failed is given again to repeat it.
+SEED := $(or $(SEED),$(shell date +%s))
+test-long: ## the full campaigns: fuzzing, faults, properties (SEED=n: a run again)
+	@.ci/install --database
+	@echo "seed $(SEED): make test-long SEED=$(SEED) draws the same again"
+	@BEACHHEAD_LONG=$(SEED) $(BIN)/pytest -m "long or hypothesis" --hypothesis-seed=$(SEED) --timeout=3600 \
+		--numprocesses auto --dist worksteal --verbose --durations=10
 
 check: install ## lint, format, types, imports, migrations
 	@$(BIN)/ruff check .

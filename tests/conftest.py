@@ -28,6 +28,7 @@ from schemas.local.compose import IMAGE, is_available
 from schemas.local.progress import PlainLines
 from schemas.local.provision import ROLES, SCHEDULER, close_to_strangers, provision
 from schemas.local.server import LocalServer
+from tests import campaign
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CACHE = CHECKOUT / ".beachhead"
@@ -36,7 +37,14 @@ TEMPLATE_PREFIX = "template_of_tests_"
 
 # The same examples in every run: a run tells something about the change, not about luck.
 hypothesis_settings.register_profile("short", derandomize=True, database=None)
-hypothesis_settings.load_profile("short")
+# Other examples in every run, and those of one run again with its seed.
+hypothesis_settings.register_profile("long", max_examples=2_000, deadline=None, database=None, print_blob=True)
+hypothesis_settings.load_profile(campaign.size("short", "long"))
+
+
+def pytest_report_header() -> str | None:
+    """Say what the full form of campaigns draws from."""
+    return f"full campaigns, seed {campaign.SEED}" if campaign.FULL else None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ingest.can.definitions import Bound, Definitions
 from ingest.can.frames import EXTENDED, MAX_BYTES, Frames, Payloads, pack, payloads
 from ingest.can.j1939 import destination_of, not_available, pgn_of, pgn_of_id, source_of
 from ingest.can.specs import MessageSpec, SignalSpec
+from tests import campaign
 
 SCALES = ("1", "2", "-3", "1.0", "4.0", "0.5", "0.1", "-0.25", "1E-05", "0.00390625", "1000000007", "123456.789")
 OFFSETS = ("0", "-40", "250", "1.0", "0.5", "-273.15", "9007199254740993")
@@ -190,7 +191,7 @@ def _random(size: int) -> st.SearchStrategy[bytes]:
     return st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).bytes(size))
 
 
-slow_ok = settings(max_examples=70, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+slow_ok = settings(max_examples=campaign.size(70, 1000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @slow_ok
@@ -392,7 +393,7 @@ def test_groups_of_very_many_ids(count: int) -> None:
     assert sum(unknown.values()) == count
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=campaign.size(50, 2000), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(0, (1 << 32) - 1)), min_size=1, max_size=60), st.data())
 def test_every_frame_is_counted_once(pairs: list[tuple[int, int]], data: st.DataObject) -> None:
     pairs = data.draw(st.lists(st.sampled_from(pairs), min_size=1, max_size=60))

@@ -19,6 +19,7 @@ from ingest.can.formats.mdf4 import read, recognises
 from ingest.can.formats.mdf4_data import Piece
 from ingest.can.frames import concat
 from schemas.errors import MalformedBodyError
+from tests import campaign
 from tests.can_logs.mdf4_file import (
     CLASSIC_BYTES,
     LINEAR,
@@ -311,7 +312,7 @@ def test_values_without_offsets_are_taken_in_their_order(late, monkeypatch):
     assert read_rows(body) == want
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=campaign.size(60, 2000))
 @given(
     st.lists(st.sampled_from([3, 17, 200]), max_size=300),
     st.randoms(use_true_random=False),
