@@ -39,30 +39,32 @@ class Landing:
         folder.mkdir(parents=True, exist_ok=True)
         return tempfile.NamedTemporaryFile(dir=folder)
 
-    def keep(self, file: IO[bytes], name: str) -> str:
+    def keep(self, file: IO[bytes], sha256: str) -> str:
         """Make a written file durable under its content's hash and return its key."""
-        key = f"{RAW}/{name[:2]}/{name}"
+        key = self.raw_key(sha256)
         self._publish(Path(file.name), key)
         return key
 
-    def keep_signals(self, file: Path, upload: str) -> str:
-        """Make the decoded signals of an upload durable; an older file of the same upload is replaced."""
-        key = self.signals_key(upload)
+    def raw_key(self, sha256: str) -> str:
+        """The key of a log by its content's hash."""
+        return f"{RAW}/{sha256[:2]}/{sha256}"
+
+    def keep_signals(self, file: Path, upload: str, definitions: str) -> str:
+        """Make the signals of an upload durable, decoded by these definitions (their hash), and return their key."""
+        key = f"{SIGNALS}/{upload[:2]}/{upload}-{definitions[:16]}.parquet"
         self._publish(file, key)
         return key
-
-    def signals_key(self, upload: str) -> str:
-        """The key of an upload's decoded signals."""
-        return f"{SIGNALS}/{upload[:2]}/{upload}.parquet"
 
     def _publish(self, source: Path, key: str) -> None:
         target = self.root / key
         target.parent.mkdir(parents=True, exist_ok=True)
-        with source.open("rb") as written:
-            os.fsync(written.fileno())
-        partial = target.with_name(f".{target.name}.{os.getpid()}.{source.name}")
-        os.link(source, partial)
-        partial.replace(target)
+        # A file of the same name has the same content. Somebody else may just have made it: its folder is synced too.
+        if not target.exists():
+            with source.open("rb") as written:
+                os.fsync(written.fileno())
+            partial = target.with_name(f".{target.name}.{os.getpid()}.{source.name}")
+            os.link(source, partial)
+            partial.replace(target)
         for folder in (target.parent, target.parent.parent, self.root):
             _sync_folder(folder)
 

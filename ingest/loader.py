@@ -20,9 +20,11 @@ from psycopg.types.json import Jsonb
 from ingest import store
 from ingest.arrays import Floats, Integers, Times, copy_in
 from ingest.checks.extras import KIND_SCHEMA
-from ingest.checks.rows import Checked
+from ingest.checks.rows import Checked, Clock, Query, check
+from ingest.checks.scope import Scope
 from ingest.classify import EXTRA_KEY, KEY, Outcome, RowClass, classify
-from schemas.errors import IdempotencyError
+from ingest.decoders.decoded import Decoded
+from schemas.errors import IdempotencyError, RejectedRow
 from schemas.frames import TELEMETRY_SCHEMA, UTC_TIME
 from schemas.signals import SIGNALS, Kind
 from schemas.wire import Receipt, Reject, RowCounts
@@ -116,6 +118,36 @@ def load(
     insert_upload(db, upload, TELEMETRY, receipt, ranges, rejects)
     _keep_body(db, upload.id, body)
     return Loaded(receipt, signals)
+
+
+def with_fixed_kinds(
+    decoded: Decoded, checked: Checked, scope: Scope, query: Query, clock: Clock, signals: pl.DataFrame
+) -> Checked:
+    """The rows checked again, if one of the extra signals that exist is of another kind than was assumed."""
+    assumed = checked.extras.join(signals, on=["vehicle_id", "name"])
+    if assumed.filter(pl.col("kind") != pl.col("kind_right")).is_empty():
+        return checked
+    return check(decoded, scope, query, clock, signals.select(*KIND_SCHEMA))
+
+
+def keep_failed(db: psycopg.Connection, upload: Upload, checked: Checked, body: bytes) -> Receipt:
+    """Keep an upload whose every row has an impossible time: its clock may be put right. The caller commits."""
+    known = store.failed_upload(db, upload.gateway_id, TELEMETRY, upload.sha256, upload.query)
+    receipt = Receipt(
+        upload_id=known or upload.id,
+        sha256=upload.sha256.hex(),
+        status="failed",
+        received_at=upload.received_at,
+        server_time=upload.received_at,
+        rows=RowCounts(received=checked.received, rejected=checked.received),
+        rejects=first_rejects(checked.rejects),
+        rejects_url=f"/v1/uploads/{known or upload.id}/rejects",
+    )
+    if known is None:
+        nothing = ranges_of(checked.rows.with_columns(changes=pl.lit(False)))
+        insert_upload(db, upload, TELEMETRY, receipt, nothing, checked.rejects, why_failed(receipt))
+        _keep_body(db, upload.id, body)
+    return receipt
 
 
 def with_new_signals(db: psycopg.Connection, extras: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
@@ -309,20 +341,37 @@ def first_rejects(rejects: pl.DataFrame) -> list[Reject]:
     return [Reject(**row) for row in fields.iter_rows(named=True)]
 
 
+def why_failed(receipt: Receipt) -> str:
+    """What is said of an upload whose every row has an impossible time, and what to do."""
+    reason = receipt.rejects[0].reason if receipt.rejects else "every time is out of range"
+    return (
+        f"none of the {receipt.rows.received} rows can be used: {reason}. The bytes are kept as upload"
+        f" {receipt.upload_id}: if a clock was wrong, `beachhead upload requeue` puts it right"
+    )
+
+
+def rejected_rows(rejects: pl.DataFrame) -> list[RejectedRow]:
+    """The first rejects as errors carry them."""
+    fields = rejects.head(REJECTS_IN_RECEIPT).select("row", "field", "value", "reason")
+    return [RejectedRow(**row) for row in fields.iter_rows(named=True)]
+
+
 _INSERT_UPLOAD = """
-INSERT INTO upload (id, gateway_id, kind, sha256, query, content_type, size_bytes, status, received_at, loaded_at,
-    idempotency_key, first_time, last_time, rows_received, rows_accepted, rows_merged, rows_duplicate,
+INSERT INTO upload (id, gateway_id, kind, sha256, query, content_type, size_bytes, status, reason, received_at,
+    loaded_at, idempotency_key, first_time, last_time, rows_received, rows_accepted, rows_merged, rows_duplicate,
     rows_conflicting, rows_rejected, rows_late, fields_rejected, receipt)
-VALUES (%(id)s, %(gateway_id)s, %(kind)s, %(sha256)b, %(query)s, %(content_type)s, %(size_bytes)s, 'loaded',
-    %(received_at)s, clock_timestamp(), %(idempotency_key)s, %(first_time)s, %(last_time)s, %(received)s, %(accepted)s,
-    %(merged)s, %(duplicate)s, %(conflicting)s, %(rejected)s, %(late)s, %(fields_rejected)s, %(receipt)s)
+VALUES (%(id)s, %(gateway_id)s, %(kind)s, %(sha256)b, %(query)s, %(content_type)s, %(size_bytes)s, %(status)s,
+    %(reason)s, %(received_at)s, CASE %(status)s::text WHEN 'loaded' THEN clock_timestamp() END, %(idempotency_key)s,
+    %(first_time)s, %(last_time)s, %(received)s, %(accepted)s, %(merged)s, %(duplicate)s, %(conflicting)s,
+    %(rejected)s, %(late)s, %(fields_rejected)s, %(receipt)s)
 """
 
 
 def insert_upload(
-    db: psycopg.Connection, upload: Upload, kind: str, receipt: Receipt, ranges: pl.DataFrame, rejects: pl.DataFrame
-) -> None:
-    """Write an upload into the ledger, with its vehicles' ranges and its rejects."""
+    db: psycopg.Connection, upload: Upload, kind: str, receipt: Receipt, ranges: pl.DataFrame, rejects: pl.DataFrame,
+    reason: str | None = None,
+) -> None:  # fmt: skip
+    """Write an upload into the ledger, with its vehicles' ranges and its rejects; `reason` says why it failed."""
     db.execute(
         _INSERT_UPLOAD,
         {
@@ -333,6 +382,8 @@ def insert_upload(
             "query": upload.query,
             "content_type": upload.content_type,
             "size_bytes": upload.size_bytes,
+            "status": receipt.status,
+            "reason": reason,
             "received_at": upload.received_at,
             "idempotency_key": upload.idempotency_key,
             "first_time": receipt.first_time,

@@ -1,31 +1,32 @@
-"""A decoded CAN log into the database, in the caller's transaction.
+"""A told CAN log into the database, in the caller's transaction.
 
 A raw log outranks rows for the same instant. Where several logs of a vehicle tell of the same minutes, those minutes
-are decoded anew from the frames of all of them, so that a log cut anywhere and sent in any order gives the rows of the
+are told anew by the frames of all of them, so that a log cut anywhere and sent in any order gives the rows of the
 whole.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import polars as pl
 import psycopg
+from psycopg.types.multirange import Multirange
+from psycopg.types.range import Range
 
-from ingest import store
-from ingest.arrays import copy_in
-from ingest.can.formats import read_log
-from ingest.can.frames import Frames, concat
+from ingest import faults, store
+from ingest.arrays import Times, copy_in
 from ingest.can.setup import Setup
-from ingest.can.whole import Counts, Reading, Whole, clock_us, frames_of, tell_all
-from ingest.checks.rows import Checked
+from ingest.can.spans import Spans, few, joined, on_grid, overlap, reaching
+from ingest.can.spool import Piece, Spool
+from ingest.can.whole import EPOCH, MICROSECOND, Reading
+from ingest.checks.logs import Passed
 from ingest.classify import KEY, RowClass
-from ingest.landing import Landing
 from ingest.loader import (
     TELEMETRY,
     Upload,
@@ -33,12 +34,13 @@ from ingest.loader import (
     insert_upload,
     lock_vehicles,
     mark,
-    ranges_of,
     runs_of,
     stored_rows,
     update_rows,
+    why_failed,
     with_new_signals,
 )
+from ingest.log_files import KeptLog, Shelf, tell_together
 from schemas.signals import SIGNALS, Kind
 from schemas.wire import CanCounts, Receipt, RowCounts
 
@@ -47,40 +49,24 @@ NUMBER = "number"
 
 
 @dataclass(frozen=True, slots=True)
-class LogFacts:
-    """How a log is kept and read: the columns of `upload_log`."""
+class ToldLog:
+    """One vehicle's log, told and not yet stored. `signals`: the file of every value, where there is one."""
 
-    landing_key: str
-    format: str
-    channel: str | None
-    start_at: dt.datetime | None
-    time_zone: str | None
-    signals_key: str | None
-    definitions_sha256: str
+    vehicle_id: int
+    vehicle: str
+    log: KeptLog
+    spool: Spool
+    passed: Passed
+    can: CanCounts
+    signals: Path | None
 
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What is needed to read the logs of a vehicle again."""
-
-    landing: Landing
-    limit_bytes: int
-    setup: Setup
-    zone: str
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether it has rows and none may be stored: its clock is wrong."""
+        return 0 < self.passed.received == self.passed.rejected
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A log that was loaded before."""
-
-    landing_key: str
-    format: str
-    channel: str | None
-    start_at: dt.datetime | None
-    time_zone: str | None
-    shift_s: float
-    first_time: dt.datetime
-    last_time: dt.datetime
+# --- the ledger -----------------------------------------------------------------------------------
 
 
 def is_landed(db: psycopg.Connection, key: str) -> bool:
@@ -98,195 +84,274 @@ def zone_of(db: psycopg.Connection, vehicle_id: int) -> str:
     return str(row[0]) if row else "UTC"
 
 
-def load(
-    db: psycopg.Connection, upload: Upload, vehicle_id: int, name: str, checked: Checked, whole: Whole,
-    facts: LogFacts, can: CanCounts, shared: Shared, late_after_s: int,
-) -> Receipt:  # fmt: skip
-    """Write what a log tells, its ledger entry and marks; returns the receipt. The caller commits.
-
-    `checked.rows` are the log's usable rows; `whole` has its other signals.
-    """
-    lock_vehicles(db, pl.DataFrame({"vehicle_id": [vehicle_id]}, schema={"vehicle_id": pl.Int32}))
-    rows = checked.rows.drop("row")
-    written = Written.nothing()
-    if rows.height:
-        kept = _neighbours(db, vehicle_id, rows, shared.setup.bucket_us)
-        rows, extras, units = _with_neighbours(rows, whole, kept, facts, vehicle_id, shared)
-        own = checked.rows.select(KEY)
-        period = dt.timedelta(microseconds=shared.setup.period_us)
-        written = _write(db, vehicle_id, rows, extras, units, own, period)
-    receipt = _receipt(upload, name, checked, written, can, late_after_s)
-    ranges = ranges_of(written.classes)
-    mark(db, ranges_of(written.touched) if written.touched.height else ranges)
-    insert_upload(db, upload, CAN_LOG, receipt, ranges, checked.rejects)
-    _insert_log(db, upload.id, vehicle_id, facts)
-    return receipt
+def hold_landed(db: psycopg.Connection, key: str) -> None:
+    """Until the transaction ends, nobody else decides whether the file of this key is needed."""
+    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], signed=True)
+    db.execute("SELECT pg_advisory_xact_lock(%s)", [number])
 
 
-def _insert_log(db: psycopg.Connection, upload_id: uuid.UUID, vehicle_id: int, facts: LogFacts) -> None:
+def columns_of(log: KeptLog, signals_key: str | None, setup: Setup) -> dict[str, object]:
+    """A log's columns of `upload_log`."""
+    return {
+        "landing_key": log.landing_key, "format": log.format, "channel": log.reading.channel,
+        "start_at": log.reading.start, "time_zone": log.reading.zone, "signals_key": signals_key,
+        "definitions_sha256": setup.sha256, "spans": as_multirange(few(log.buckets)),
+    }  # fmt: skip
+
+
+def _insert_log(db: psycopg.Connection, upload_id: uuid.UUID, vehicle_id: int, columns: dict[str, object]) -> None:
     db.execute(
         "INSERT INTO upload_log (upload_id, vehicle_id, landing_key, format, channel, start_at, time_zone, signals_key,"
-        " definitions_sha256) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
-        [
-            upload_id, vehicle_id, facts.landing_key, facts.format, facts.channel, facts.start_at, facts.time_zone,
-            facts.signals_key, facts.definitions_sha256,
-        ],
-    )  # fmt: skip
+        " definitions_sha256, spans) VALUES (%(upload_id)s, %(vehicle_id)s, %(landing_key)s, %(format)s, %(channel)s,"
+        " %(start_at)s, %(time_zone)s, %(signals_key)s, %(definitions_sha256)s, %(spans)s)",
+        {"upload_id": upload_id, "vehicle_id": vehicle_id, **columns},
+    )
 
 
-# --- minutes that several logs tell of ------------------------------------------------------------
+def as_multirange(spans: Spans) -> Multirange[dt.datetime]:
+    """Spans as PostgreSQL has them."""
+    return Multirange([Range(_time(low), _time(high), "[)") for low, high in spans])
 
 
-def _neighbours(db: psycopg.Connection, vehicle_id: int, rows: pl.DataFrame, bucket_us: int) -> list[Kept]:
-    """The vehicle's loaded logs that reach into the rows' minutes, or next to them."""
-    margin = dt.timedelta(microseconds=2 * bucket_us)
-    low, high = rows["time"].min(), rows["time"].max()
-    found = db.execute(
-        "SELECT l.landing_key, l.format, l.channel, l.start_at, l.time_zone, u.shift_s, v.first_time, v.last_time"
-        " FROM upload_log l JOIN upload u ON u.id = l.upload_id JOIN upload_vehicle v ON v.upload_id = u.id"
-        " WHERE l.vehicle_id = %s AND u.status = 'loaded' AND v.first_time <= %s AND v.last_time >= %s",
-        [vehicle_id, high + margin, low - margin],  # type: ignore[operator]
-    ).fetchall()
-    return [Kept(*row) for row in found]
-
-
-def _with_neighbours(
-    rows: pl.DataFrame, whole: Whole, kept: list[Kept], facts: LogFacts, vehicle_id: int, shared: Shared
-) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, str]]:
-    """Rows and extras, with the minutes that others tell of too decoded from all frames together."""
-    extras = whole.extras
-    bucket_us = shared.setup.bucket_us
-    low, high = _bounds(rows["time"].min(), rows["time"].max(), bucket_us)  # type: ignore[arg-type]
-    own = Kept(facts.landing_key, facts.format, facts.channel, facts.start_at, facts.time_zone, 0.0,
-               rows["time"].min(), rows["time"].max())  # type: ignore[arg-type]  # fmt: skip
-    spans = [_bounds(one.first_time, one.last_time, bucket_us) for one in kept]
-    shares = [(max(low, a), min(high, b)) for a, b in spans if max(low, a) < min(high, b)]
-    units = dict(whole.units)
-    for first, last in _joined(shares):
-        logs = [own, *(one for one, (a, b) in zip(kept, spans, strict=True) if a < last and b > first)]
-        together = _tell_together(logs, first, last, shared)
-        units |= together.units
-        inside = pl.col("time").is_between(_time(first), _time(last), closed="left")
-        extras = pl.concat([extras.filter(~inside), together.extras.filter(inside)])
-        rows_here = together.rows.filter(inside).with_columns(vehicle_id=pl.lit(vehicle_id, pl.Int32))
-        rows = pl.concat([rows.filter(~inside), rows_here], how="diagonal")
-    return rows, extras, units
+def as_spans(ranges: Multirange[dt.datetime]) -> Spans:
+    """Spans as they are here."""
+    return [(us_of(one.lower), us_of(one.upper)) for one in ranges if one.lower and one.upper]
 
 
 def _time(us: int) -> dt.datetime:
-    return dt.datetime.fromtimestamp(us // 1_000_000, dt.UTC) + dt.timedelta(microseconds=us % 1_000_000)
+    return EPOCH + us * MICROSECOND
 
 
-def _us(time: dt.datetime) -> int:
-    return (time - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
+def us_of(time: dt.datetime) -> int:
+    """Microseconds since 1970 UTC."""
+    return (time - EPOCH) // MICROSECOND
 
 
-def _bounds(first: dt.datetime, last: dt.datetime, bucket_us: int) -> tuple[int, int]:
-    """The buckets that a log has a say in: those of its frames, and the one after."""
-    return _us(first) // bucket_us * bucket_us, (_us(last) // bucket_us + 2) * bucket_us
+def earlier_logs(
+    db: psycopg.Connection, vehicle_id: int, buckets: Spans, bucket_us: int, before: int | None = None
+) -> list[KeptLog]:
+    """The vehicle's loaded logs that have a say in these buckets, in the order of acceptance.
+
+    `before` is an upload's place in that order: only those that came before it.
+    """
+    near = few(reaching(buckets, before_us=bucket_us, after_us=bucket_us))
+    zone = zone_of(db, vehicle_id)
+    found = db.execute(
+        "SELECT l.landing_key, l.format, l.channel, l.start_at, l.time_zone, u.shift_s, l.spans"
+        " FROM upload_log l JOIN upload u ON u.id = l.upload_id"
+        " WHERE l.vehicle_id = %s AND u.status = 'loaded' AND l.spans && %s::tstzmultirange"
+        " AND (%s::bigint IS NULL OR u.seq < %s) ORDER BY u.seq",
+        [vehicle_id, as_multirange(near), before, before],
+    ).fetchall()
+    return [
+        KeptLog(key, format_, Reading(read_by or zone, start, channel, shift_s), on_grid(as_spans(spans), bucket_us))
+        for key, format_, channel, start, read_by, shift_s, spans in found
+    ]
 
 
-def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans that touch or overlap as one."""
-    found: list[tuple[int, int]] = []
-    for low, high in sorted(spans):
-        if found and low <= found[-1][1]:
-            found[-1] = (found[-1][0], max(high, found[-1][1]))
-        else:
-            found.append((low, high))
-    return found
+# --- a new upload ---------------------------------------------------------------------------------
 
 
-def _tell_together(logs: list[Kept], first: int, last: int, shared: Shared) -> Whole:
-    logs = sorted(logs, key=lambda one: (one.first_time, one.last_time, one.landing_key))
-    with ExitStack() as stack:
-        parts = [_frames_between(stack, one, first - shared.setup.bucket_us, last, shared) for one in logs]
+def load(db: psycopg.Connection, upload: Upload, told: ToldLog, shelf: Shelf, late_after_s: int) -> Receipt:
+    """Write what a log tells, its ledger entry and marks; returns the receipt. The caller commits.
 
-        def frames() -> Iterator[Frames]:
-            yield _once([concat(list(part)) for part in parts])
+    A log of which no row may be stored is kept as failed.
+    """
+    lock_vehicles(db, pl.DataFrame({"vehicle_id": [told.vehicle_id]}, schema={"vehicle_id": pl.Int32}))
+    if told.is_out_of_time:
+        return _keep_failed(db, upload, told, shelf.setup)
+    earlier = earlier_logs(db, told.vehicle_id, told.log.buckets, shelf.setup.bucket_us)
+    late = upload.received_at - dt.timedelta(seconds=late_after_s)
+    tally = write(db, told, shelf, earlier, late)
+    receipt = receipt_of(upload, told, tally)
+    ranges = tally.ranges(told.vehicle_id, told.log.buckets)
+    mark(db, ranges)
+    insert_upload(db, upload, CAN_LOG, receipt, ranges, told.passed.rejects)
+    signals_key = None
+    if told.signals is not None:
+        signals_key = shelf.landing.keep_signals(told.signals, str(upload.id), shelf.setup.sha256)
+    _insert_log(db, upload.id, told.vehicle_id, columns_of(told.log, signals_key, shelf.setup))
+    return receipt
 
-        return tell_all(frames, shared.setup, Counts())
 
-
-def _frames_between(stack: ExitStack, log: Kept, low: int, high: int, shared: Shared) -> Iterator[Frames]:
-    file = stack.enter_context(shared.landing.opened(log.landing_key, shared.limit_bytes))
-    reading = Reading(log.time_zone or shared.zone, log.start_at, log.channel, log.shift_s)
-    opened = read_log(file, log.format)
-    offset, _ = clock_us(opened, reading)
-    for frames in frames_of(opened, offset, reading):
-        inside = (frames.time_us >= low) & (frames.time_us < high)
-        if inside.any():
-            yield frames if inside.all() else frames.take(np.flatnonzero(inside))
-
-
-def _once(parts: list[Frames]) -> Frames:
-    """The frames of several logs in order of time; a frame that several of them hold counts once."""
-    together = concat(parts)
-    if len(parts) > 1 and len(together):
-        log = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        order = np.lexsort((np.arange(len(together)), log, together.word, together.can_id, together.channel,
-                            together.time_us))  # fmt: skip
-        same = np.ones(len(order), bool)
-        for column in (together.time_us, together.channel, together.can_id, together.word, together.length):
-            same[1:] &= column[order][1:] == column[order][:-1]
-        same[0] = False
-        begins = np.flatnonzero(~same)
-        group = np.cumsum(~same) - 1
-        first_log = log[order][begins][group]
-        kept = np.sort(order[log[order] == first_log])
-        together = together.take(kept)
-    return together.sorted()
+def _keep_failed(db: psycopg.Connection, upload: Upload, told: ToldLog, setup: Setup) -> Receipt:
+    receipt = receipt_of(upload, told, Tally()).model_copy(update={"status": "failed"})
+    known = store.failed_upload(db, upload.gateway_id, CAN_LOG, upload.sha256, upload.query)
+    if known is not None:
+        return receipt.model_copy(update={"upload_id": known})
+    ranges = Tally().ranges(told.vehicle_id, [])
+    insert_upload(db, upload, CAN_LOG, receipt, ranges, told.passed.rejects, why_failed(receipt))
+    _insert_log(db, upload.id, told.vehicle_id, columns_of(told.log, None, setup))
+    return receipt
 
 
 # --- into the tables ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What became of the log's own rows (`classes`), and all rows that changed (`touched`), neighbours' included."""
+@dataclass(slots=True)
+class Tally:
+    """What became of a log's own rows, and what else changed."""
 
-    classes: pl.DataFrame
-    touched: pl.DataFrame
-    replaced: int
-    extras: list[str]
+    counts: dict[int, int] = field(default_factory=dict)
+    late: int = 0
+    replaced: int = 0
+    extras: set[str] = field(default_factory=set)
+    first: dt.datetime | None = None
+    last: dt.datetime | None = None
+    changed: list[tuple[dt.datetime, dt.datetime]] = field(default_factory=list)
+    sighted: Spans = field(default_factory=list)
 
-    @classmethod
-    def nothing(cls) -> Written:
-        """A log without rows."""
-        empty = pl.DataFrame(schema={"row": pl.UInt32, "vehicle_id": pl.Int32, "time": pl.Datetime("us", "UTC"),
-                                     "row_class": pl.Int8, "changes": pl.Boolean})  # fmt: skip
-        return cls(empty, empty, 0, [])
+    @property
+    def rows(self) -> int:
+        """The log's rows that were usable."""
+        return sum(self.counts.values())
+
+    def add_own(self, classes: pl.DataFrame, late: dt.datetime) -> None:
+        """Count own rows: time, row_class, replaces."""
+        if not classes.height:
+            return
+        for row_class, count in classes["row_class"].value_counts().iter_rows():
+            self.counts[row_class] = self.counts.get(row_class, 0) + count
+        self.late += int((classes["time"] < late).sum())
+        self.replaced += int(classes["replaces"].sum())
+        low, high = classes["time"].min(), classes["time"].max()
+        assert isinstance(low, dt.datetime)  # noqa: S101  (its type is UTC_TIME)
+        assert isinstance(high, dt.datetime)  # noqa: S101
+        self.first, self.last = min(self.first or low, low), max(self.last or high, high)
+
+    def add_changed(self, times: pl.Series) -> None:
+        """Note which stored rows changed."""
+        if len(times):
+            self.changed.append((times.min(), times.max()))  # type: ignore[arg-type]
+
+    def ranges(self, vehicle_id: int, buckets: Spans) -> pl.DataFrame:
+        """As `loader.ranges_of`. A log without rows stands where its frames are."""
+        span = pl.DataFrame([(vehicle_id, self.first, self.last, self.rows)], _RANGE, orient="row")
+        if self.first is None and buckets:
+            span = pl.DataFrame([(vehicle_id, _time(buckets[0][0]), _time(buckets[-1][1]), 0)], _RANGE, orient="row")
+        changed_low, changed_high = (
+            (min(low for low, _ in self.changed), max(high for _, high in self.changed)) if self.changed
+            else (None, None)
+        )  # fmt: skip
+        time = pl.Datetime("us", "UTC")
+        return span.drop_nulls("low").with_columns(
+            pl.lit(changed_low, time).alias("changed_low"), pl.lit(changed_high, time).alias("changed_high")
+        )
 
 
-def _write(
-    db: psycopg.Connection, vehicle_id: int, rows: pl.DataFrame, extras: pl.DataFrame, units: dict[str, str],
-    own: pl.DataFrame, period: dt.timedelta,
-) -> Written:  # fmt: skip
-    rows = rows.select("vehicle_id", "time", *(name for name in SIGNALS if name in rows.columns)).sort("time")
-    names = rows.columns[2:]
+_RANGE: dict[str, pl.DataType] = {
+    "vehicle_id": pl.Int32(), "low": pl.Datetime("us", "UTC"), "high": pl.Datetime("us", "UTC"), "rows": pl.Int32(),
+}  # fmt: skip
+
+
+def write(db: psycopg.Connection, told: ToldLog, shelf: Shelf, earlier: list[KeptLog], late: dt.datetime) -> Tally:
+    """Store what a log tells, the minutes that it shares with earlier ones told together. Its vehicle is locked.
+
+    `late`: rows before this time are counted as late.
+    """
+    # Few rows are looked for in large chunks; the estimates for joins with arrays would read whole chunks.
     db.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
-    stored = stored_rows(db, runs_of(rows), names)
-    compared = _compared(rows, stored, names)
-    inserts = compared.filter(~pl.col("is stored")).select(rows.columns)
-    changed = compared.filter(pl.col("is stored") & pl.col("changes"))
-    if inserts.height:
-        copy_in(db, TELEMETRY, inserts)
-    if changed.height:
-        update_rows(db, changed.select(rows.columns), outranking=True)
-    _write_extras(db, vehicle_id, extras, units, rows, period)
-    touched = compared.select("row", *KEY, "row_class", "changes")
-    classes = touched.join(own, on=KEY, how="semi", maintain_order="left")
-    replaced = compared.join(own, on=KEY, how="semi").filter("replaces").height
-    return Written(classes, touched.filter("changes"), replaced, extras["name"].unique().sort().to_list())
+    tally, writer = Tally(), _Writer(db, told.vehicle_id, shelf.setup.period_us)
+    shared = _shared(told.log, earlier, shelf.setup.bucket_us)
+    own_times = [pl.Series("time", [], pl.Datetime("us", "UTC"))]
+    for piece in told.spool.pieces():
+        usable = piece.within(told.passed.usable)
+        own = writer.write(usable.within(shared, outside=True), tally)
+        tally.add_own(own, late)
+        own_times.append(usable.within(shared).rows["time"])
+    if shared:
+        logs = [told.log, *(one for one in earlier if _reach(one, shelf.setup.bucket_us, shared))]
+        mine = pl.concat(own_times).to_frame()
+        with shelf.folder() as folder:
+            for piece in tell_together(logs, shared, shelf, folder).pieces():
+                together = writer.write(piece.within(shared).within(told.passed.usable), tally)
+                tally.add_own(together.join(mine, on="time", how="semi", maintain_order="left"), late)
+    faults.join_episodes(db, told.vehicle_id, few(joined(tally.sighted)))
+    return tally
+
+
+def _shared(log: KeptLog, others: list[KeptLog], bucket_us: int) -> Spans:
+    """The buckets that a log and others have a say in: those of their frames, and the ones after."""
+    own = reaching(log.buckets, after_us=bucket_us)
+    return reaching([span for one in others for span in overlap(own, reaching(one.buckets, after_us=bucket_us))])
+
+
+def _reach(log: KeptLog, bucket_us: int, spans: Spans) -> Spans:
+    return overlap(reaching(log.buckets, after_us=bucket_us), spans)
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    db: psycopg.Connection
+    vehicle_id: int
+    period_us: int
+
+    def write(self, piece: Piece, tally: Tally) -> pl.DataFrame:
+        """Store a piece; returns its rows: time, row_class, changes, replaces."""
+        classes = self._write_rows(piece.rows)
+        tally.add_changed(classes["time"].filter(classes["changes"]))
+        if piece.units and piece.rows.height:
+            tally.extras.update(piece.extras["name"].unique())
+            self._write_extras(piece)
+        faults.replace_sightings(self.db, self.vehicle_id, piece.buckets, piece.sightings)
+        tally.sighted += piece.buckets
+        return classes
+
+    def _write_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+        vehicle = pl.lit(self.vehicle_id, pl.Int32).alias("vehicle_id")
+        rows = rows.select(vehicle, "time", *(name for name in SIGNALS if name in rows.columns)).sort("time")
+        names = rows.columns[2:]
+        if not rows.height:
+            return pl.DataFrame(schema=_CLASSES)
+        compared = _compared(rows, stored_rows(self.db, runs_of(rows), names), names)
+        inserts = compared.filter(~pl.col("is stored")).select(rows.columns)
+        changed = compared.filter(pl.col("is stored") & pl.col("changes"))
+        if inserts.height:
+            copy_in(self.db, TELEMETRY, inserts)
+        if changed.height:
+            update_rows(self.db, changed.select(rows.columns), outranking=True)
+        return compared.select(*_CLASSES)
+
+    def _write_extras(self, piece: Piece) -> None:
+        names = sorted(piece.units)
+        known = store.extra_signals(self.db, [self.vehicle_id], names)
+        wanted = pl.DataFrame({"name": names}).with_columns(
+            vehicle_id=pl.lit(self.vehicle_id, pl.Int32), kind=pl.lit(NUMBER)
+        )
+        signals = with_new_signals(self.db, wanted, known).filter(pl.col("kind") == NUMBER)
+        store.set_units(self.db, self.vehicle_id, piece.units)
+        runs = runs_of(piece.rows.with_columns(vehicle_id=pl.lit(self.vehicle_id, pl.Int32)))
+        high = runs["high"] + dt.timedelta(microseconds=self.period_us)
+        self.db.execute(
+            _DELETE_EXTRAS,
+            {
+                "vehicle": self.vehicle_id, "signals": signals["signal_id"].to_list(), "lows": Times.of(runs["low"]),
+                "highs": Times.of(high), "first": runs["low"].min(), "last": high.max(),
+            },
+        )  # fmt: skip
+        values = piece.extras.join(signals, on="name").unique(["signal_id", "time"], keep="last", maintain_order=True)
+        vehicle = pl.lit(self.vehicle_id, pl.Int32).alias("vehicle_id")
+        copy_in(self.db, "signal_sample", values.select(vehicle, "signal_id", "time", "number"))
+
+
+_CLASSES: dict[str, Any] = {
+    "time": pl.Datetime("us", "UTC"),
+    "row_class": pl.Int8,
+    "changes": pl.Boolean,
+    "replaces": pl.Boolean,
+}
+_DELETE_EXTRAS = """
+DELETE FROM signal_sample s USING unnest(%(lows)s, %(highs)s) AS run(low, high)
+WHERE s.vehicle_id = %(vehicle)s AND s.signal_id = ANY(%(signals)s) AND s.time >= run.low AND s.time < run.high
+  AND s.time >= %(first)s AND s.time < %(last)s
+"""
 
 
 def _compared(rows: pl.DataFrame, stored: pl.DataFrame, names: list[str]) -> pl.DataFrame:
     """Each row with what it is beside the stored one: whether it changes it, and whether it replaces a value."""
     held = stored.select(*KEY, pl.lit(True).alias("is stored"), *(pl.col(n).alias(f"held {n}") for n in names))
     joined = rows.join(held, on=KEY, how="left", maintain_order="left")
-    joined = joined.with_columns(
-        pl.col("is stored").fill_null(False), row=pl.int_range(1, pl.len() + 1, dtype=pl.UInt32)
-    )
+    joined = joined.with_columns(pl.col("is stored").fill_null(False))
     sent = [pl.col(n).is_not_null() & pl.col(n).ne_missing(pl.col(f"held {n}")) for n in names]
     other = [_differs(n) for n in names]
     is_new = ~pl.col("is stored")
@@ -306,41 +371,11 @@ def _differs(name: str) -> pl.Expr:
     return other.fill_null(False)
 
 
-def _write_extras(
-    db: psycopg.Connection,
-    vehicle_id: int,
-    extras: pl.DataFrame,
-    units: dict[str, str],
-    rows: pl.DataFrame,
-    period: dt.timedelta,
-) -> None:
-    if not units:
-        return
-    names = sorted(units)
-    known = store.extra_signals(db, [vehicle_id], names)
-    wanted = pl.DataFrame({"name": names}).with_columns(vehicle_id=pl.lit(vehicle_id, pl.Int32), kind=pl.lit(NUMBER))
-    signals = with_new_signals(db, wanted, known).filter(pl.col("kind") == NUMBER)
-    store.set_units(db, vehicle_id, units)
-    low, high = rows["time"].min(), rows["time"].max()
-    db.execute(
-        "DELETE FROM signal_sample WHERE vehicle_id = %s AND signal_id = ANY(%s) AND time >= %s AND time < %s",
-        [vehicle_id, signals["signal_id"].to_list(), low, high + period],  # type: ignore[operator]
-    )
-    values = extras.join(signals, on="name").filter(pl.col("time") >= low)
-    values = values.unique(["signal_id", "time"], keep="last", maintain_order=True)
-    copy_in(db, "signal_sample", values.select(pl.lit(vehicle_id, pl.Int32).alias("vehicle_id"), "signal_id", "time",
-                                               "number"))  # fmt: skip
-
-
 # --- receipt --------------------------------------------------------------------------------------
 
 
-def _receipt(
-    upload: Upload, name: str, checked: Checked, written: Written, can: CanCounts, late_after_s: int
-) -> Receipt:
-    classes = written.classes
-    counts = dict(classes["row_class"].value_counts().iter_rows())
-    late = upload.received_at - dt.timedelta(seconds=late_after_s)
+def receipt_of(upload: Upload, told: ToldLog, tally: Tally) -> Receipt:
+    """What the gateway is told of a log that was stored."""
     return Receipt(
         upload_id=upload.id,
         sha256=upload.sha256.hex(),
@@ -348,32 +383,34 @@ def _receipt(
         received_at=upload.received_at,
         server_time=upload.received_at,
         rows=RowCounts(
-            received=checked.received,
-            accepted=counts.get(RowClass.ACCEPTED, 0),
-            merged=counts.get(RowClass.MERGED, 0),
-            duplicate=counts.get(RowClass.DUPLICATE, 0),
-            rejected=checked.rejected,
-            late=int((classes["time"] < late).sum()),
-            replaced=written.replaced,
+            received=told.passed.received,
+            accepted=tally.counts.get(RowClass.ACCEPTED, 0),
+            merged=tally.counts.get(RowClass.MERGED, 0),
+            duplicate=tally.counts.get(RowClass.DUPLICATE, 0),
+            rejected=told.passed.received - tally.rows,
+            late=tally.late,
+            replaced=tally.replaced,
         ),
-        fields_rejected=sum(can.out_of_limits.values()),
-        can=can,
-        first_time=classes["time"].min(),
-        last_time=classes["time"].max(),
-        vehicles=[name],
-        extra_signals=written.extras,
-        warnings=_warnings(checked, can),
-        rejects=first_rejects(checked.rejects),
-        rejects_url=f"/v1/uploads/{upload.id}/rejects" if checked.rejects.height else None,
+        fields_rejected=sum(told.can.out_of_limits.values()),
+        can=told.can,
+        first_time=tally.first,
+        last_time=tally.last,
+        vehicles=[told.vehicle],
+        extra_signals=sorted(tally.extras),
+        warnings=_warnings(told.passed.received, told.can),
+        rejects=first_rejects(told.passed.rejects),
+        rejects_url=f"/v1/uploads/{upload.id}/rejects" if told.passed.rejects.height else None,
     )
 
 
-def _warnings(checked: Checked, can: CanCounts) -> list[str]:
+def _warnings(received: int, can: CanCounts) -> list[str]:
     found = []
     if can.frames_read and not can.frames_decoded:
-        found.append("no frame has a definition: the log is kept, and decodes when a DBC file is added for it")
+        found.append(
+            "no frame has a definition: the log is kept; add a DBC file for it, then `beachhead redecode` tells it anew"
+        )
     if can.frames_dropped:
-        found.append(f"{can.frames_dropped} frames were left out: more than one minute may hold, or far out of order")
-    if can.frames_decoded and not checked.received:
+        found.append(f"{can.frames_dropped} frames were left out: more than one minute may hold")
+    if can.frames_decoded and not received:
         found.append("no frame tells of a sample period")
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,22 +12,20 @@ from typing import IO, BinaryIO
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import polars as pl
-
 from ingest import loader, log_loader
 from ingest.auth import Caller
-from ingest.can.formats import HEAD_BYTES, read_log, recognise
+from ingest.can.formats import HEAD_BYTES, recognise
 from ingest.can.formats.log import Fault
-from ingest.can.frames import Frames
-from ingest.can.parquet import SignalFile
 from ingest.can.setup import Setup
-from ingest.can.whole import Counts, Reading, Whole, clock_us, frames_of, tell_all
-from ingest.checks.rows import Checked, Clock, Query, check
-from ingest.decoders.decoded import Decoded
+from ingest.can.spans import on_grid, overlap
+from ingest.can.whole import Counts, Reading
+from ingest.checks.logs import Gate, passed
+from ingest.checks.rows import Clock
 from ingest.definitions import setup_of
 from ingest.landing import Landing, sha256_of, unpacked
 from ingest.loader import Upload
-from ingest.log_loader import CAN_LOG, LogFacts
+from ingest.log_files import Alone, KeptLog, Shelf, tell_alone
+from ingest.log_loader import CAN_LOG, ToldLog
 from ingest.receiver import Receiver
 from schemas.errors import MalformedBodyError, NotAllowedError, NothingUsableError, RejectedRow, UnusableUploadError
 from schemas.settings import landing_folder
@@ -78,57 +75,74 @@ class LogReceiver:
         """Take in a log that was written to the landing store. What the receipt tells is committed.
 
         Raises:
-            UnusableUploadError: and its kinds: nothing in it can be used; nothing is kept.
+            UnusableUploadError: and its kinds: nothing in it can be used. It is kept only if its clock alone is wrong.
             NotAllowedError: the key does not cover the vehicle.
             UnavailableError: the database is gone.
         """
-        limit, settings = self.receiver.settings.max_log_bytes, self.receiver.settings
-        vehicle = self._vehicle(caller, query)
+        caller, vehicle = self._vehicle(caller, query)
+        limit = self.receiver.settings.max_log_bytes
         with unpacked(file, self.landing.root / "incoming", limit) as plain:  # type: ignore[arg-type]
             sha256, size = sha256_of(plain)
             upload = Upload(
                 uuid.uuid4(), caller.scope.gateway_id, bytes.fromhex(sha256), query.normalised(), OCTETS, size,
                 dt.datetime.now(dt.UTC), idempotency_key,
             )  # fmt: skip
-            known = self._known(upload)
+            with self.receiver.transaction() as db:
+                known = loader.repeated(db, upload, CAN_LOG)
             if known is not None:
-                return known
+                return known.model_copy(update={"server_time": upload.received_at})
             key = self.landing.keep(file, sha256)
-            try:
-                told = self._tell(plain, vehicle, query, upload)
-                checked = self._check(told.whole, caller, vehicle, upload)
-            except UnusableUploadError:
-                self._forget(key, str(upload.id))
-                raise
-        facts = LogFacts(key, told.format, query.channel, query.start, query.tz, told.signals_key, vehicle.setup.sha256)
+            with self._forgotten_unless_kept(key), self._shelf(vehicle).folder() as folder:
+                return self._received(caller, file, plain, vehicle, query, upload, folder)
+
+    def _received(
+        self, caller: Caller, file: IO[bytes], plain: BinaryIO, vehicle: Vehicle, query: LogQuery, upload: Upload,
+        folder: Path,
+    ) -> Receipt:  # fmt: skip
+        plain.seek(0)
+        format_ = query.format or recognise(plain.read(HEAD_BYTES))
+        reading = Reading(vehicle.zone, query.start, query.channel)
+        alone = tell_alone(plain, format_, reading, vehicle.setup, folder)
+        if not alone.counts.frames:
+            raise NothingUsableError("the log holds no data frame", _rejected(alone.counts.faults))
+        clock = Clock(upload.received_at, self.receiver.settings.max_future_s)
+        held = passed(alone.spool, Gate(caller.scope, vehicle.id, vehicle.name, clock))
+        key = self.landing.raw_key(upload.sha256.hex())
+        log = KeptLog(
+            key, format_, reading, on_grid(overlap(alone.spool.buckets(), held.usable), vehicle.setup.bucket_us)
+        )
+        told = ToldLog(vehicle.id, vehicle.name, log, alone.spool, held, can_counts(format_, alone), alone.signals)
         with self.receiver.transaction() as db:
             receipt = loader.repeated(db, upload, CAN_LOG)
             if receipt is not None:
                 return receipt.model_copy(update={"server_time": upload.received_at})
-            shared = log_loader.Shared(self.landing, limit, vehicle.setup, vehicle.zone)
-            return log_loader.load(
-                db, upload, vehicle.id, vehicle.name, checked, told.whole, facts, told.counts, shared,
-                settings.late_after_s,
-            )  # fmt: skip
+            log_loader.hold_landed(db, key)
+            self.landing.keep(file, upload.sha256.hex())
+            receipt = log_loader.load(db, upload, told, self._shelf(vehicle), self.receiver.settings.late_after_s)
+        if receipt.status == "failed":
+            raise NothingUsableError(loader.why_failed(receipt), loader.rejected_rows(held.rejects))
+        return receipt
 
-    def _known(self, upload: Upload) -> Receipt | None:
-        with self.receiver.transaction() as db:
-            known = loader.repeated(db, upload, CAN_LOG)
-        return known.model_copy(update={"server_time": upload.received_at}) if known else None
+    def _shelf(self, vehicle: Vehicle) -> Shelf:
+        return Shelf(self.landing, self.receiver.settings.max_log_bytes, vehicle.setup)
 
-    def _forget(self, key: str, upload: str) -> None:
-        """Take an upload's files away again; the bytes stay where another upload has the same."""
-        self.landing.forget(self.landing.signals_key(upload))
-        with self.receiver.transaction() as db:
-            if not log_loader.is_landed(db, key):
-                self.landing.forget(key)
+    @contextmanager
+    def _forgotten_unless_kept(self, key: str) -> Iterator[None]:
+        """What is refused leaves no file, unless an upload in the ledger has the same bytes."""
+        try:
+            yield
+        except (UnusableUploadError, NotAllowedError):
+            with self.receiver.transaction() as db:
+                log_loader.hold_landed(db, key)
+                if not log_loader.is_landed(db, key):
+                    self.landing.forget(key)
+            raise
 
-    def _vehicle(self, caller: Caller, query: LogQuery) -> Vehicle:
-        scope = caller.scope
-        found = scope.names.filter(address=query.vehicle)["vehicle_id"]
+    def _vehicle(self, caller: Caller, query: LogQuery) -> tuple[Caller, Vehicle]:
+        found = caller.scope.names.filter(address=query.vehicle)["vehicle_id"]
         if found.is_empty():
-            scope = self.receiver.keys.refreshed(caller).scope
-            found = scope.names.filter(address=query.vehicle)["vehicle_id"]
+            caller = self.receiver.keys.refreshed(caller)
+            found = caller.scope.names.filter(address=query.vehicle)["vehicle_id"]
         if found.is_empty():
             raise NotAllowedError(f"{query.vehicle} is not a vehicle of this key")
         vehicle_id = int(found[0])
@@ -138,66 +152,19 @@ class LogReceiver:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError):
             raise MalformedBodyError(f"tz={zone}: is not the name of a time zone") from None
-        return Vehicle(vehicle_id, scope.vehicle_names[vehicle_id], setup, zone)
-
-    def _tell(self, plain: BinaryIO, vehicle: Vehicle, query: LogQuery, upload: Upload) -> _Told:
-        plain.seek(0)
-        name = query.format or recognise(plain.read(HEAD_BYTES))
-        reading = Reading(vehicle.zone, query.start, query.channel)
-        counts = Counts()
-        opened = [read_log(plain, name)]
-        offset, clock = clock_us(opened[0], reading)
-
-        def frames() -> Iterator[Frames]:
-            # The first time the log that told the clock is read on; it is opened again only to put it in order.
-            yield from frames_of(opened.pop() if opened else read_log(plain, name), offset, reading, counts)
-
-        with self._signal_file() as (path, signals):
-            whole = tell_all(frames, vehicle.setup, counts, signals.write)
-            signals.close()
-            if not counts.frames:
-                raise NothingUsableError("the log holds no data frame", _rejected(counts.faults))
-            key = self.landing.keep_signals(path, str(upload.id)) if whole.rows.height else None
-        return _Told(name, whole, _can(name, clock, counts), key)
-
-    @contextmanager
-    def _signal_file(self) -> Iterator[tuple[Path, SignalFile]]:
-        folder = self.landing.root / "incoming"
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as own:
-            path = Path(own) / uuid.uuid4().hex
-            yield path, SignalFile(path)
-
-    def _check(self, whole: Whole, caller: Caller, vehicle: Vehicle, upload: Upload) -> Checked:
-        """Hold the rows to what a vehicle's rows must be: their time, and the catalogue's limits."""
-        decoded = Decoded.whole(whole.rows.with_columns(vehicle=pl.lit(vehicle.name)))
-        scope = caller.scope
-        if vehicle.id not in scope.vehicle_names:
-            scope = self.receiver.keys.refreshed(caller).scope
-        clock = Clock(upload.received_at, self.receiver.settings.max_future_s)
-        checked = check(decoded, scope, Query(vehicle.name), clock)
-        if whole.rows.height and not checked.rows.height:
-            reason = checked.rejects["reason"][0]
-            raise NothingUsableError(f"none of the log's {whole.rows.height} rows can be used: {reason}")
-        return checked
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    format: str
-    whole: Whole
-    counts: CanCounts
-    signals_key: str | None
+        return caller, Vehicle(vehicle_id, caller.scope.vehicle_names[vehicle_id], setup, zone)
 
 
 def _rejected(faults: list[Fault]) -> list[RejectedRow]:
     return [RejectedRow(fault.row, None, fault.value, fault.reason) for fault in faults]
 
 
-def _can(name: str, clock: str, counts: Counts) -> CanCounts:
+def can_counts(format_: str, alone: Alone) -> CanCounts:
+    """What was in a log, for its receipt."""
+    counts: Counts = alone.counts
     return CanCounts(
-        format=name,
-        clock=clock,
+        format=format_,
+        clock=alone.clock,
         frames_read=counts.frames,
         frames_decoded=counts.decoded,
         lines_rejected=counts.rejected,
@@ -205,7 +172,7 @@ def _can(name: str, clock: str, counts: Counts) -> CanCounts:
         error_frames=counts.error,
         frames_dropped=counts.dropped,
         unknown_ids=[_unknown(*id_, frames) for id_, frames in counts.unknown.most_common(TOP_UNKNOWN)],
-        unknown_frames=counts.unknown.total(),
+        unknown_frames=counts.unknown_frames,
         signals=sorted(counts.signals),
         out_of_limits=dict(counts.out_of_limits),
         transport_losses=counts.losses,

@@ -24,11 +24,10 @@ from ingest.decoders.decoded import Decoded, Limits
 from ingest.decoders.encodings import decompress
 from ingest.loader import Upload
 from schemas import database
-from schemas.errors import NotAllowedError, NothingUsableError, RejectedRow
+from schemas.errors import NotAllowedError, NothingUsableError
 from schemas.settings import Settings
 from schemas.wire import Receipt
 
-REJECTS_IN_PROBLEM = 100
 KNOWN_SIGNALS = 100_000
 
 
@@ -93,16 +92,23 @@ class Receiver:
             receipt = loader.repeated(db, upload)
             if receipt is not None:
                 return receipt.model_copy(update={"server_time": upload.received_at})
-            _refuse_unusable(checked)
-            vehicle_ids = loader.lock_vehicles(db, checked.rows)
-            signals = self._signals_of(db, vehicle_ids, decoded)
-            if (
-                not checked.extras.join(signals, on=["vehicle_id", "name"])
-                .filter(pl.col("kind") != pl.col("kind_right"))
-                .is_empty()
-            ):
-                checked = check(decoded, scope, incoming.query, clock, signals.select(*KIND_SCHEMA))
-            loaded = loader.load(db, upload, checked, signals, self.settings.late_after_s, scope.vehicle_names, body)
+            if checked.is_out_of_time:
+                receipt = loader.keep_failed(db, upload, checked, body)
+            else:
+                _refuse_unusable(checked)
+                receipt = self._load(db, upload, decoded, checked, scope, incoming.query, clock, body)
+        if receipt.status == "failed":
+            raise NothingUsableError(loader.why_failed(receipt), loader.rejected_rows(checked.rejects))
+        return receipt
+
+    def _load(
+        self, db: psycopg.Connection, upload: Upload, decoded: Decoded, checked: Checked, scope: Scope, query: Query,
+        clock: Clock, body: bytes,
+    ) -> Receipt:  # fmt: skip
+        vehicle_ids = loader.lock_vehicles(db, checked.rows)
+        signals = self._signals_of(db, vehicle_ids, decoded)
+        checked = loader.with_fixed_kinds(decoded, checked, scope, query, clock, signals)
+        loaded = loader.load(db, upload, checked, signals, self.settings.late_after_s, scope.vehicle_names, body)
         self._learn(loaded.signals)
         return loaded.receipt
 
@@ -134,8 +140,7 @@ def _normalised(query: Query) -> str:
 def _refuse_unusable(checked: Checked) -> None:
     if checked.rows.height:
         return
-    first = checked.rejects.head(REJECTS_IN_PROBLEM).select("row", "field", "value", "reason")
-    rejects = [RejectedRow(**row) for row in first.iter_rows(named=True)]
+    rejects = loader.rejected_rows(checked.rejects)
     if checked.received and checked.foreign == checked.received:
         raise NotAllowedError("no row is of a vehicle that this key covers", rejects)
     if not checked.received:

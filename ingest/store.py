@@ -207,6 +207,16 @@ def same_upload(db: psycopg.Connection, gateway_id: int, kind: str, sha256: byte
     return row[0] if row else None
 
 
+def failed_upload(db: psycopg.Connection, gateway_id: int, kind: str, sha256: bytes, query: str) -> uuid.UUID | None:
+    """The id of the same upload that was kept as failed."""
+    row = db.execute(
+        "SELECT id FROM upload WHERE gateway_id = %s AND kind = %s AND sha256 = %s AND query = %s AND status = 'failed'"
+        " ORDER BY seq LIMIT 1",
+        [gateway_id, kind, sha256, query],
+    ).fetchone()
+    return row[0] if row else None
+
+
 def keyed_upload(db: psycopg.Connection, gateway_id: int, idempotency_key: str) -> tuple[bytes, Stored] | None:
     """The sha256 and receipt of the upload that came with an idempotency key, if it has loaded."""
     return db.execute(

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP, TSTZMULTIRANGE
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from schemas.signals import SIGNALS, Kind
@@ -457,7 +457,8 @@ class UploadLog(Base):
     """The raw CAN log of an upload: where it is kept, and how its bytes are read.
 
     `landing_key` names the bytes in the landing store, `start_at` is when a relative clock began, `time_zone` reads
-    wall-clock times. `definitions_sha256` says by which definitions and maps it was decoded last.
+    wall-clock times. `definitions_sha256` says by which definitions and maps it was decoded last. `spans` are the whole
+    minutes in which it holds frames.
     """
 
     __tablename__ = "upload_log"
@@ -470,6 +471,8 @@ class UploadLog(Base):
     time_zone: Mapped[str | None]
     signals_key: Mapped[str | None]  # every decoded signal at full resolution, a Parquet file in the landing store
     definitions_sha256: Mapped[str]
+    spans: Mapped[Any] = mapped_column(TSTZMULTIRANGE, server_default=sa.text("'{}'::tstzmultirange"))
+    __table_args__ = (Index("ix_upload_log_spans", "spans", postgresql_using="gist"),)
 
 
 class UploadReject(Base):

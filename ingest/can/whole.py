@@ -1,27 +1,30 @@
-"""A whole log, told window by window: its rows, other signals, counts; memory bounded by its rows."""
+"""A whole log, told window by window; memory is bounded by a window."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import polars as pl
 
 from ingest.can.formats.log import FAULTS_KEPT, Block, Clock, Fault, Log
-from ingest.can.frames import Frames, concat
+from ingest.can.frames import Frames
+from ingest.can.merge import in_order, merged
 from ingest.can.setup import Setup
-from ingest.can.signals import SAMPLE_SCHEMA, Samples, Told, tell
+from ingest.can.signals import Told, tell
 from ingest.can.windows import LateFramesError, Windows
 from schemas.errors import NothingUsableError
-from schemas.frames import UTC_TIME
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MICROSECOND = dt.timedelta(microseconds=1)
-MOST_UNORDERED = 6_000_000
+MOST_UNKNOWN_IDS = 100_000
+"""A log of noise has millions; the rarest are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,14 @@ class Counts:
     dropped: int = 0
     losses: int = 0
     faults: list[Fault] = field(default_factory=list)
+    unknown_frames: int = 0
     unknown: Counter[tuple[str, int]] = field(default_factory=Counter)
     out_of_limits: Counter[str] = field(default_factory=Counter)
     signals: set[str] = field(default_factory=set)
+
+    def clear(self) -> None:
+        """Start again from nothing."""
+        self.__init__()  # type: ignore[misc]
 
     def add_block(self, block: Block) -> None:
         """Count what a block holds beside its data frames."""
@@ -66,18 +74,12 @@ class Counts:
         self.frames += told.frames
         self.decoded += told.decoded
         self.losses += told.losses
+        self.unknown_frames += sum(told.unknown.values())
         self.unknown.update(told.unknown)
+        if len(self.unknown) > MOST_UNKNOWN_IDS:
+            self.unknown = Counter(dict(self.unknown.most_common(MOST_UNKNOWN_IDS // 2)))
         self.out_of_limits.update(told.out_of_limits)
         self.signals.update(sample.name for sample in told.samples)
-
-
-@dataclass(slots=True)
-class Whole:
-    """`rows`: time and canonical signals; `extras` by SAMPLE_SCHEMA; `units` of the extras by name."""
-
-    rows: pl.DataFrame
-    extras: pl.DataFrame
-    units: dict[str, str]
 
 
 def clock_us(log: Log, reading: Reading) -> tuple[int, str]:
@@ -110,50 +112,42 @@ def frames_of(log: Log, offset_us: int, reading: Reading, counts: Counts | None 
         yield frames
 
 
+class Sink(Protocol):
+    """Takes what windows tell."""
+
+    def add(self, own: tuple[int, int], told: Told) -> None:
+        """The next window: its own stretch of time, and what it tells of it."""
+
+    def clear(self) -> None:
+        """Everything is told again from the start."""
+
+
 def tell_all(
-    open_frames: Callable[[], Iterable[Frames]], setup: Setup, counts: Counts,
-    keep: Callable[[list[Samples]], None] | None = None,
-) -> Whole:  # fmt: skip
-    """Tell all windows of frames; `keep` is given every sample.
+    open_streams: Callable[[], Sequence[Iterable[Frames]]], setup: Setup, counts: Counts, sink: Sink, folder: Path
+) -> None:
+    """Tell all windows of one log, or of several together, to `sink`; count them.
 
-    A log that goes back in time by more than a bucket is put in order first, as far as memory allows; what does not fit
-    is dropped and counted.
+    A log that goes back in time by more than a bucket is put in order in `folder` first, and then told again.
     """
-    windows = Windows(setup.bucket_us)
     try:
-        whole = _tell(windows, open_frames(), setup, counts, keep)
+        _tell(merged(open_streams(), setup.bucket_us), setup, counts, sink)
     except LateFramesError:
-        counts.__init__()  # type: ignore[misc]
-        whole = _tell(windows := Windows(setup.bucket_us), _in_order(open_frames(), counts), setup, counts, keep)
-    counts.dropped += windows.dropped
-    return whole
+        counts.clear()
+        sink.clear()
+        with TemporaryDirectory(dir=folder) as own:
+            streams = [in_order(stream, _made(Path(own, str(n)))) for n, stream in enumerate(open_streams())]
+            _tell(merged(streams, setup.bucket_us), setup, counts, sink)
 
 
-def _in_order(blocks: Iterable[Frames], counts: Counts) -> Iterator[Frames]:
-    parts, size = [], 0
-    for block in blocks:
-        room = MOST_UNORDERED - size
-        if len(block) > room:
-            counts.dropped += len(block) - room
-            block = block.between(0, room)
-        parts.append(block)
-        size += len(block)
-    yield concat(parts).sorted()
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
-def _tell(
-    windows: Windows, blocks: Iterable[Frames], setup: Setup, counts: Counts,
-    keep: Callable[[list[Samples]], None] | None,
-) -> Whole:  # fmt: skip
-    rows: list[pl.DataFrame] = [pl.DataFrame(schema={"time": UTC_TIME})]
-    extras: list[pl.DataFrame] = [pl.DataFrame(schema=SAMPLE_SCHEMA)]
-    units: dict[str, str] = {}
+def _tell(blocks: Iterable[Frames], setup: Setup, counts: Counts, sink: Sink) -> None:
+    windows = Windows(setup.bucket_us)
     for window in windows.cut(blocks):
         told = tell(window, setup)
         counts.add(told)
-        rows.append(told.rows)
-        extras.append(told.extras)
-        units.update(told.units)
-        if keep is not None:
-            keep(told.samples)
-    return Whole(pl.concat(rows, how="diagonal"), pl.concat(extras), units)
+        sink.add(window.own, told)
+    counts.dropped += windows.dropped

@@ -56,6 +56,12 @@ class Checked:
         """How many rows cannot be used."""
         return self.received - self.rows.height
 
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether no row can be used, each because of the time it says, not of what it is: a clock is wrong."""
+        late_or_early = self.rejects.filter((pl.col("field") == TIME) & pl.col("time").is_not_null())
+        return 0 < self.received == self.rejected == late_or_early.height
+
 
 def extra_names(decoded: Decoded) -> list[str]:
     """The fields that are not canonical signals."""

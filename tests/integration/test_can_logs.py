@@ -121,7 +121,6 @@ def test_garbage_lines_are_counted_and_the_rest_loads(logs: Any) -> None:
         (b"(0.000000) can0 18FEF100#FF0032FFFFFFFFFF\n", PATH + "&format=nonsense", 415, "must be one of"),
         (speed(0, 50).encode(), "/v1/can-logs?vehicle=bus-01", 403, "not a vehicle"),
         (speed(0, 50).encode(), PATH + "&tz=Mars/Base", 400, "time zone"),
-        (b"(9999999999.000000) can0 18FEF100#FF0032FFFFFFFFFF\n", PATH, 422, "future"),
     ],
 )
 def test_what_cannot_be_used_is_refused_and_not_kept(
@@ -133,6 +132,24 @@ def test_what_cannot_be_used_is_refused_and_not_kept(
     assert words in answer.json()["detail"]
     assert rows(database) == []
     assert not [file for file in landing.rglob("*") if file.is_file()]
+
+
+def test_a_log_of_a_wrong_clock_is_refused_but_kept_once(logs: Any) -> None:
+    database, pusher, landing = logs
+    body = b"(9999999999.000000) can0 18FEF100#FF0032FFFFFFFFFF\n"
+    for _ in range(2):
+        answer = pusher.post(body, "application/octet-stream", path=PATH)
+        assert answer.status_code == 422, answer.text
+        assert "future" in answer.json()["detail"]
+        assert "upload requeue" in answer.json()["detail"]
+    assert rows(database) == []
+    with database.connect() as owner:
+        ((id_, status, reason),) = owner.execute("SELECT id, status, reason FROM upload").fetchall()
+    assert status == "failed"
+    assert str(id_) in answer.json()["detail"]
+    assert "future" in reason
+    assert pusher.get(f"/v1/uploads/{id_}").json()["status"] == "failed"
+    assert len([file for file in landing.rglob("*") if file.is_file()]) == 1
 
 
 def test_a_relative_clock_starts_when_it_is_said(logs: Any) -> None:
