@@ -11,7 +11,7 @@ from ingest.can.decode import decode, physical
 from ingest.can.definitions import Definitions, Group
 from ingest.can.formats.log import Log
 from ingest.can.frames import Frames, Times, concat, payloads
-from ingest.can.signals import signal_name
+from ingest.can.messages import signal_name
 
 Values = NDArray[np.float64]
 BATCH_FRAMES = 200_000

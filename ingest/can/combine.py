@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest.can.grid import Floats, Grid, Runs, held
 from ingest.can.j1939_table import source_rank
-from ingest.can.setup import HOLD_US, RULES, Rule, Setup
+from ingest.can.setup import CAPACITY_HOLD_US, HOLD_US, RULES, Rule, Setup
 from schemas.signals import SIGNALS, Aggregate, Kind
 
 WATTS_PER_KW = 1000
 POWER, VOLTAGE, CURRENT = "battery_power_kw", "battery_voltage_v", "battery_current_a"
+
+DERIVED = 1_000
+"""Added to the rank of what is computed from other signals: whatever is told itself is preferred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,7 @@ class Series:
     name: str
     rank: int
     channel: str
+    message: str
     source: int | None
     time_us: NDArray[np.int64]
     values: Floats
@@ -34,27 +39,43 @@ class Series:
         return self.name, self.rank, self.channel, source_rank(self.source)
 
 
-def combined(series: Sequence[Series], setup: Setup, own: Grid) -> tuple[dict[str, Floats], dict[str, int]]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one source says of a signal, on the grid, and the capacity of its pack; NaN where it is not known."""
+
+    rank: int
+    values: Floats
+    capacity: Floats
+
+
+def combined(
+    series: Sequence[Series], capacities: Sequence[Series], setup: Setup, own: Grid
+) -> tuple[dict[str, Floats], dict[str, int]]:
     """One value per canonical signal and bin of `own`; and how many own values were out of limits, by signal.
 
-    `series` may begin a bucket before `own`: a value stands for HOLD_US where other parts of its sum are heard.
+    Series may begin a bucket before `own`: a value stands for HOLD_US where other parts of its sum are heard.
+    `capacities` of packs are the weights of what the same sources say.
     """
     whole = Grid(own.low_us - setup.bucket_us, own.period_us, own.bins + setup.bucket_us // own.period_us)
     out_of_limits: dict[str, int] = {}
     sources = _by_source([_within_limits(one, own.low_us, out_of_limits) for one in series])
-    if not any(key[0] == POWER for key in sources):
-        sources |= _by_source(_powers(sources))
-    grids: dict[str, list[tuple[int, Floats]]] = {}
+    sources |= _by_source(_powers([sources[key] for key in sorted(sources)]))
+    nothing = np.full(whole.bins, np.nan)
+    known = {(one.channel, one.source): _standing(one, whole) for one in _by_source(capacities).values()}
+    grids: dict[str, list[_Part]] = {}
     for key in sorted(sources):
         one = sources[key]
-        grids.setdefault(one.name, []).append((one.rank, Runs.of(one.time_us, whole).binned(one.values, _how(one))))
+        values = Runs.of(one.time_us, whole).binned(one.values, SIGNALS[one.name].aggregate)
+        grids.setdefault(one.name, []).append(_Part(one.rank, values, known.get((one.channel, one.source), nothing)))
     skipped = whole.bins - own.bins
     found = {name: _combine(name, parts, setup)[skipped:] for name, parts in grids.items()}
     return {name: values for name, values in found.items() if not np.isnan(values).all()}, out_of_limits
 
 
-def _how(series: Series) -> Aggregate:
-    return SIGNALS[series.name].aggregate
+def _standing(capacity: Series, grid: Grid) -> Floats:
+    """The last capacity at each bin; none that is not above nought."""
+    values = np.where(capacity.values > 0, capacity.values, np.nan)
+    return held(Runs.of(capacity.time_us, grid).binned(values, Aggregate.LAST), CAPACITY_HOLD_US // grid.period_us)
 
 
 def _within_limits(series: Series, from_us: int, out_of_limits: dict[str, int]) -> Series:
@@ -71,7 +92,7 @@ def _within_limits(series: Series, from_us: int, out_of_limits: dict[str, int]) 
     return replace(series, values=np.where(wrong, np.nan, series.values))
 
 
-def _by_source(series: Sequence[Series]) -> dict[tuple[str, int, str, int], Series]:
+def _by_source(series: Iterable[Series]) -> dict[tuple[str, int, str, int], Series]:
     """Parts of one source's series, one after the other in order of time."""
     parts: dict[tuple[str, int, str, int], list[Series]] = {}
     for one in series:
@@ -88,16 +109,20 @@ def _joined(parts: list[Series]) -> Series:
     return replace(parts[0], time_us=times[order], values=values[order])
 
 
-def _powers(sources: dict[tuple[str, int, str, int], Series]) -> list[Series]:
-    """Battery power of every pack: voltage times current at the time of each current, before anything is averaged."""
-    voltages = [one for one in sources.values() if one.name == VOLTAGE]
-    powers = []
-    for current in sources.values():
-        if current.name == CURRENT and voltages:
-            same = [v for v in voltages if (v.channel, v.source) == (current.channel, current.source)]
-            voltage = _as_of(current.time_us, (same or voltages)[0])
-            powers.append(replace(current, name=POWER, values=current.values * voltage / WATTS_PER_KW))
-    return powers
+def _powers(sources: Sequence[Series]) -> Iterator[Series]:
+    """Battery power of every pack: voltage times current at the time of each current, before anything is averaged.
+
+    The voltage is the pack's own, or else that of the first which tells one.
+    """
+    voltages = [one for one in sources if one.name == VOLTAGE]
+    for current in (one for one in sources if one.name == CURRENT and voltages):
+        nearest = sorted(voltages, key=partial(_distance, current))
+        power = current.values * _first([_as_of(current.time_us, one) for one in nearest]) / WATTS_PER_KW
+        yield replace(current, name=POWER, rank=current.rank + DERIVED, values=power)
+
+
+def _distance(one: Series, other: Series) -> tuple[bool, bool]:
+    return (one.channel, one.source) != (other.channel, other.source), one.message != other.message
 
 
 def _as_of(time_us: NDArray[np.int64], series: Series) -> Floats:
@@ -111,16 +136,22 @@ def _as_of(time_us: NDArray[np.int64], series: Series) -> Floats:
     return np.where(fresh, values[at], np.nan)
 
 
-def _combine(name: str, parts: list[tuple[int, Floats]], setup: Setup) -> Floats:
+def _combine(name: str, parts: list[_Part], setup: Setup) -> Floats:
     rule = RULES.get(name, Rule.PRIORITY)
     if rule is Rule.PRIORITY:
-        return _first([values for _, values in parts])
-    mapped = any(canonical.name == name for canonical in setup.maps)
-    groups: dict[int, list[Floats]] = {}
-    for rank, values in parts:
-        groups.setdefault(0 if mapped else rank, []).append(values)
+        return _first([part.values for part in parts])
+    groups: dict[int, list[_Part]] = {}
+    for part in parts:
+        groups.setdefault(_group(name, part.rank, setup), []).append(part)
     most = HOLD_US // setup.period_us
-    return _first([_together(rule, values, most) for _, values in sorted(groups.items())])
+    return _first([_together(rule, found, most) for _, found in sorted(groups.items())])
+
+
+def _group(name: str, rank: int, setup: Setup) -> int:
+    """Parts of one group are put together, of several groups the first counts: mapped signals are all of one."""
+    if rank >= DERIVED:
+        return DERIVED if CURRENT in setup.mapped else rank
+    return 0 if name in setup.mapped else rank
 
 
 def _first(parts: list[Floats]) -> Floats:
@@ -130,17 +161,29 @@ def _first(parts: list[Floats]) -> Floats:
     return found
 
 
-def _together(rule: Rule, parts: list[Floats], most: int) -> Floats:
+def _together(rule: Rule, parts: list[_Part], most: int) -> Floats:
     if len(parts) == 1:
-        return parts[0]
-    heard = ~np.isnan(np.stack(parts)).all(axis=0)
-    standing = np.stack([held(part, most) for part in parts])
-    missing = np.isnan(standing)
-    counts = (~missing).sum(axis=0)
+        return parts[0].values
+    heard = ~np.isnan(np.stack([part.values for part in parts])).all(axis=0)
+    standing = np.stack([held(part.values, most) for part in parts])
+    there = ~np.isnan(standing)
     if rule is Rule.MAXIMUM:
-        value = np.where(missing, -np.inf, standing).max(axis=0)
+        value = np.where(there, standing, -np.inf).max(axis=0)
+    elif rule is Rule.SUM:
+        value = np.where(there, standing, 0.0).sum(axis=0)
     else:
-        value = np.where(missing, 0.0, standing).sum(axis=0)
-        if rule is not Rule.SUM:
-            value = value / np.maximum(counts, 1)
-    return np.where(heard & (counts > 0), value, np.nan)
+        weights = _weights(rule, parts, there)
+        total = weights.sum(axis=0)
+        value = np.where(there, standing * weights, 0.0).sum(axis=0) / np.where(total > 0, total, 1.0)
+    return np.where(heard, value, np.nan)
+
+
+def _weights(rule: Rule, parts: list[_Part], there: NDArray[np.bool_]) -> Floats:
+    """The weight of each part in each bin: 0 if it is not there; 1, or its share of the largest capacity."""
+    ones = there.astype(np.float64)
+    if rule is not Rule.WEIGHTED:
+        return ones
+    capacities = np.where(there, np.stack([part.capacity for part in parts]), 0.0)
+    # The largest weighs 1 exactly: so a pack alone says what it said.
+    shares = capacities / np.where(there.any(axis=0), capacities.max(axis=0), 1.0)
+    return np.where(np.isnan(capacities).any(axis=0), ones, shares)

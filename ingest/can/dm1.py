@@ -22,6 +22,8 @@ from ingest.can.frames import EXTENDED, WORD_BYTES, Bytes, Frames, Ids, Indices,
 from ingest.can.sessions import Joined
 
 PGN = 65226
+ID = int(EXTENDED) | 6 << 26 | PGN << 8
+FAULT_COUNT = "fault_count"
 PGN_MASK, PGN_ID = EXTENDED | np.uint32(0x3FFFF << 8), EXTENDED | np.uint32(PGN << 8)
 LAMPS = {"malfunction_lamp": 6, "red_stop_lamp": 4, "amber_warning_lamp": 2, "protect_lamp": 0}
 """The lowest bit of each in byte 0."""

@@ -125,6 +125,8 @@ MESSAGES: tuple[MessageSpec, ...] = (
 )  # fmt: skip
 """Groups by acronym; signals are named SPN and number."""
 
+DM1 = MESSAGES[-1]
+
 CANONICAL: tuple[Canonical, ...] = (
     Canonical("speed_kmh", "CCVS1", "SPN84"),  # by wheels
     Canonical("speed_kmh", "TCO1", "SPN1624"),  # by the tachograph

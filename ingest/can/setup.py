@@ -12,9 +12,12 @@ from ingest.can import j1939_table
 from ingest.can.definitions import Bound, Definitions
 from ingest.can.specs import Canonical
 
-BUCKET_S = 60
+LEAST_BUCKET_US = 60_000_000
+"""How far back anything may look: sessions and what is held, codes not yet cleared, capacities."""
 HOLD_US = 5_000_000
 """How long a value stands while other parts of its sum, or its partner in a product, are heard."""
+CAPACITY_HOLD_US = 60_000_000
+"""How long a pack's capacity stands."""
 
 
 class Rule(Enum):
@@ -23,7 +26,7 @@ class Rule(Enum):
     PRIORITY = "the first that speaks, in a stated order"
     SUM = "all added"
     MEAN = "their mean"
-    WEIGHTED = "their mean, weighted by the packs' capacities where these are known"
+    WEIGHTED = "their mean, weighted by the packs' capacities where all of these are known"
     MAXIMUM = "the highest"
 
 
@@ -38,6 +41,7 @@ RULES = {
     "amber_warning_lamp": Rule.MAXIMUM,
     "protect_lamp": Rule.MAXIMUM,
     "malfunction_lamp": Rule.MAXIMUM,
+    "fault_count": Rule.SUM,
 }
 """Where packs or motors come from several sources; every other canonical signal goes by priority."""
 
@@ -63,14 +67,18 @@ class Setup:
 
     @property
     def bucket_us(self) -> int:
-        """The stretch of time that is decoded as one: about a minute, a whole number of sample periods."""
-        return self.period_us * max(1, round(BUCKET_S * 1_000_000 / self.period_us))
+        """The stretch of time that is decoded as one: a minute, or the next whole number of sample periods."""
+        return self.period_us * -(-LEAST_BUCKET_US // self.period_us)
+
+    @cached_property
+    def mapped(self) -> frozenset[str]:
+        """The canonical signals that are mapped."""
+        return frozenset(canonical.name for canonical in self.maps)
 
     @cached_property
     def canonical(self) -> dict[str, list[Canonical]]:
         """Candidates by canonical signal, the preferred first. A mapped signal hides the built-in candidates."""
-        mapped = {canonical.name for canonical in self.maps}
-        built_in = (canonical for canonical in j1939_table.CANONICAL if canonical.name not in mapped)
+        built_in = (canonical for canonical in j1939_table.CANONICAL if canonical.name not in self.mapped)
         found: dict[str, list[Canonical]] = {}
         for canonical in (*self.maps, *built_in):
             found.setdefault(canonical.name, []).append(canonical)

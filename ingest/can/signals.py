@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ingest.can import dm1
+from ingest.can import dm1, j1939_table
 from ingest.can.combine import Series, combined
-from ingest.can.decode import Column, decode, physical
-from ingest.can.definitions import Group
-from ingest.can.frames import Payloads, payloads
 from ingest.can.grid import Floats, Grid, Runs, changes
-from ingest.can.j1939 import not_available
+from ingest.can.j1939_table import PACK_CAPACITY
+from ingest.can.messages import Decoded, hear
 from ingest.can.setup import Setup
-from ingest.can.specs import SignalSpec
-from ingest.can.transport import MOST_GAP_US, Joined, join
 from ingest.can.windows import Window
 from schemas.frames import POLARS_TYPE, UTC_TIME
 from schemas.signals import SIGNALS, Aggregate, Kind
@@ -57,129 +53,80 @@ class Told:
     losses: int = 0
 
 
-def signal_name(channel: str, message: str, signal: str, source: int | None) -> str:
-    """What a decoded signal is called: `can0/EEC1.SPN190@00`; channel and source address where there are any."""
-    prefix = f"{channel}/" if channel else ""
-    suffix = "" if source is None else f"@{source:02X}"
-    return f"{prefix}{message}.{signal}{suffix}"
-
-
 def tell(window: Window, setup: Setup) -> Told:
     """Decode a window."""
     low, high = window.own
     own = Grid(low, setup.period_us, (high - low) // setup.period_us)
-    split = window.split
-    told_frames = window.frames.between(split, len(window.frames))
-    grouped = setup.definitions.groups(told_frames)
-    decoded = [_Decoded.of(group, payloads(told_frames, group.at)) for group in grouped.groups]
-    messages = join(window.frames)
-    reports = dm1.heard(window.frames, messages)
-    decoded += _joined(messages, window, setup, since=low)
-    before = [*_context(window, split, setup), *_canonical(_joined(messages, window, setup, until=low), setup)]
-    canonical, out_of_limits = combined([*before, *_canonical(decoded, setup)], setup, own)
-    extras, units, seen = _extras(decoded, setup, own)
+    heard = hear(window, setup.definitions, _wanted(setup))
+    reports = dm1.heard(window.frames, heard.transported)
+    series = [*_canonical(heard.before, setup), *_canonical(heard.own, setup), *_of_reports(reports, setup)]
+    canonical, out_of_limits = combined(series, _capacities(heard.single), setup, own)
+    extras, units, seen = _extras(heard.own, setup, own)
+    now = heard.frames
     return Told(
         rows=_rows(canonical, seen, own),
         extras=extras,
         units=units,
-        samples=[sample for part in decoded for sample in part.samples()],
+        samples=[Samples(one.name(s), s.unit, one.time_us, values) for one in heard.own for s, values in one.signals],
         sightings=dm1.sightings(reports, window.own, setup.bucket_us),
-        frames=len(told_frames),
-        decoded=sum(len(group.at) for group in grouped.groups),
-        unknown=grouped.unknown,
+        frames=len(now.frames),
+        decoded=sum(len(group.at) for group in now.grouped.groups),
+        unknown=now.grouped.unknown,
         out_of_limits=out_of_limits,
-        # A session at the very end may still go on in the next window.
-        losses=int(((messages.lost_us >= low) & (messages.lost_us < high - 2 * MOST_GAP_US)).sum()),
+        losses=heard.losses,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    """One group of frames and the values in it."""
-
-    group: Group
-    time_us: NDArray[np.int64]
-    signals: list[tuple[SignalSpec, Floats]]
-
-    @classmethod
-    def of(cls, group: Group, data: Payloads, wanted: frozenset[str] | None = None) -> _Decoded:
-        columns = decode(data, group.message)
-        signals = [
-            (signal, _values(columns[signal.name], signal, by_pgn=group.message.by_pgn))
-            for signal in group.message.signals
-            if wanted is None or signal.name in wanted
-        ]
-        return cls(group, data.time_us, signals)
-
-    def samples(self) -> Iterator[Samples]:
-        for signal, values in self.signals:
-            yield Samples(self.name(signal), signal.unit, self.time_us, values)
-
-    def name(self, signal: SignalSpec) -> str:
-        return signal_name(self.group.channel, self.group.message.name, signal.name, self.group.source)
-
-
-def _values(column: Column, signal: SignalSpec, *, by_pgn: bool) -> Floats:
-    if by_pgn and not signal.floating and not signal.signed:
-        missing = not_available(column.raw, signal.bits)  # type: ignore[arg-type]
-        if missing is not None:
-            present = ~missing if column.present is None else column.present & ~missing
-            column = replace(column, present=present)
-    return physical(column, signal)
-
-
-def _joined(
-    messages: Joined, window: Window, setup: Setup, since: int | None = None, until: int | None = None
-) -> list[_Decoded]:
-    """Transport messages that ended in a stretch of time, decoded."""
-    inside = np.ones(len(messages.time_us), bool)
-    if since is not None:
-        inside &= messages.time_us >= since
-    if until is not None:
-        inside &= messages.time_us < until
-    found = []
-    for channel, can_id in sorted(
-        set(zip(messages.channel[inside].tolist(), messages.can_id[inside].tolist(), strict=True))
-    ):
-        name = window.frames.channels[channel]
-        message = setup.definitions.match(name, can_id)
-        if message is not None:
-            at = np.flatnonzero(inside & (messages.channel == channel) & (messages.can_id == can_id))
-            source = can_id & 0xFF if message.by_pgn else None
-            found.append(_Decoded.of(Group(name, message, source, at), messages.payloads(at)))
-    return found
-
-
-def _context(window: Window, split: int, setup: Setup) -> list[Series]:
-    """The canonical series of the frames before the window's own."""
-    frames = window.frames.between(0, split)
-    wanted: dict[str, set[str]] = {}
+def _wanted(setup: Setup) -> dict[str, set[str]]:
+    """What earlier frames may still matter for."""
+    wanted = {PACK_CAPACITY[0]: {PACK_CAPACITY[1]}}
     for candidates in setup.canonical.values():
         for canonical in candidates:
             wanted.setdefault(canonical.message, set()).add(canonical.signal)
-    parts = [
-        _Decoded.of(group, payloads(frames, group.at), frozenset(wanted[group.message.name]))
-        for group in setup.definitions.groups(frames).groups
-        if group.message.name in wanted
-    ]
-    return _canonical(parts, setup)
+    return wanted
 
 
-def _canonical(decoded: list[_Decoded], setup: Setup) -> list[Series]:
+def _canonical(decoded: list[Decoded], setup: Setup) -> list[Series]:
     """The series that candidates of canonical signals name, scaled to the canonical unit."""
-    by_signal: dict[tuple[str, str], list[tuple[_Decoded, Floats]]] = {}
-    for part in decoded:
-        for signal, values in part.signals:
-            by_signal.setdefault((part.group.message.name, signal.name), []).append((part, values))
+    by_signal = _by_signal(decoded)
     return [
-        Series(name, rank, part.group.channel, part.group.source, part.time_us, values * c.factor + c.offset)
+        Series(name, rank, part.channel, part.message.name, part.source, part.time_us, values * c.factor + c.offset)
         for name, candidates in setup.canonical.items()
         for rank, c in enumerate(candidates)
         for part, values in by_signal.get((c.message, c.signal), [])
     ]
 
 
-def _extras(decoded: list[_Decoded], setup: Setup, own: Grid) -> tuple[pl.DataFrame, dict[str, str], NDArray[np.bool_]]:
+def _by_signal(decoded: list[Decoded]) -> dict[tuple[str, str], list[tuple[Decoded, Floats]]]:
+    by_signal: dict[tuple[str, str], list[tuple[Decoded, Floats]]] = {}
+    for part in decoded:
+        for signal, values in part.signals:
+            by_signal.setdefault((part.message.name, signal.name), []).append((part, values))
+    return by_signal
+
+
+def _capacities(single: list[Decoded]) -> list[Series]:
+    """The packs' capacities. Of single frames: a joined message may have begun before all that the window holds."""
+    found = _by_signal(single).get(PACK_CAPACITY, [])
+    return [
+        Series("capacity_ah", 0, part.channel, part.message.name, part.source, part.time_us, values)
+        for part, values in found
+    ]
+
+
+def _of_reports(reports: Mapping[tuple[str, int], dm1.Reports], setup: Setup) -> Iterator[Series]:
+    """How many codes each source reports; and its lamps, where a definition of the vehicle's own hides the table's."""
+    for (channel, source), one in reports.items():
+        told: dict[str, Floats] = {dm1.FAULT_COUNT: one.active.astype(np.float64)}
+        if setup.definitions.match(channel, dm1.ID | source) is not j1939_table.DM1:
+            lamps = np.where(one.lamps == dm1.UNKNOWN, np.nan, one.lamps)
+            told |= dict(zip(dm1.LAMPS, lamps.T, strict=True))
+        for name, values in told.items():
+            if name not in setup.mapped:
+                yield Series(name, 0, channel, j1939_table.DM1.name, source, one.time_us, values)
+
+
+def _extras(decoded: list[Decoded], setup: Setup, own: Grid) -> tuple[pl.DataFrame, dict[str, str], NDArray[np.bool_]]:
     """Signals that are not canonical, on the grid, stored on change; units by name; bins in which anything was."""
     canonical = {(c.message, c.signal) for candidates in setup.canonical.values() for c in candidates}
     seen = np.zeros(own.bins, bool)
@@ -188,7 +135,7 @@ def _extras(decoded: list[_Decoded], setup: Setup, own: Grid) -> tuple[pl.DataFr
         runs = Runs.of(part.time_us, own)
         seen[runs.bins] = True
         for signal, values in part.signals:
-            key, name = (part.group.message.name, signal.name), part.name(signal)
+            key, name = (part.message.name, signal.name), part.name(signal)
             if key in canonical:
                 continue
             units[name] = signal.unit

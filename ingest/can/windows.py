@@ -21,10 +21,14 @@ MOST_BUCKETS = 360
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Frames in order of time; `own` (low, high) is what is to be told, earlier frames are the bucket before."""
+    """Frames in order of time; `own` (low, high) is what is to be told, earlier frames are the bucket before.
+
+    `silent_us`: how long nothing was logged after it, as far as is known. Sessions that were going on are lost by then.
+    """
 
     frames: Frames
     own: tuple[int, int]
+    silent_us: int = 0
 
     @property
     def split(self) -> int:
@@ -74,17 +78,18 @@ class Windows:
         if until <= first:
             return
         self._told_until = until
-        own = ordered.time_us[np.searchsorted(ordered.time_us, first) : np.searchsorted(ordered.time_us, until)]
-        for low, high in self._stretches(own):
+        for low, high, silent_us in self._stretches(ordered.time_us, first, until):
             begin, end = np.searchsorted(ordered.time_us, (low - self.bucket_us, high))
-            yield Window(ordered.between(int(begin), int(end)), (low, high))
+            yield Window(ordered.between(int(begin), int(end)), (low, high), silent_us)
 
-    def _stretches(self, times_us: Times) -> Iterator[tuple[int, int]]:
-        """Whole buckets that hold these times: cut where nothing was logged, and at most MOST_BUCKETS long.
+    def _stretches(self, times_us: Times, first: int, until: int) -> Iterator[tuple[int, int, int]]:
+        """Whole buckets between `first` and `until` that hold these times, and the known silence after them.
 
-        So a clock that jumps by years makes no window of years.
+        They are cut where nothing was logged, and at most MOST_BUCKETS long: a clock that jumps by years makes no
+        window of years.
         """
-        buckets = np.unique(times_us // self.bucket_us)
+        known = np.unique(times_us // self.bucket_us)
+        buckets = known[(known >= first // self.bucket_us) & (known < until // self.bucket_us)]
         if not len(buckets):
             return
         apart = np.concatenate(([True], np.diff(buckets) > 1))
@@ -92,9 +97,10 @@ class Windows:
         piece = (buckets - starts) // MOST_BUCKETS
         cut = apart | np.concatenate(([False], piece[1:] != piece[:-1]))
         firsts = np.flatnonzero(cut)
-        lasts = np.append(firsts[1:], len(buckets)) - 1
-        for low, high in zip(buckets[firsts].tolist(), buckets[lasts].tolist(), strict=True):
-            yield low * self.bucket_us, (high + 1) * self.bucket_us
+        ends = buckets[np.append(firsts[1:], len(buckets)) - 1] + 1
+        silent_us = np.where(np.isin(ends, known) | (ends > known[-1]), 0, self.bucket_us)
+        for low, high, silent in zip(buckets[firsts].tolist(), ends.tolist(), silent_us.tolist(), strict=True):
+            yield low * self.bucket_us, high * self.bucket_us, silent
 
     def _left(self, pending: Frames) -> Frames:
         """What is not told yet, and the bucket before it."""
