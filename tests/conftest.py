@@ -35,8 +35,8 @@ CACHE = CHECKOUT / ".beachhead"
 CONTAINER_SETTINGS = {name: value for name, value in SETTINGS.items() if value and name != "listen_addresses"}
 TEMPLATE_PREFIX = "template_of_tests_"
 
-# The same examples in every run: a run tells something about the change, not about luck.
-hypothesis_settings.register_profile("short", derandomize=True, database=None)
+# The same examples in every run: a run tells something about the change, not about luck or a busy machine.
+hypothesis_settings.register_profile("short", derandomize=True, deadline=None, database=None)
 # Other examples in every run, and those of one run again with its seed.
 hypothesis_settings.register_profile("long", max_examples=2_000, deadline=None, database=None, print_blob=True)
 hypothesis_settings.load_profile(campaign.size("short", "long"))

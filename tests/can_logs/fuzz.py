@@ -1,7 +1,8 @@
-"""Broken CAN logs: `python -m tests.can_logs.fuzz --each 20000 [--format blf]`.
+"""Broken CAN logs: `python -m tests.can_logs.fuzz --each 20000 [--seed 1] [--format blf]`.
 
-Case n of a format is always the same bytes: a golden capture with a few mutations. A case passes when it is read and
-decoded to its end, or refused as a whole, within LIMIT_S and MEMORY_BYTES.
+A format, a seed and a number make the same bytes every time: a sound log with a few mutations. A case passes when it is
+read and decoded to its end, or refused as a whole, within LIMIT_S and MEMORY_BYTES. gzip and zstd count as formats: of
+them, the wrapper is broken.
 """
 
 from __future__ import annotations
@@ -14,61 +15,55 @@ import random
 import resource
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from unittest.mock import patch
 
 from ingest.can.dbc import read_dbc
 from ingest.can.definitions import Bound
-from ingest.can.formats import FORMATS, read_log, recognise
+from ingest.can.formats import FORMATS, blf, mdf4, mdf4_unsorted, read_log, recognise
 from ingest.can.setup import Setup
 from ingest.can.whole import Counts, Reading, clock_us, frames_of, tell_all
-from schemas.errors import MalformedBodyError, UnknownFormatError
+from ingest.landing import unpacked
+from schemas.errors import BodyTooLargeError, MalformedBodyError, UnknownFormatError
 from tests.can_logs import bus
+from tests.can_logs.fuzz_samples import FILES, WRAPPERS, samples
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "can"
-FILES = {
-    "candump": ("candump.log", "candump_console.log", "candump_deltas.log"),
-    "asc": ("hex_absolute.asc", "decimal_relative.asc"),
-    "trc": ("v1_1.trc", "v1_3.trc", "v2_0.trc", "v2_1.trc"),
-    "gvret": ("gvret.csv",),
-    "crtd": ("crtd.txt",),
-    "busmaster": ("busmaster_hex.log", "busmaster_decimal.log"),
-    "blf": ("all.blf",),
-    "mdf4": ("plain.mf4", "compressed.mf4"),
-}
-BINARY = ("blf", "mdf4")
+NAMES = (*FORMATS, *WRAPPERS)
+BINARY = ("blf", "mdf4", *WRAPPERS)
 LIMIT_S = 5
-MEMORY_BYTES = 3 * 2**30
+MEMORY_BYTES = 2 * 2**30
 DECODED_EVERY = 10
 """One case in so many is decoded too: decoding costs more than reading."""
+IN_SMALL_BLOCKS_EVERY = 3
+"""One case in so many is read in blocks that are much smaller than the log, as large logs are."""
+SMALL_BYTES = 1_500
+MOST_UNPACKED_BYTES = 64 * 2**20
+TEMPORARY = Path(tempfile.gettempdir())
 CHUNK = 250
 READING = Reading(zone="UTC", start=dt.datetime(2026, 1, 6, 8, tzinfo=dt.UTC))
 HUGE = (b"\xff" * 4, b"\xff" * 8, b"\0" * 8, b"\xff\xff\xff\x7f", b"99999999999999999999", b"-1", b"1e308", b"nan")
 ODD = (b"\0", b"\n", b"\r\n", b"\r", b"\xff\xfe", b"(", b"#", b"::", b"\x1a", b"\xc2\xa0", b";$FILEVERSION=9.9\n")
 
 
-def case(format_: str, number: int) -> bytes:
-    """Case `number` of a format."""
-    dice = random.Random(f"{format_} {number}")
-    files = FILES[format_]
-    data = bytearray(_golden(files[number % len(files)]))
+def case(format_: str, number: int, seed: int = 0) -> bytes:
+    """A case of a format, or of a wrapper."""
+    dice = random.Random(f"{format_} {seed} {number}")
+    sound = samples(format_)
+    data = bytearray(sound[number % len(sound)])
     mutations = IN_PLACE if format_ in BINARY and dice.random() < 0.7 else MUTATIONS
     for _ in range(dice.choice((1, 1, 2, 3, 5, 12))):
         dice.choice(mutations)(dice, data)
     return bytes(data)
-
-
-@cache
-def _golden(name: str) -> bytes:
-    return (GOLDEN / name).read_bytes()
 
 
 def _place(dice, data):
@@ -138,7 +133,7 @@ def _lines(dice, data):
 
 def _other_file(dice, data):
     """Goes on as a file of another format."""
-    other = _golden(dice.choice(list(chain.from_iterable(FILES.values()))))
+    other = dice.choice(list(chain.from_iterable(map(samples, FILES))))
     data[_place(dice, data) :] = other[dice.randrange(len(other)) :]
 
 
@@ -156,25 +151,60 @@ def _setup() -> Setup:
     return Setup(bound=(Bound(None, read_dbc(bus.DBC.encode(), "rich").messages),))
 
 
-def check(format_: str, data: bytes, *, decoded: bool) -> str:
+def check(format_: str, data: bytes, *, decoded: bool = False, in_small_blocks: bool = False) -> str:
     """Read, and decode, to the end; "read" or "refused". Raises what must not happen."""
+    if format_ in WRAPPERS:
+        return _unwrapped(data)
     with suppress(UnknownFormatError):
         recognise(data)
     try:
-        frames = _read(format_, data)
+        with _small_blocks() if in_small_blocks else nullcontext():
+            frames = _read(format_, data)
         if decoded:
             _decode(format_, data)
     except MalformedBodyError:
         return "refused"
     # The shortest frame takes a bit more than a byte in compressed files, several in others.
-    most = 1_032 * len(data) if format_ in ("blf", "mdf4") else len(data)
+    most = 1_032 * len(data) if format_ in BINARY else len(data)
     assert frames <= most, f"{frames} frames out of {len(data)} bytes"
     return "read"
 
 
+def _unwrapped(data):
+    try:
+        with unpacked(io.BytesIO(data), TEMPORARY, MOST_UNPACKED_BYTES) as plain:
+            assert plain.seek(0, os.SEEK_END) <= MOST_UNPACKED_BYTES
+            plain.seek(0)
+            return check("candump", plain.read(2**20))
+    except (BodyTooLargeError, MalformedBodyError):
+        return "refused"
+
+
+class _Dripping(io.BytesIO):
+    """Gives little at once."""
+
+    def read(self, size=-1):
+        return super().read(min(size, SMALL_BYTES) if size > 0 else size)
+
+
+@contextmanager
+def _small_blocks():
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(blf, "BLOCK_BYTES", SMALL_BYTES))
+        stack.enter_context(patch.object(mdf4, "chunk_bytes", lambda _streams: SMALL_BYTES))
+        stack.enter_context(patch.object(mdf4_unsorted, "BLOCK", SMALL_BYTES))
+        stack.enter_context(patch(f"{__name__}._opened", _Dripping))
+        yield
+
+
+def _opened(data):
+    return io.BytesIO(data)
+
+
 def _read(format_, data):
-    blocks = read_log(io.BytesIO(data), format_).blocks
-    return sum(_sound(block.frames) for block in blocks)
+    # Readers of binary files ask for what they need, and get it.
+    open_ = io.BytesIO if format_ in BINARY else _opened
+    return sum(_sound(block.frames) for block in read_log(open_(data), format_).blocks)
 
 
 def _sound(frames):
@@ -189,16 +219,24 @@ def _sound(frames):
     return n
 
 
+class _Nowhere:
+    """Takes what windows tell, and forgets it."""
+
+    def add(self, own, told):
+        assert own[0] <= own[1]
+
+    def clear(self):
+        """There is nothing to forget."""
+
+
 def _decode(format_, data):
     log = read_log(io.BytesIO(data), format_)
     offset_us, _ = clock_us(log, READING)
-    opened = iter([log])
 
-    def frames():
-        log = next(opened, None) or read_log(io.BytesIO(data), format_)
-        return frames_of(log, offset_us, READING)
+    def streams():
+        return [frames_of(read_log(io.BytesIO(data), format_), offset_us, READING)]
 
-    tell_all(frames, _setup(), Counts())
+    tell_all(streams, _setup(), Counts(), _Nowhere(), TEMPORARY)
 
 
 # --- many cases -----------------------------------------------------------------------------------
@@ -207,43 +245,59 @@ def _decode(format_, data):
 @dataclass(frozen=True)
 class Failure:
     format: str
+    seed: int
     number: int
     what: str
 
 
-def run(format_: str, numbers: range, *, alarm: bool = False) -> tuple[Counter[str], list[Failure]]:
+def run(
+    format_: str, numbers: range, seed: int = 0, *, alarm: bool = False
+) -> tuple[Counter[str], list[Failure]]:  # fmt: skip
     """How many cases were read and refused, and those that failed. `alarm` interrupts hangs by a signal."""
     counts: Counter[str] = Counter()
     failures = []
     for number in numbers:
-        data = case(format_, number)
+        data = case(format_, number, seed)
         began = time.perf_counter()
         try:
             if alarm:
                 signal.alarm(LIMIT_S)
-            counts[check(format_, data, decoded=number % DECODED_EVERY == 0)] += 1
+            decoded, in_small_blocks = number % DECODED_EVERY == 0, number % IN_SMALL_BLOCKS_EVERY == 0
+            counts[check(format_, data, decoded=decoded, in_small_blocks=in_small_blocks)] += 1
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
             last = traceback.extract_tb(error.__traceback__)[-1]
             place = f"{Path(last.filename).name}:{last.lineno}"
-            failures.append(Failure(format_, number, f"{type(error).__name__} at {place}: {error}"[:300]))
+            failures.append(Failure(format_, seed, number, f"{type(error).__name__} at {place}: {error}"[:300]))
         finally:
             if alarm:
                 signal.alarm(0)
         took_s = time.perf_counter() - began
         if took_s > LIMIT_S:
-            failures.append(Failure(format_, number, f"took {took_s:.1f} s"))
+            failures.append(Failure(format_, seed, number, f"took {took_s:.1f} s"))
     return counts, failures
 
 
 def _in_a_process(task):
-    format_, first, last = task
-    return run(format_, range(first, last), alarm=True)
+    format_, seed, first, last = task
+    return run(format_, range(first, last), seed, alarm=True)
+
+
+@contextmanager
+def limited_memory():
+    """No more than MEMORY_BYTES on top of what the process has."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    has = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (has + MEMORY_BYTES, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def _start_process():
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    limited_memory().__enter__()
     signal.signal(signal.SIGALRM, _hung)
 
 
@@ -251,12 +305,14 @@ def _hung(_signal, _frame):
     raise TimeoutError(f"not done after {LIMIT_S} s")
 
 
-def run_all(each: int, formats: tuple[str, ...], processes: int) -> Iterator[tuple[str, Counter[str], list[Failure]]]:
+def run_all(
+    each: int, formats: tuple[str, ...], seed: int, processes: int
+) -> Iterator[tuple[str, Counter[str], list[Failure]]]:  # fmt: skip
     """Formats one after the other, each in several processes."""
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     with ProcessPoolExecutor(processes, initializer=_start_process) as pool:
         for format_ in formats:
-            tasks = [(format_, first, min(first + CHUNK, each)) for first in range(0, each, CHUNK)]
+            tasks = [(format_, seed, first, min(first + CHUNK, each)) for first in range(0, each, CHUNK)]
             counts: Counter[str] = Counter()
             failures: list[Failure] = []
             for some, failed in pool.map(_in_a_process, tasks):
@@ -265,18 +321,26 @@ def run_all(each: int, formats: tuple[str, ...], processes: int) -> Iterator[tup
             yield format_, counts, failures
 
 
+def tell(name: str, counts: Counter[str], failures: list[Failure]) -> str:
+    """An account of many cases: each way to fail once, with the first case that fails so."""
+    said = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
+    lines = [f"{name}: {said}, {len(failures)} failed"]
+    ways = Counter(failure.what for failure in failures)
+    first = {failure.what: failure.number for failure in reversed(failures)}
+    lines += [f"  {count} times, first case {first[what]}: {what}" for what, count in ways.most_common(20)]
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.can_logs.fuzz")
     parser.add_argument("--each", type=int, default=20_000, help="cases of each format")
-    parser.add_argument("--format", choices=FORMATS, action="append")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--format", choices=NAMES, action="append")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    told = parser.parse_args()
+    given = parser.parse_args()
     failed = 0
-    for format_, counts, failures in run_all(told.each, tuple(told.format or FORMATS), told.processes):
-        said = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
-        sys.stdout.write(f"{format_}: {said}, {len(failures)} failed\n")
-        for failure in failures[:20]:
-            sys.stdout.write(f"  case {failure.number}: {failure.what}\n")
+    for name, counts, failures in run_all(given.each, tuple(given.format or NAMES), given.seed, given.processes):
+        sys.stdout.write(tell(name, counts, failures) + "\n")
         sys.stdout.flush()
         failed += len(failures)
     sys.exit(min(failed, 1))

@@ -182,3 +182,30 @@ def unsorted_file(frames, id_bytes, *, late=False, unfinished=None, offsets=True
     data_group = file.data_group(chain, 0, id_bytes=id_bytes)
     file.link(data_group, 2, file.block(b"DT", (), bytes(stream), length=24 if unfinished else None))
     return file.finish(data_group, unfinished=unfinished), want
+
+
+def outside_file(frames):
+    """One bus, its data in a list of compressed signal data blocks."""
+    file, values, records = File(), bytearray(), []
+    for frame in frames:
+        records.append(outside_record(frame, len(values)))
+        values += struct.pack("<I", len(frame[2])) + frame[2]
+    signal = file.listed(*(file.zipped(bytes(values[n : n + 503])) for n in range(0, len(values), 503)))
+    data = file.block(b"DT", (), b"".join(records))
+    group = file.group(classic(file, bus=1, data=vlsd_channel(signal)), CLASSIC_BYTES, cycles=len(frames))
+    return file.finish(file.data_group(group, data))
+
+
+def listed_file(frames):
+    """Two buses; the records of each in a list of plain, compressed and transposed blocks, in an unfinished file."""
+    file, chain = File(), 0
+    body = b"".join(record(*frame) for frame in frames)
+    store = (file.zipped, lambda part: file.zipped(part, 1, CLASSIC_BYTES), lambda part: file.block(b"DT", (), part))
+    for bus in (1, 2):
+        parts = [body[n : n + 701] for n in range(0, len(body), 701)]
+        blocks = [store[(n + bus) % 3](part) for n, part in enumerate(parts)]
+        first = file.listed(*blocks[:4], following=file.listed(*blocks[4:]))
+        header = file.block(b"HL", (first,), struct.pack("<HB5x", 0, 0))
+        group = file.group(classic(file, bus=bus), CLASSIC_BYTES, cycles=0)
+        chain = file.data_group(group, header, following=chain)
+    return file.finish(chain, unfinished=5)
