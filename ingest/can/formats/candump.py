@@ -48,7 +48,8 @@ ERROR_FLAG = np.uint32(0x20000000)
 BLOCK_BYTES = 2**20
 """Smaller than for other formats: the columns of a block stay in the processor's second cache."""
 MOST_SHAPES = 8
-OPEN, COMMENT = ord("("), ord("#")
+OPEN, HASH = ord("("), ord("#")
+COMMENT = HASH
 
 _LIKE = re.compile(
     rb"^[ \t]*\((?:\d{1,12}(?:\.\d{1,9})?|(?P<date>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{1,9}))\)[ \t]+\S{1,15}[ \t]+"
@@ -130,11 +131,15 @@ class _Reader:
             shape = _shape(lines.line(int(rest[0]))) if len(rest) else None
             if shape is None:
                 break
-            fits, frames = self._usual(lines, rest, shape)
+            # One look at each line spares all work on lines of other shapes.
+            alike = lines.text[lines.start[rest] + (shape.data_at - 1)] == HASH
+            at = rest if alike.all() else rest[alike]
+            fits, frames = self._usual(lines, at, shape)
             if not len(frames):
                 break
-            parts.append((rest[fits], frames))
-            rest = rest[~fits]
+            parts.append((at[fits], frames))
+            alike[alike] = fits
+            rest = rest[~alike]
         remote = error = 0
         if len(rest):
             found = self._unusual(lines, rest)
@@ -239,7 +244,7 @@ def _times(columns: U64, dot: int) -> tuple[NDArray[np.int64], U64]:
 def _ids(columns: U64, shape: _Shape) -> tuple[NDArray[np.uint32], U64]:
     """Ids, and where none stands between a blank and a "#": not zero."""
     written = cut(columns, shape.id_at)
-    wrong = (cut(columns, shape.data_at - 1) ^ np.uint64(ord("#"))) & np.uint64(0xFF)
+    wrong = (cut(columns, shape.data_at - 1) ^ np.uint64(HASH)) & np.uint64(0xFF)
     if shape.data_at - shape.id_at < WORD:
         written = last_digits(written, 3)
         value = hex_value(written)
