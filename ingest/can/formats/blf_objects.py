@@ -292,7 +292,7 @@ def _wrong(found: _Candidates, chain: _Chain, place: Indices, good: Flags) -> di
 
 def _frames(words: Words, objects: _Objects, channels: Channels, wrong: dict[str, Indices]) -> tuple[Frames, int]:
     """The data frames, and how many remote ones there were; adds to `wrong`."""
-    objects = _sound(words, objects, wrong)
+    objects, time_us = _sound(words, objects, wrong)
     if not len(objects.at):
         return Frames(), 0
     bodies = _bodies(words, objects)
@@ -301,10 +301,10 @@ def _frames(words: Words, objects: _Objects, channels: Channels, wrong: dict[str
     wrong["its data are cut"] = objects.place[cut]
     kept = ~(cut | bodies.remote)
     if not kept.all():
-        objects, bodies = objects.only(kept), bodies.only(kept)
+        bodies, time_us = bodies.only(kept), time_us[kept]
     word, long_at, long_data = _data(words, bodies)
     frames = Frames(
-        time_us=_time_us(words, objects.at)[0],
+        time_us=time_us,
         can_id=bodies.can_id,
         channel=channels.indices(bodies.channel),
         length=bodies.length.astype(np.uint8),
@@ -316,17 +316,18 @@ def _frames(words: Words, objects: _Objects, channels: Channels, wrong: dict[str
     return frames, len(kept) - len(frames) - int(cut.sum())
 
 
-def _sound(words: Words, objects: _Objects, wrong: dict[str, Indices]) -> _Objects:
-    """Those with a header that is known, a body that is long enough, and a time that can be."""
+def _sound(words: Words, objects: _Objects, wrong: dict[str, Indices]) -> tuple[_Objects, Times]:
+    """Those with a header that is known, a body that is long enough, and a time that can be; their times."""
     head = words[objects.at + 4]
     header, version = _bits(head, 0, 16), _bits(head, 16, 16)
     known = (version >= 1) & (version <= LAST_HEADER_VERSION)
     enough = (header >= HEADER_BYTES) & (objects.at + header + _BEFORE_DATA[objects.group] <= objects.end)
-    timely = _time_us(words, objects.at)[1]
+    time_us, timely = _time_us(words, objects.at)
     wrong["its header is of an unknown version"] = objects.place[~known]
     wrong["it is too short for a frame"] = objects.place[known & ~enough]
     wrong["its time cannot be"] = objects.place[known & enough & ~timely]
-    return objects.only(known & enough & timely)
+    sound = known & enough & timely
+    return (objects, time_us) if sound.all() else (objects.only(sound), time_us[sound])
 
 
 def _time_us(words: Words, at: Indices) -> tuple[Times, Flags]:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from ingest.can.frames import Frames
 
-BLOCK_BYTES = 8 * 2**20
+BLOCK_BYTES = 2 * 2**20
 """How much of a file is read at once: large enough for whole-column work, small enough for bounded memory."""
 FAULTS_KEPT = 100
 
