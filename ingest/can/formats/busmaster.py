@@ -194,17 +194,18 @@ def _clock(text: U8, at: Offsets, end: Offsets) -> tuple[Times, Flags]:
     Four digits behind the last colon count 100 microseconds; fewer are whole milliseconds, as other writers of the
     format have them.
     """
-    colons = np.flatnonzero(text == ord(":"))
+    begin, beyond = (int(at[0]), int(end[-1])) if len(at) else (0, 0)
+    colons = np.flatnonzero(text[begin:beyond] == ord(":")) + begin
     colons = np.concatenate([colons, np.full(4, len(text))])
     first = np.searchsorted(colons, at)
     one, two, three = colons[first], colons[first + 1], colons[first + 2]
     fits = (three < end) & (colons[first + 3] >= end)
     one, two, three = (np.where(fits, colon, at) for colon in (one, two, three))
     values = []
-    for begin, finish in ((at, one), (one + 1, two), (two + 1, three), (three + 1, end)):
-        value, right = decimal(text, begin, finish)
+    for first, last in ((at, one), (one + 1, two), (two + 1, three), (three + 1, end)):
+        value, right = decimal(text, first, last)
         values.append(value)
-        fits &= right & (finish - begin <= 5)
+        fits &= right & (last - first <= 5)
     hour, minute, second, tick = values
     fits &= (minute < 60) & (second < 60) & (end - three <= 5)
     micros = np.where(end - three == 5, tick * 100, tick * 1000)
