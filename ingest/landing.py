@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 import zlib
@@ -49,9 +50,9 @@ class Landing:
         """The key of a log by its content's hash."""
         return f"{RAW}/{sha256[:2]}/{sha256}"
 
-    def keep_signals(self, file: Path, upload: str, definitions: str) -> str:
-        """Make the signals of an upload durable, decoded by these definitions (their hash), and return their key."""
-        key = f"{SIGNALS}/{upload[:2]}/{upload}-{definitions[:16]}.parquet"
+    def keep_signals(self, file: Path, upload: str) -> str:
+        """Make the decoded signals of an upload durable, beside any that were decoded before, and return their key."""
+        key = f"{SIGNALS}/{upload[:2]}/{upload}-{secrets.token_hex(4)}.parquet"
         self._publish(file, key)
         return key
 

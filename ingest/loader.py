@@ -34,6 +34,7 @@ CAUSE = "upload"
 VEHICLE_LOCKS = 7_251_001
 BODY_LEVEL = 1
 REJECTS_IN_RECEIPT = 100
+TAKEN_BACK = "this upload was taken back by an operator: nothing of it is stored"
 RUN_GAP = dt.timedelta(seconds=10)
 
 
@@ -65,7 +66,12 @@ def repeated(db: psycopg.Connection, upload: Upload, kind: str = TELEMETRY) -> R
     for number in sorted(map(_lock_number, identities)):
         db.execute("SELECT pg_advisory_xact_lock(%s)", [number])
     receipt = _receipt_by_key(db, upload) or store.same_upload(db, upload.gateway_id, kind, upload.sha256, upload.query)
-    return Receipt.model_validate({**receipt, "status": "duplicate"}) if receipt else None
+    return _as_duplicate(Receipt.model_validate(receipt)) if receipt else None
+
+
+def _as_duplicate(receipt: Receipt) -> Receipt:
+    warnings = [*receipt.warnings, TAKEN_BACK] if receipt.status == "void" else receipt.warnings
+    return receipt.model_copy(update={"status": "duplicate", "warnings": warnings})
 
 
 def _lock_number(identity: str) -> int:
@@ -102,6 +108,20 @@ def load(
 
     `signals` (vehicle_id, name, kind, signal_id) are the extra signals that exist.
     """
+    outcome, signals = write_rows(db, checked, signals)
+    ranges = ranges_of(outcome.classes)
+    mark(db, ranges)
+    rejects = pl.concat([checked.rejects, outcome.conflicts]).sort("row", maintain_order=True)
+    receipt = receipt_of(upload, checked, outcome, rejects, late_after_s, vehicle_names)
+    insert_upload(db, upload, TELEMETRY, receipt, ranges, rejects)
+    _keep_body(db, upload.id, body)
+    return Loaded(receipt, signals)
+
+
+def write_rows(
+    db: psycopg.Connection, checked: Checked, signals: pl.DataFrame
+) -> tuple[Outcome, pl.DataFrame]:  # fmt: skip
+    """Write rows and extras beside what is stored; returns what became of them, and the extra signals that exist."""
     signals = with_new_signals(db, checked.extras, signals)
     extras = checked.extras.join(signals.drop("kind"), on=["vehicle_id", "name"], maintain_order="left")
     outcome = classify(checked.rows, extras, *_stored(db, checked.rows, extras))
@@ -111,13 +131,7 @@ def load(
         update_rows(db, outcome.updates)
     if outcome.extras.height:
         copy_in(db, "signal_sample", outcome.extras)
-    ranges = ranges_of(outcome.classes)
-    mark(db, ranges)
-    rejects = pl.concat([checked.rejects, outcome.conflicts]).sort("row", maintain_order=True)
-    receipt = _receipt(upload, checked, outcome, rejects, late_after_s, vehicle_names)
-    insert_upload(db, upload, TELEMETRY, receipt, ranges, rejects)
-    _keep_body(db, upload.id, body)
-    return Loaded(receipt, signals)
+    return outcome, signals
 
 
 def with_fixed_kinds(
@@ -282,15 +296,15 @@ def ranges_of(classes: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def mark(db: psycopg.Connection, ranges: pl.DataFrame) -> None:
-    """Tell the jobs which range of which vehicle changed."""
+def mark(db: psycopg.Connection, ranges: pl.DataFrame, cause: str = CAUSE) -> None:
+    """Tell the jobs which range of which vehicle changed, and why."""
     changed = ranges.drop_nulls("changed_low")
     if changed.height:
         db.execute(
             "INSERT INTO stale_mark (vehicle_id, from_time, to_time, cause) SELECT v, low, high, %s"
             " FROM unnest(%s, %s, %s) AS changed(v, low, high)",
             [
-                CAUSE,
+                cause,
                 Integers(changed["vehicle_id"].to_numpy()),
                 Times.of(changed["changed_low"]),
                 Times.of(changed["changed_high"]),
@@ -301,10 +315,11 @@ def mark(db: psycopg.Connection, ranges: pl.DataFrame) -> None:
 # --- receipt and ledger ---------------------------------------------------------------------------
 
 
-def _receipt(
+def receipt_of(
     upload: Upload, checked: Checked, outcome: Outcome, rejects: pl.DataFrame, late_after_s: int,
     vehicle_names: dict[int, str],
 ) -> Receipt:  # fmt: skip
+    """What the gateway is told of rows that were stored."""
     classes = outcome.classes
     latest_late = upload.received_at - dt.timedelta(seconds=late_after_s)
     counts = dict(classes["row_class"].value_counts().iter_rows())

@@ -24,7 +24,7 @@ from ingest.arrays import Times, copy_in
 from ingest.can.setup import Setup
 from ingest.can.spans import Spans, few, joined, on_grid, overlap, reaching
 from ingest.can.spool import Piece, Spool
-from ingest.can.whole import EPOCH, MICROSECOND, Reading
+from ingest.can.whole import EPOCH, MICROSECOND, Counts, Reading
 from ingest.checks.logs import Passed
 from ingest.classify import KEY, RowClass
 from ingest.loader import (
@@ -40,12 +40,13 @@ from ingest.loader import (
     why_failed,
     with_new_signals,
 )
-from ingest.log_files import KeptLog, Shelf, tell_together
+from ingest.log_files import Alone, KeptLog, Shelf, tell_together
 from schemas.signals import SIGNALS, Kind
-from schemas.wire import CanCounts, Receipt, RowCounts
+from schemas.wire import CanCounts, Receipt, RowCounts, UnknownId
 
 CAN_LOG = "can-log"
 NUMBER = "number"
+TOP_UNKNOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +168,14 @@ def load(db: psycopg.Connection, upload: Upload, told: ToldLog, shelf: Shelf, la
     ranges = tally.ranges(told.vehicle_id, told.log.buckets)
     mark(db, ranges)
     insert_upload(db, upload, CAN_LOG, receipt, ranges, told.passed.rejects)
-    signals_key = None
-    if told.signals is not None:
-        signals_key = shelf.landing.keep_signals(told.signals, str(upload.id), shelf.setup.sha256)
+    signals_key = keep_signals(told, upload.id, shelf)
     _insert_log(db, upload.id, told.vehicle_id, columns_of(told.log, signals_key, shelf.setup))
     return receipt
+
+
+def keep_signals(told: ToldLog, upload_id: uuid.UUID, shelf: Shelf) -> str | None:
+    """Make the file of every value durable; its key."""
+    return shelf.landing.keep_signals(told.signals, str(upload_id)) if told.signals is not None else None
 
 
 def _keep_failed(db: psycopg.Connection, upload: Upload, told: ToldLog, setup: Setup) -> Receipt:
@@ -414,3 +418,28 @@ def _warnings(received: int, can: CanCounts) -> list[str]:
     if can.frames_decoded and not received:
         found.append("no frame tells of a sample period")
     return found
+
+
+def can_counts(format_: str, alone: Alone) -> CanCounts:
+    """What was in a log, for its receipt."""
+    counts: Counts = alone.counts
+    return CanCounts(
+        format=format_,
+        clock=alone.clock,
+        frames_read=counts.frames,
+        frames_decoded=counts.decoded,
+        lines_rejected=counts.rejected,
+        remote_frames=counts.remote,
+        error_frames=counts.error,
+        frames_dropped=counts.dropped,
+        unknown_ids=[_unknown(*id_, frames) for id_, frames in counts.unknown.most_common(TOP_UNKNOWN)],
+        unknown_frames=counts.unknown_frames,
+        signals=sorted(counts.signals),
+        out_of_limits=dict(counts.out_of_limits),
+        transport_losses=counts.losses,
+    )
+
+
+def _unknown(channel: str, can_id: int, frames: int) -> UnknownId:
+    shown = f"{can_id & 0x1FFFFFFF:08X}" if can_id >> 31 else f"{can_id:03X}"
+    return UnknownId(channel=channel, id=shown, frames=frames)

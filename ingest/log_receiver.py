@@ -18,20 +18,19 @@ from ingest.can.formats import HEAD_BYTES, recognise
 from ingest.can.formats.log import Fault
 from ingest.can.setup import Setup
 from ingest.can.spans import on_grid, overlap
-from ingest.can.whole import Counts, Reading
+from ingest.can.whole import Reading
 from ingest.checks.logs import Gate, passed
 from ingest.checks.rows import Clock
 from ingest.definitions import setup_of
 from ingest.landing import Landing, sha256_of, unpacked
 from ingest.loader import Upload
-from ingest.log_files import Alone, KeptLog, Shelf, tell_alone
-from ingest.log_loader import CAN_LOG, ToldLog
+from ingest.log_files import KeptLog, Shelf, tell_alone
+from ingest.log_loader import CAN_LOG, ToldLog, can_counts
 from ingest.receiver import Receiver
 from schemas.errors import MalformedBodyError, NotAllowedError, NothingUsableError, RejectedRow, UnusableUploadError
 from schemas.settings import landing_folder
-from schemas.wire import CanCounts, Receipt, UnknownId
+from schemas.wire import Receipt
 
-TOP_UNKNOWN = 10
 OCTETS = "application/octet-stream"
 
 
@@ -157,28 +156,3 @@ class LogReceiver:
 
 def _rejected(faults: list[Fault]) -> list[RejectedRow]:
     return [RejectedRow(fault.row, None, fault.value, fault.reason) for fault in faults]
-
-
-def can_counts(format_: str, alone: Alone) -> CanCounts:
-    """What was in a log, for its receipt."""
-    counts: Counts = alone.counts
-    return CanCounts(
-        format=format_,
-        clock=alone.clock,
-        frames_read=counts.frames,
-        frames_decoded=counts.decoded,
-        lines_rejected=counts.rejected,
-        remote_frames=counts.remote,
-        error_frames=counts.error,
-        frames_dropped=counts.dropped,
-        unknown_ids=[_unknown(*id_, frames) for id_, frames in counts.unknown.most_common(TOP_UNKNOWN)],
-        unknown_frames=counts.unknown_frames,
-        signals=sorted(counts.signals),
-        out_of_limits=dict(counts.out_of_limits),
-        transport_losses=counts.losses,
-    )
-
-
-def _unknown(channel: str, can_id: int, frames: int) -> UnknownId:
-    shown = f"{can_id & 0x1FFFFFFF:08X}" if can_id >> 31 else f"{can_id:03X}"
-    return UnknownId(channel=channel, id=shown, frames=frames)

@@ -108,6 +108,7 @@ WITH covered AS (
     WHERE g.id = %(gateway)s AND g.whole_pilot
     UNION SELECT gv.vehicle_id FROM gateway_vehicle gv JOIN gateway g ON g.id = gv.gateway_id
     WHERE g.id = %(gateway)s AND NOT g.whole_pilot
+    UNION SELECT unnest(%(also)s::int[])
 )"""
 _VEHICLES: LiteralString = " SELECT v.id, v.name FROM vehicle v JOIN covered c ON c.vehicle_id = v.id"
 _ALIASES: LiteralString = " SELECT a.alias, a.vehicle_id FROM vehicle_alias a JOIN covered USING (vehicle_id)"
@@ -131,12 +132,12 @@ WHERE (NOT g.whole_pilot OR d.pilot_id = g.pilot_id) AND (d.after IS NULL OR d.a
 ORDER BY 1, 2"""
 
 
-def scope(db: psycopg.Connection, gateway_id: int) -> Scope:
-    """A gateway's vehicles, their addresses, and when rows of theirs are let in."""
+def scope(db: psycopg.Connection, gateway_id: int, also: Sequence[int] = ()) -> Scope:
+    """A gateway's vehicles, their addresses, and when rows of theirs are let in; with `also` as if it covered these."""
     gateway, pilot = db.execute(
         "SELECT g.slug, p.slug FROM gateway g JOIN pilot p ON p.id = g.pilot_id WHERE g.id = %s", [gateway_id]
     ).fetchall()[0]
-    only = {"gateway": gateway_id}
+    only = {"gateway": gateway_id, "also": list(also)}
     vehicles = db.execute(_COVERED + _VEHICLES, only).fetchall()
     aliases = db.execute(_COVERED + _ALIASES, only).fetchall()
     names = pl.DataFrame([(name, id_) for id_, name in vehicles], NAME_SCHEMA, orient="row")
@@ -198,10 +199,10 @@ Stored = dict[str, Any]
 
 
 def same_upload(db: psycopg.Connection, gateway_id: int, kind: str, sha256: bytes, query: str) -> Stored | None:
-    """The receipt of the same upload, if it has loaded."""
+    """The receipt of the same upload, if it has loaded; one that was taken back since stays taken back."""
     row = db.execute(
         "SELECT receipt FROM upload WHERE gateway_id = %s AND kind = %s AND sha256 = %s AND query = %s"
-        " AND status = 'loaded'",
+        " AND status IN ('loaded', 'void') ORDER BY status LIMIT 1",
         [gateway_id, kind, sha256, query],
     ).fetchone()
     return row[0] if row else None
@@ -220,7 +221,8 @@ def failed_upload(db: psycopg.Connection, gateway_id: int, kind: str, sha256: by
 def keyed_upload(db: psycopg.Connection, gateway_id: int, idempotency_key: str) -> tuple[bytes, Stored] | None:
     """The sha256 and receipt of the upload that came with an idempotency key, if it has loaded."""
     return db.execute(
-        "SELECT sha256, receipt FROM upload WHERE gateway_id = %s AND idempotency_key = %s AND status = 'loaded'",
+        "SELECT sha256, receipt FROM upload WHERE gateway_id = %s AND idempotency_key = %s"
+        " AND status IN ('loaded', 'void') ORDER BY status LIMIT 1",
         [gateway_id, idempotency_key],
     ).fetchone()
 

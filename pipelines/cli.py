@@ -26,6 +26,7 @@ COMMANDS = {
     "dbc": "dbc:app",
     "push": "push:push",
     "upload": "uploads:app",
+    "redecode": "redecode:redecode",
     "compute": "compute:compute",
     "simulate": "push:simulate",
     "demo": "demo:demo",

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from ingest.can.dbc import Dbc
 from ingest.can.specs import Canonical
 from schemas.errors import NotFoundError
-from schemas.tables import Assignment, DbcBinding, DbcFile, DbcMap, Pilot, UploadLog, Vehicle
+from schemas.tables import Assignment, DbcBinding, DbcFile, DbcMap, Pilot, Vehicle
 
 SHORT = 12
 
@@ -124,7 +124,8 @@ def set_map(
         connection.execute(sa.insert(DbcMap).values(**values))
 
 
-def logs_of(connection: sa.Connection, vehicle: int | None) -> int:
-    """How many raw logs are kept of a vehicle, or of all."""
-    query = sa.select(sa.func.count()).select_from(UploadLog)
-    return connection.scalar(query if vehicle is None else query.where(UploadLog.vehicle_id == vehicle)) or 0
+def vehicles_of(connection: sa.Connection, dbc_id: int) -> list[int]:
+    """The vehicles for which a DBC file holds, by themselves or by their model."""
+    holds = sa.or_(DbcBinding.vehicle_id == Vehicle.id, DbcBinding.model == Vehicle.model)
+    query = sa.select(Vehicle.id).join(DbcBinding, holds).where(DbcBinding.dbc_id == dbc_id)
+    return list(connection.scalars(query.distinct().order_by(Vehicle.id)))

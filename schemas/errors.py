@@ -9,12 +9,20 @@ BeachheadError
 │   ├── UnknownFormatError      no decoder for the content type
 │   ├── BodyTooLargeError       more bytes or rows than the limit
 │   ├── StalledBodyError        the body stopped coming
+│   ├── ChecksumError           the bytes are not those whose sha256 was told
+│   │   └── PartChecksumError       of one part, which can be sent again
 │   └── NothingUsableError      every row was rejected; carries them
+│       └── UnknownClockError       a log counts time from a moment that nobody told
 ├── NotAllowedError         a key covers none of the vehicles
 ├── UnknownKeyError         no such gateway key
 ├── IdempotencyError        the same idempotency key with other bytes
+├── PartsConflictError      a part or its completion does not fit what came before; tells where to go on
+├── PartsLimitError         a gateway has too many unfinished uploads
+├── CorrectionError         what was kept does not allow this correction
 ├── NotFoundError           no such pilot, vehicle, upload …
 └── UnavailableError        the database cannot be reached now; try again
+    ├── BusyError               another request is at work on the same upload
+    └── StorageFullError        the disk is full
 """
 
 from __future__ import annotations
@@ -75,6 +83,14 @@ class StalledBodyError(UnusableUploadError):
     """The body stopped coming before it was complete."""
 
 
+class ChecksumError(UnusableUploadError):
+    """The bytes are not those whose sha256 was told."""
+
+
+class PartChecksumError(ChecksumError):
+    """The bytes of one part changed on their way; it can be sent again."""
+
+
 @dataclass(frozen=True)
 class RejectedRow:
     """A row, or one field of it, that cannot be used; `row` counts from 1."""
@@ -93,6 +109,10 @@ class NothingUsableError(UnusableUploadError):
         self.rejects = tuple(rejects)
 
 
+class UnknownClockError(NothingUsableError):
+    """A log counts time from a moment that it does not tell, and nobody else did."""
+
+
 class NotAllowedError(BeachheadError):
     """A key covers none of the vehicles it was used for."""
 
@@ -109,9 +129,36 @@ class IdempotencyError(BeachheadError):
     """The same idempotency key came with other bytes."""
 
 
+class PartsConflictError(BeachheadError):
+    """A part, or the completion of an upload in parts, does not fit what came before.
+
+    `expected_offset` is the number of durable bytes, where the next part begins; null: no part fits.
+    """
+
+    def __init__(self, sentence: str, expected_offset: int | None = None) -> None:
+        super().__init__(sentence)
+        self.expected_offset = expected_offset
+
+
+class PartsLimitError(BeachheadError):
+    """A gateway has too many unfinished uploads, or too large ones."""
+
+
+class CorrectionError(BeachheadError):
+    """What was kept does not allow this correction; nothing was changed."""
+
+
 class NotFoundError(BeachheadError):
     """No such pilot, vehicle, upload or region."""
 
 
 class UnavailableError(BeachheadError):
     """The database cannot be reached now; trying again later may work."""
+
+
+class BusyError(UnavailableError):
+    """Another request is at work on the same upload; its outcome can be asked for later."""
+
+
+class StorageFullError(UnavailableError):
+    """The disk is full. Nothing of the request was kept."""

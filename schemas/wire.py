@@ -71,7 +71,7 @@ class Receipt(Body):
 
     upload_id: uuid.UUID
     sha256: str = Field(description="of the uncompressed bytes")
-    status: Literal["loaded", "queued", "duplicate", "failed"]
+    status: Literal["loaded", "queued", "duplicate", "failed", "void"]
     received_at: dt.datetime
     server_time: dt.datetime
     rows: RowCounts
@@ -109,6 +109,25 @@ class Problem(Body):
     detail: str
     retryable: bool = False
     errors: list[Reject] = Field(default_factory=list)
+    expected_offset: int | None = Field(
+        None, exclude_if=lambda offset: offset is None, description="where the next part of an upload begins"
+    )
+
+
+class PartsState(Body):
+    """How far an upload in parts has come."""
+
+    name: str
+    durable_bytes: int = Field(description="bytes from the start that are kept; the next part begins here")
+    finished: bool = Field(False, description="whether it is complete; the receipt is that of upload_id")
+    upload_id: uuid.UUID | None = None
+    expires_at: dt.datetime | None = Field(None, description="when it is given up unless another part comes")
+
+
+class UnfinishedUploads(Body):
+    """The uploads in parts that a gateway has begun and not finished."""
+
+    uploads: list[PartsState]
 
 
 class GatewayVehicleInfo(Body):
@@ -130,6 +149,8 @@ class GatewayInfo(Body):
     max_body_bytes: int = Field(description="also after decompression")
     max_rows: int
     max_fields: int
+    max_log_bytes: int = Field(description="of a raw CAN log, also when unpacked")
+    max_part_bytes: int = Field(description="of one part of a raw CAN log")
 
 
 # --- read side ------------------------------------------------------------------------------------

@@ -24,10 +24,11 @@ NOTHING_LEFT = "no field of the row could be used"
 
 @dataclass(frozen=True)
 class Query:
-    """The query parameters that change what a body means."""
+    """The query parameters that change what a body means; `shift_s` is added to every time."""
 
     vehicle: str | None = None
     tz: str | None = None
+    shift_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def _keys(decoded: Decoded, scope: Scope, query: Query, clock: Clock) -> tuple[p
     addresses = _addresses(frame, height, query)
     sent_time = frame[TIME] if TIME in frame.columns else pl.Series(TIME, [None] * height, dtype=pl.String)
     times = read_times(sent_time, query.tz)
-    keys = pl.DataFrame({"row": decoded.row, "address": addresses, "time": times.time, "time_reason": times.reason})
+    time = times.time + dt.timedelta(seconds=query.shift_s) if query.shift_s else times.time
+    keys = pl.DataFrame({"row": decoded.row, "address": addresses, "time": time, "time_reason": times.reason})
     keys = keys.join(scope.names, on="address", how="left", maintain_order="left")
     keys = keys.join(scope.hulls, on="vehicle_id", how="left", maintain_order="left")
     keys = keys.with_columns(in_gap=_in_gap(keys, scope.gaps))

@@ -14,6 +14,7 @@ from ingest.can.propose import factor_of, propose
 from ingest.can.specs import Canonical, MessageSpec
 from pipelines import dbc_files
 from pipelines.commands.output import JsonFlag, show
+from pipelines.commands.uploads import corrections
 from schemas.addresses import Role, role_url
 from schemas.database import engine
 from schemas.errors import NotFoundError
@@ -50,6 +51,7 @@ def add(
     signals = sum(len(message.signals) for message in dbc.messages)
     typer.echo(f"{file.name}: {len(dbc.messages)} messages, {signals} signals, for {vehicle or model}.")
     _confirm(dbc_id, dbc.messages, file.name, yes=yes)
+    _tell_outdated(dbc_id, f"--dbc {file.name}")
 
 
 def _confirm(dbc_id: int, messages: tuple[MessageSpec, ...], name: str, *, yes: bool) -> None:
@@ -66,6 +68,15 @@ def _confirm(dbc_id: int, messages: tuple[MessageSpec, ...], name: str, *, yes: 
             for proposal in proposals:
                 dbc_files.set_map(connection, dbc_id, None, proposal.canonical.name, [proposal.canonical])
         typer.echo("The map is in use for logs from now on.")
+
+
+def _tell_outdated(dbc_id: int, option: str) -> None:
+    """Say how many kept logs were decoded by other definitions, and what brings them up to date."""
+    with engine(role_url(Role.OWNER)).connect() as connection:
+        vehicles = dbc_files.vehicles_of(connection, dbc_id)
+    logs = sum(len(corrections().outdated_logs(vehicle)) for vehicle in vehicles)
+    if logs:
+        typer.echo(f"{logs} kept logs were decoded before this: `beachhead redecode {option}` decodes them anew.")
 
 
 def _shown(canonical: Canonical, unit: str) -> dict[str, object]:
@@ -106,6 +117,8 @@ def map_(
             kept = [_parsed(None, text, messages) for text in keep]
             dbc_files.set_map(connection, dbc_id, target, None, kept)
         show(dbc_files.mapped(connection, dbc_id), as_json=as_json, empty="nothing is mapped yet")
+    if dbc_id is not None and (entries or keep) and not as_json:
+        _tell_outdated(dbc_id, f"--dbc {dbc}")
 
 
 def _definitions(connection: sa.Connection, name: str) -> tuple[int | None, tuple[MessageSpec, ...]]:

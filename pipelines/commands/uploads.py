@@ -9,12 +9,20 @@ from typing import Annotated
 
 import typer
 
+from ingest.corrections import Corrections
 from pipelines import lists
 from pipelines.commands.output import JsonFlag, show
 from schemas.addresses import Role, role_url
 from schemas.database import engine
+from schemas.settings import settings
 
+NEXT = "`beachhead compute --stale`, or the next scheduled run, computes the days anew."
 app = typer.Typer(help="What was uploaded, and what became of it.", no_args_is_help=True, add_completion=False)
+
+
+def corrections() -> Corrections:
+    """Corrections on the database of the settings."""
+    return Corrections(engine(role_url(Role.OWNER)), settings())
 
 
 @app.command("list")
@@ -35,3 +43,39 @@ def show_(upload: uuid.UUID) -> None:
     """An upload's receipt, as its gateway got it."""
     with engine(role_url(Role.OWNER)).connect() as connection:
         typer.echo(json.dumps(lists.upload_receipt(connection, upload), indent=1, ensure_ascii=False))
+
+
+Upload = Annotated[uuid.UUID, typer.Argument(help="The upload's id, from its receipt or `upload list`.")]
+
+
+@app.command()
+def void(
+    upload: Upload, reason: Annotated[str | None, typer.Option(help="Why, for whoever reads the ledger.")] = None
+) -> None:
+    """Take a wrong upload back: what is stored is as if it had never come. Its bytes stay; `retry` loads them again."""
+    corrections().void(upload, reason)
+    typer.echo(f"Upload {upload} is taken back; the days it touched are stale. {NEXT}")
+
+
+@app.command()
+def retry(upload: Upload) -> None:
+    """Load a failed or taken-back upload again, in its old place among the others."""
+    corrections().retry(upload)
+    _loaded(upload)
+
+
+@app.command()
+def requeue(
+    upload: Upload,
+    shift: Annotated[float, typer.Option(help="Seconds added to every time as it was sent; 0: as it was sent.")],
+) -> None:
+    """Load an upload whose gateway had a wrong clock again, with its times put right."""
+    corrections().shift(upload, shift)
+    _loaded(upload)
+
+
+def _loaded(upload: uuid.UUID) -> None:
+    with engine(role_url(Role.OWNER)).connect() as connection:
+        rows = lists.upload_receipt(connection, upload)["rows"]
+    counts = ", ".join(f"{count} {name}" for name, count in rows.items() if count and name != "received")
+    typer.echo(f"Upload {upload} is loaded: {rows['received']} rows, {counts or 'none new'}. {NEXT}")

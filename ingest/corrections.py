@@ -1,0 +1,120 @@
+"""What an operator puts right: an upload taken back, loaded again, its clock shifted; logs decoded anew.
+
+Each correction is one transaction: it is done wholly or not at all, and doing it again changes nothing. The days that
+it touches are stale afterwards.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+import sqlalchemy as sa
+
+from ingest import ledger
+from ingest.definitions import setup_of
+from ingest.landing import Landing
+from ingest.ledger import KeptUpload
+from ingest.rebuild import Rebuild, Where
+from schemas.errors import CorrectionError
+from schemas.settings import Settings, landing_folder
+
+LOGS_AT_ONCE = 20
+"""Their vehicle's uploads wait meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """Corrections on one database."""
+
+    engine: sa.Engine
+    settings: Settings
+
+    def void(self, upload_id: uuid.UUID, reason: str | None) -> None:
+        """Take an upload back: what is stored is as if it had never come. Its bytes stay.
+
+        Raises:
+            NotFoundError: there is no such upload.
+        """
+        with self._rebuild() as rebuild:
+            upload = ledger.kept_upload(rebuild.db, upload_id)
+            where = ledger.spans_of(rebuild.db, upload) if upload.status == "loaded" else {}
+            ledger.set_status(rebuild.db, upload_id, "void", reason or "taken back")
+            rebuild.run(where, [], "void")
+
+    def retry(self, upload_id: uuid.UUID) -> None:
+        """Load an upload again, in its old place in the order of acceptance.
+
+        Raises:
+            NotFoundError: there is no such upload, or its bytes are not kept any more.
+            CorrectionError: the same bytes were loaded as another upload.
+            NothingUsableError: nothing in it can be used now either.
+        """
+        with self._rebuild() as rebuild:
+            self._again(rebuild, ledger.kept_upload(rebuild.db, upload_id), None, "retry")
+
+    def shift(self, upload_id: uuid.UUID, shift_s: float) -> None:
+        """Load an upload with `shift_s` added to every time as it was sent. Raises what `retry` raises."""
+        with self._rebuild() as rebuild:
+            self._again(rebuild, ledger.kept_upload(rebuild.db, upload_id), shift_s, "shift")
+
+    def _again(self, rebuild: Rebuild, upload: KeptUpload, shift_s: float | None, cause: str) -> None:
+        other = ledger.loaded_twin(rebuild.db, upload)
+        if other is not None:
+            raise CorrectionError(f"the same bytes were loaded as upload {other} already: nothing was changed")
+        before = ledger.spans_of(rebuild.db, upload) if upload.status == "loaded" else {}
+        if shift_s is not None:
+            ledger.set_shift(rebuild.db, upload.id, shift_s)
+        ledger.set_status(rebuild.db, upload.id, "loaded", None)
+        after = rebuild.reach(ledger.kept_upload(rebuild.db, upload.id))
+        rebuild.run(_together(before, after), [upload.id], cause)
+
+    def outdated_logs(self, vehicle_id: int, *, every: bool = False) -> list[uuid.UUID]:
+        """A vehicle's logs that were decoded by other definitions than it has now, or all of them; by their times."""
+        with self._transaction() as db:
+            now = None if every else setup_of(db, vehicle_id).sha256
+            return ledger.logs_decoded_otherwise(db, vehicle_id, now)
+
+    def redecode(self, upload_ids: Sequence[uuid.UUID]) -> Iterator[int]:
+        """Decode logs anew by the definitions that hold now, some at a time; yields how many are done.
+
+        Raises:
+            NotFoundError: there is no such upload.
+            CorrectionError: it is no loaded CAN log.
+        """
+        done = 0
+        for first in range(0, len(upload_ids), LOGS_AT_ONCE):
+            some = upload_ids[first : first + LOGS_AT_ONCE]
+            with self._rebuild() as rebuild:
+                where: Where = {}
+                for upload_id in some:
+                    upload = ledger.kept_upload(rebuild.db, upload_id)
+                    if upload.kind != "can-log" or upload.status != "loaded":
+                        raise CorrectionError(f"upload {upload_id} is no CAN log that is loaded")
+                    where = _together(where, ledger.spans_of(rebuild.db, upload))
+                    where = _together(where, rebuild.reach(upload))
+                rebuild.run(where, some, "redecode")
+            done += len(some)
+            yield done
+
+    @contextmanager
+    def _rebuild(self) -> Iterator[Rebuild]:
+        with self._transaction() as db:
+            rebuild = Rebuild(db, Landing(landing_folder(self.settings)), self.settings)
+            yield rebuild
+        for key in rebuild.obsolete:
+            rebuild.landing.forget(key)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[psycopg.Connection]:
+        with self.engine.begin() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)  # noqa: S101  (engine() names this driver)
+            yield driver
+
+
+def _together(one: Where, other: Where) -> Where:
+    return {vehicle: [*one.get(vehicle, []), *other.get(vehicle, [])] for vehicle in one.keys() | other.keys()}
