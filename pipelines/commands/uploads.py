@@ -15,6 +15,7 @@ from pipelines.commands.output import JsonFlag, show
 from schemas.addresses import Role, role_url
 from schemas.database import engine
 from schemas.settings import settings
+from schemas.wire import RowCounts
 
 NEXT = "`beachhead compute --stale`, or the next scheduled run, computes the days anew."
 app = typer.Typer(help="What was uploaded, and what became of it.", no_args_is_help=True, add_completion=False)
@@ -77,5 +78,6 @@ def requeue(
 def _loaded(upload: uuid.UUID) -> None:
     with engine(role_url(Role.OWNER)).connect() as connection:
         rows = lists.upload_receipt(connection, upload)["rows"]
-    counts = ", ".join(f"{count} {name}" for name, count in rows.items() if count and name != "received")
+    # JSONB forgets the order of its fields.
+    counts = ", ".join(f"{rows[name]} {name}" for name in RowCounts.model_fields if rows[name] and name != "received")
     typer.echo(f"Upload {upload} is loaded: {rows['received']} rows, {counts or 'none new'}. {NEXT}")
