@@ -174,8 +174,19 @@ def shared_client(shared_world: World, tmp_path_factory: pytest.TempPathFactory)
         yield client
 
 
+def trouble(second: float, *codes: tuple[int, int]) -> list[str]:
+    """A report of active trouble codes (number, failure mode): one frame, or a broadcast of several."""
+    data = bytes([0x04 if codes else 0, 0xFF]) + b"".join(struct.pack("<HBB", spn, fmi, 1) for spn, fmi in codes)
+    if len(codes) < 2:
+        return [line(second, 0x18FECA0B, data.ljust(6, b"\0").ljust(8, b"\xff"))]
+    packets = [data[n : n + 7].ljust(7, b"\xff") for n in range(0, len(data), 7)]
+    announced = bytes([0x20, len(data), 0, len(packets), 0xFF, 0xCA, 0xFE, 0x00])
+    sent = [line(second + 0.06 * n, 0x18EBFF0B, bytes([n]) + packet) for n, packet in enumerate(packets, start=1)]
+    return [line(second, 0x18ECFF0B, announced), *sent]
+
+
 def _lines() -> list[str]:
-    """Three and a half minutes: speed, two packs whose voltage and current vary, a state that stays."""
+    """Three and a half minutes: speed, two packs whose voltage and current vary, a state that stays, trouble codes."""
     found = []
     for n in range(0, 2100, 3):
         second = n / 10
@@ -184,34 +195,41 @@ def _lines() -> list[str]:
         if n % 2:
             found.append(pack(second + 0.02, 0xF4, 380 + n % 20, 40 - n % 70))
         found.append(line(second + 0.03, 0x18F0010B, bytes([0xFF, n // 500]) + b"\xff" * 6))
-    return found
+        if n % 30 == 0:
+            active = [(110, 3)] * (500 < n < 1500) + [(523000 & 0xFFFF, 12)] * (n % 900 < 600)
+            found += trouble(second + 0.04, *active)
+    return sorted(found)
 
 
 LINES = _lines()
 
 
-def _store(database: Any) -> tuple[list[Any], list[Any]]:
-    signals = "speed_kmh, battery_voltage_v, battery_current_a, battery_power_kw"
+def _store(database: Any) -> tuple[list[Any], list[Any], list[Any]]:
+    signals = "speed_kmh, battery_voltage_v, battery_current_a, battery_power_kw, amber_warning_lamp, fault_count"
     with database.connect() as owner:
         extras = owner.execute(
             "SELECT name, time, number FROM signal_sample s JOIN extra_signal e ON e.id = signal_id ORDER BY 1, 2"
         ).fetchall()
-    return rows(database, f"time, {signals}"), extras
+        episodes = owner.execute("SELECT * FROM fault_event ORDER BY spn, time").fetchall()
+    return rows(database, f"time, {signals}"), extras, episodes
 
 
 @pytest.fixture(scope="module")
-def as_whole(module_database: Any, shared_world: World, shared_client: Client) -> tuple[list[Any], list[Any]]:
+def as_whole(module_database: Any, shared_world: World, shared_client: Client) -> tuple[list[Any], ...]:
     push(Pusher(shared_client, shared_world.keys["one"]), "".join(LINES).encode())
     whole = _store(module_database)
     assert len(whole[0]) == 210
     assert whole[1]
+    assert {row[-1] for row in whole[0] if row[-1] is not None} == {0, 1, 2}
+    assert len([episode for episode in whole[2] if episode[4] == 110]) == 1
+    assert len([episode for episode in whole[2] if episode[4] != 110]) == 3
     return whole
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(1, len(LINES) - 1), min_size=1, max_size=4, unique=True), data=st.data())
 def test_a_log_cut_anywhere_in_any_order_is_the_whole(
-    module_database: Any, shared_world: World, shared_client: Client, as_whole: tuple[list[Any], list[Any]],
+    module_database: Any, shared_world: World, shared_client: Client, as_whole: tuple[list[Any], ...],
     cuts: list[int], data: st.DataObject,
 ) -> None:  # fmt: skip
     empty(module_database)
