@@ -10,35 +10,24 @@ import dataclasses
 import datetime as dt
 import http.client
 import io
-import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import psycopg
-import sqlalchemy as sa
 
-from ingest import store
 from ingest.arrays import encode
-from schemas import database
-from schemas.local.cluster import free_port
-from schemas.local.progress import PlainLines
-from schemas.local.server import LocalServer
 from schemas.signals import SIGNALS, Kind
+from tests.benchmarks.receiver import VEHICLES, database_of, peak_mb, receiver
 from tests.benchmarks.result import Result
 
 ROWS = 10_000
-CLIENTS = 4
+CLIENTS = VEHICLES
 POSTS = 12  # of each client
 ROUNDS = 3  # each with its own COPY beside it
-START_LIMIT_S = 60
 T0 = dt.datetime(2026, 1, 6, tzinfo=dt.UTC)
 SENT = (
     "speed_kmh", "odometer_km", "latitude_deg", "longitude_deg", "altitude_m", "heading_deg", "battery_soc_pct",
@@ -55,7 +44,7 @@ TYPES = {
 
 def run() -> list[Result]:
     """Measure every format."""
-    with tempfile.TemporaryDirectory() as folder, _database(Path(folder)) as (owner_url, ingest_url, key):
+    with tempfile.TemporaryDirectory() as folder, database_of(Path(folder)) as (owner_url, ingest_url, key):
         frames = [[_rows(client, post) for post in range(POSTS)] for client in range(CLIENTS)]
         rounds: dict[str, list[Result]] = {kind: [] for kind in TYPES}
         for _ in range(ROUNDS):
@@ -107,18 +96,18 @@ def _measure(
 ) -> Result:
     bodies = [[_body(kind, rows) for rows in posts] for posts in frames]
     _empty(owner_url)
-    with _receiver(ingest_url) as (port, pid):
+    with receiver(ingest_url) as (port, pid):
         _post(port, key, TYPES[kind], [_body(kind, _rows(0, POSTS))])  # the first request pays for what is made once
         began = time.perf_counter()
         with ThreadPoolExecutor(CLIENTS) as threads:
             list(threads.map(lambda posts: _post(port, key, TYPES[kind], posts), bodies))
         took_s = time.perf_counter() - began
-        peak_mb = _peak_mb(pid)
+        peak = peak_mb(pid)
     _expect_rows(owner_url, CLIENTS * POSTS * ROWS + ROWS)
     rate = CLIENTS * POSTS * ROWS / took_s
     note = f"{ROWS} rows a post, {len(SENT)} signals, {CLIENTS} clients, {len(bodies[0][0]) / 1e6:.1f} MB a post"
     return Result(
-        f"ingest.{kind}_vs_copy", rate, "rows/s", "binary COPY, one connection", peer, rate / peer, peak_mb, note
+        f"ingest.{kind}_vs_copy", rate, "rows/s", "binary COPY, one connection", peer, rate / peer, peak, note
     )
 
 
@@ -164,87 +153,3 @@ def _expect_rows(owner_url: str, wanted: int) -> None:
         (found,) = owner.execute("SELECT count(*) FROM telemetry").fetchall()[0]
     if found != wanted:
         raise RuntimeError(f"{found} rows are stored, {wanted} were sent")
-
-
-@contextmanager
-def _database(folder: Path) -> Iterator[tuple[str, str, str]]:
-    """A durable server of the benchmark's own: the owner's URL, the receiver's, and a gateway key."""
-    cache = Path(".beachhead")
-    for unpacked in cache.glob("timescaledb-*"):
-        (folder / unpacked.name).symlink_to(unpacked.resolve())
-    server = LocalServer(folder)
-    server.up(PlainLines())
-    try:
-        database.migrate(server.url())
-        yield server.url(), server.url("beachhead_ingest"), _register(server.url())
-    finally:
-        server.down()
-
-
-def _register(owner_url: str) -> str:
-    engine = database.engine(owner_url)
-    with engine.begin() as connection:
-        run = connection.exec_driver_sql
-        run("INSERT INTO pilot (id, slug, name, region, segment, starts_on)"
-            " VALUES (1, 'bench', 'Bench', 'US-CA', 'drayage', '2026-01-01')")  # fmt: skip
-        run("INSERT INTO pilot_calendar VALUES (1, '2026-01-01', 'UTC', '00:00')")
-        run("INSERT INTO gateway (id, pilot_id, slug, whole_pilot) VALUES (1, 1, 'gw', true)")
-        for n in range(CLIENTS):
-            vehicle = {"id": n + 1, "name": f"truck-{n}"}
-            connection.execute(
-                sa.text("INSERT INTO vehicle (id, name, category, powertrain) VALUES (:id, :name, 'truck', 'bev')"),
-                vehicle,
-            )
-            connection.execute(
-                sa.text("INSERT INTO assignment (vehicle_id, pilot_id, starts_on) VALUES (:id, 1, '2026-01-01')"),
-                vehicle,
-            )
-        key = store.create_key(connection, 1)
-    engine.dispose()
-    return key
-
-
-@contextmanager
-def _receiver(ingest_url: str) -> Iterator[tuple[int, int]]:
-    """One receiver process; its port and process id."""
-    port = free_port()
-    program = "import sys; from ingest.app import serve; from schemas.settings import settings; " \
-        "serve(settings(), host='127.0.0.1', port=int(sys.argv[1]))"  # fmt: skip
-    environment = os.environ | {"BEACHHEAD_INGEST_URL": ingest_url}
-    process = subprocess.Popen([sys.executable, "-c", program, str(port)], env=environment, stderr=subprocess.DEVNULL)
-    try:
-        _wait_for(lambda: _is_ready(port), process)
-        yield port, _worker(process.pid)
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _wait_for(is_done: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + START_LIMIT_S
-    while not is_done():
-        if process.poll() is not None or time.monotonic() > until:
-            raise RuntimeError("the receiver did not start")
-        time.sleep(0.05)
-
-
-def _is_ready(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
-
-
-def _worker(pid: int) -> int:
-    """The process that serves: granian's child."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return max(map(int, children), key=lambda child: _peak_mb(child)) if children else pid
-
-
-def _peak_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
