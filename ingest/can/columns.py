@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +16,47 @@ from ingest.can.frames import Frames, Times, concat, payloads
 from ingest.can.messages import signal_name
 
 Values = NDArray[np.float64]
+GROWTH = 1.25
 BATCH_FRAMES = 200_000
 """Blocks are put together to about so many frames: fewer and longer columns cost less."""
 
 
 @dataclass(slots=True)
+class _Growing:
+    """An array that is filled piece by piece, so that all pieces are never in memory a second time."""
+
+    array: NDArray[Any]
+    count: int = 0
+
+    def room(self, more: int) -> NDArray[Any]:
+        """Where the next `more` elements go; to be filled before anything else is asked for."""
+        first, self.count = self.count, self.count + more
+        if self.count > len(self.array):
+            # No reference to the array outlives a piece, and the system moves its pages, not their bytes.
+            self.array.resize(max(self.count, int(self.count * GROWTH)), refcheck=False)
+        return self.array[first : self.count]
+
+    def whole(self) -> NDArray[Any]:
+        """All elements."""
+        self.array.resize(self.count, refcheck=False)
+        return self.array
+
+
+def _times() -> _Growing:
+    return _Growing(np.empty(0, np.int64))
+
+
+def _values() -> _Growing:
+    return _Growing(np.empty(0, np.float64))
+
+
+@dataclass(slots=True)
 class _Parts:
-    """One group's columns, block by block."""
+    """One group's columns as far as they are read."""
 
     group: Group
-    times: list[Times] = field(default_factory=list)
-    values: dict[str, list[Values]] = field(default_factory=dict)
+    times: _Growing = field(default_factory=_times)
+    values: defaultdict[str, _Growing] = field(default_factory=lambda: defaultdict(_values))
 
 
 def columns(log: Log, definitions: Definitions) -> dict[str, tuple[Times, Values]]:
@@ -53,17 +85,15 @@ def _add(
         part = parts.setdefault(key, _Parts(group))
         data = payloads(frames, group.at)
         raw = decode(data, group.message)
-        part.times.append(data.time_us)
+        part.times.room(len(data))[:] = data.time_us
         for signal in group.message.signals:
-            part.values.setdefault(signal.name, []).append(physical(raw[signal.name], signal))
+            physical(raw[signal.name], signal, part.values[signal.name].room(len(data)))
 
 
 def _joined(parts: dict[tuple[str, str, int, int | None], _Parts]) -> dict[str, tuple[Times, Values]]:
     found: dict[str, tuple[Times, Values]] = {}
     for part in parts.values():
-        group, times = part.group, np.concatenate(part.times)
+        group, times = part.group, part.times.whole()
         for signal, values in part.values.items():
-            name = signal_name(group.channel, group.message.name, signal, group.source)
-            found[name] = (times, np.concatenate(values))
-            values.clear()
+            found[signal_name(group.channel, group.message.name, signal, group.source)] = (times, values.whole())
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ STATE_BITS = 2
 ANY_SOURCE = 0xFE
 NO_MESSAGE = 0xC0000000
 """The id under which editors keep signals of no message."""
+MOST_WHOLE = 2.0**64
 MOST_BITS, FLOAT_BITS = 64, (16, 32, 64)
 _AT_LINE = re.compile(r"line (\d+)")
 _SYMBOL = re.compile(r"^\s*(?:[A-Z_]+_|FILTER)\s*$")
@@ -211,11 +213,15 @@ def _decodable(message: MessageSpec, lines: list[str], warnings: list[str]) -> M
 
 def _fault(signal: SignalSpec, by_name: dict[str, SignalSpec]) -> str | None:
     """Why the signal, or a multiplexer that it hangs on, cannot be decoded."""
+    if not math.isfinite(signal.scale) or not math.isfinite(signal.offset):
+        return "its factor or offset is no number"
     seen: set[str] = set()
     at: SignalSpec | None = signal
     while at is not None:
         if at.bits > MOST_BITS:
             return f"{at.name} has {at.bits} bits"
+        if at.start_bit < 0:
+            return f"{at.name} begins at bit {at.start_bit}"
         if at.floating and at.bits not in FLOAT_BITS:
             return f"{at.name} is a floating-point number of {at.bits} bits"
         seen.add(at.name)
@@ -250,8 +256,8 @@ def _by_pgn(message: Message, *, j1939: bool) -> bool:
 
 
 def _signal(signal: Signal) -> SignalSpec:
-    scale, offset = signal.conversion.scale, signal.conversion.offset
-    if not signal.conversion.is_float and float(scale).is_integer() and float(offset).is_integer():
+    scale, offset = _bounded(signal.conversion.scale), _bounded(signal.conversion.offset)
+    if not signal.conversion.is_float and _is_whole(scale) and _is_whole(offset):
         scale, offset = int(scale), int(offset)
     selector = None
     if signal.multiplexer_ids:
@@ -270,6 +276,18 @@ def _signal(signal: Signal) -> SignalSpec:
         selector=selector,
         spn=signal.spn or None,
     )
+
+
+def _bounded(number: float) -> float:
+    """The number, as a floating-point one if it is too large to reckon with as a whole one."""
+    try:
+        return number if abs(number) < MOST_WHOLE else float(number)
+    except OverflowError:
+        return math.inf
+
+
+def _is_whole(number: float) -> bool:
+    return abs(number) < MOST_WHOLE and float(number).is_integer()
 
 
 def _ranges(values: list[int]) -> Iterator[tuple[int, int]]:

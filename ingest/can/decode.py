@@ -16,6 +16,7 @@ EXACT_BITS = 53
 _FLOATS = {16: (np.uint16, np.float16), 32: (np.uint32, np.float32), 64: (np.uint64, np.float64)}
 
 Raw = NDArray[np.int64] | NDArray[np.uint64] | NDArray[np.float64]
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,14 @@ def decode(payloads: Payloads, message: MessageSpec) -> dict[str, Column]:
     return columns
 
 
-def physical(column: Column, signal: SignalSpec) -> NDArray[np.float64]:
-    """Values in the signal's unit: raw x scale + offset; NaN where the signal is not present."""
-    values = _scaled(column.raw, signal)
+def physical(column: Column, signal: SignalSpec, out: Values | None = None) -> Values:
+    """Values in the signal's unit: raw x scale + offset; NaN where the signal is not present. `out` takes them."""
+    if out is None:
+        out = np.empty(len(column.raw), np.float64)
+    _scale(column.raw, signal, out)
     if column.present is not None:
-        values = np.where(column.present, values, np.nan)
-    return values
+        out[~column.present] = np.nan
+    return out
 
 
 def last_byte(signal: SignalSpec) -> int:
@@ -124,13 +127,15 @@ def _typed(bits: Words, signal: SignalSpec) -> Raw:
     return (bits.view(np.int64) ^ sign) - sign
 
 
-def _scaled(raw: Raw, signal: SignalSpec) -> NDArray[np.float64]:
-    if (signal.scale, signal.offset) == (1, 0):
-        return raw.astype(np.float64)
+def _scale(raw: Raw, signal: SignalSpec, out: Values) -> None:
     if isinstance(signal.scale, int) and not signal.floating and _bits_needed(signal) > EXACT_BITS:
-        return np.array([float(int(value) * signal.scale + signal.offset) for value in raw], np.float64)
+        out[:] = [float(value * signal.scale + signal.offset) for value in raw.tolist()]
+        return
     with np.errstate(invalid="ignore", over="ignore"):  # floating-point numbers of any bits
-        return raw.astype(np.float64) * signal.scale + signal.offset  # adding 0 makes -0.0 0.0
+        out[:] = raw
+        if (signal.scale, signal.offset) != (1, 0):
+            out *= signal.scale
+            out += signal.offset  # adding 0 makes -0.0 0.0
 
 
 def _bits_needed(signal: SignalSpec) -> int:

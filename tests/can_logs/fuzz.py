@@ -1,8 +1,8 @@
 """Broken CAN logs: `python -m tests.can_logs.fuzz --each 20000 [--seed 1] [--format blf]`.
 
 A format, a seed and a number make the same bytes every time: a sound log with a few mutations. A case passes when it is
-read and decoded to its end, or refused as a whole, within LIMIT_S and MEMORY_BYTES. gzip and zstd count as formats: of
-them, the wrapper is broken.
+read and decoded to its end, or refused as a whole, within LIMIT_S and MEMORY_BYTES. gzip, zstd and dbc
+count as formats: of them, the wrapper is broken, and the definitions that a sound log is decoded by.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import io
+import logging
 import os
 import random
 import resource
@@ -28,17 +29,21 @@ from itertools import chain
 from pathlib import Path
 from unittest.mock import patch
 
-from ingest.can.dbc import read_dbc
-from ingest.can.definitions import Bound
+import numpy as np
+
+from ingest.can.columns import columns
+from ingest.can.dbc import DbcError, read_dbc
+from ingest.can.definitions import Bound, Definitions
 from ingest.can.formats import FORMATS, blf, mdf4, mdf4_unsorted, read_log, recognise
 from ingest.can.setup import Setup
 from ingest.can.whole import Counts, Reading, clock_us, frames_of, tell_all
 from ingest.landing import unpacked
 from schemas.errors import BodyTooLargeError, MalformedBodyError, UnknownFormatError
 from tests.can_logs import bus
-from tests.can_logs.fuzz_samples import FILES, WRAPPERS, samples
+from tests.can_logs.fuzz_samples import WRAPPERS, samples
 
-NAMES = (*FORMATS, *WRAPPERS)
+DBC = "dbc"
+NAMES = (*FORMATS, *WRAPPERS, DBC)
 BINARY = ("blf", "mdf4", *WRAPPERS)
 LIMIT_S = 5
 MEMORY_BYTES = 2 * 2**30
@@ -133,7 +138,7 @@ def _lines(dice, data):
 
 def _other_file(dice, data):
     """Goes on as a file of another format."""
-    other = dice.choice(list(chain.from_iterable(map(samples, FILES))))
+    other = dice.choice(list(chain.from_iterable(map(samples, FORMATS))))
     data[_place(dice, data) :] = other[dice.randrange(len(other)) :]
 
 
@@ -155,6 +160,8 @@ def check(format_: str, data: bytes, *, decoded: bool = False, in_small_blocks: 
     """Read, and decode, to the end; "read" or "refused". Raises what must not happen."""
     if format_ in WRAPPERS:
         return _unwrapped(data)
+    if format_ == DBC:
+        return _defined(data)
     with suppress(UnknownFormatError):
         recognise(data)
     try:
@@ -178,6 +185,17 @@ def _unwrapped(data):
             return check("candump", plain.read(2**20))
     except (BodyTooLargeError, MalformedBodyError):
         return "refused"
+
+
+def _defined(data):
+    logging.getLogger("cantools").setLevel(logging.CRITICAL)  # it tells every message that is there twice
+    try:
+        messages = read_dbc(data, "broken.dbc").messages
+    except DbcError:
+        return "refused"
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
+        columns(read_log(io.BytesIO(samples("candump")[0]), "candump"), Definitions([Bound(None, messages)]))
+    return "read"
 
 
 class _Dripping(io.BytesIO):

@@ -23,6 +23,7 @@ FILES = {
     "busmaster": ("busmaster_hex.log", "busmaster_decimal.log"),
     "blf": ("all.blf",),
     "mdf4": ("plain.mf4", "compressed.mf4"),
+    "dbc": ("rich.dbc", "truck.dbc"),
 }
 WRAPPERS = ("gzip", "zstd")
 

@@ -104,6 +104,9 @@ def test_names_of_signals_of_no_message_are_left_out() -> None:
 
 @pytest.mark.parametrize(("text", "reason"), [
     (BASE.replace("8|8@1+", "0|65@1+"), "Second has 65 bits"),
+    (BASE.replace("8|8@1+", "-8|8@1+"), "Second begins at bit -8"),
+    (BASE.replace("8|8@1+ (1,0)", "8|8@1+ (1e400,0)"), "its factor or offset is no number"),
+    (BASE.replace("8|8@1+ (1,0)", f"8|8@1+ (1,{10**400})"), "its factor or offset is no number"),
     (f"{BASE}SIG_VALTYPE_ 100 Second : 1;\n", "Second is a floating-point number of 8 bits"),
     (BASE.replace("Second :", "Second m0 :") + "SG_MUL_VAL_ 100 Second Gone 0-1;\n", "its multiplexer does not exist"),
 ])  # fmt: skip

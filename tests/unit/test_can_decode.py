@@ -411,3 +411,15 @@ def test_every_frame_is_counted_once(pairs: list[tuple[int, int]], data: st.Data
             assert unknown.pop((channel, id_)) == len(at)
     assert not groups
     assert not unknown
+
+
+@pytest.mark.parametrize(("factor", "offset"), [("1e308", "0"), ("1", "1e308"), ("1e300", "0.5"), (f"{10**40}", "0")])
+def test_huge_factors_are_no_error(factor: str, offset: str) -> None:
+    """A factor from a broken file: the values are of no use, and nothing else suffers."""
+    text = f'VERSION ""\n\nBU_: A\n\nBO_ 100 M: 8 A\n SG_ S : 0|64@1+ ({factor},{offset}) [0|0] "" A\n'
+    (message,) = read_dbc(text.encode(), "x.dbc").messages
+    word = np.array([1, (1 << 64) - 1], np.uint64)
+    found = Payloads(np.zeros(2, np.int64), np.zeros(2, np.uint32), np.full(2, 8), word, None)
+    values = physical(decode(found, message)["S"], message.signals[0])
+    with np.errstate(over="ignore"):
+        assert values.tolist() == (word.astype(np.float64) * float(factor) + float(offset)).tolist()

@@ -29,7 +29,11 @@ def test_broken_bytes(name, part):
 
 def test_every_golden_log_is_broken():
     used = {file for files in FILES.values() for file in files}
-    logs = {path.name for path in GOLDEN.iterdir() if path.suffix in (".log", ".asc", ".trc", ".txt", ".blf", ".mf4")}
+    logs = {
+        path.name
+        for path in GOLDEN.iterdir()
+        if path.suffix in (".log", ".asc", ".trc", ".txt", ".blf", ".mf4", ".dbc")
+    }
     assert used == logs | {"gvret.csv"}
 
 
