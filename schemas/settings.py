@@ -30,7 +30,14 @@ class Settings(BaseSettings):
         None, description="Where raw CAN logs are kept, as file:///a/folder; default: a folder beside the local server."
     )
     max_log_bytes: int = Field(4 * 2**30, gt=0, description="Largest raw CAN log, also when unpacked.")
-    max_body_bytes: int = Field(64 * 2**20, gt=0, description="Largest upload, also after decompression.")
+    max_unfinished_logs: int = Field(16, gt=0, description="Raw CAN logs that a gateway may send in parts at a time.")
+    max_unfinished_bytes: int = Field(16 * 2**30, gt=0, description="Bytes of a gateway's unfinished raw CAN logs.")
+    unfinished_expire_s: int = Field(
+        7 * 86_400, gt=0, description="A raw CAN log in parts is given up when no part has come for this long."
+    )
+    max_body_bytes: int = Field(
+        64 * 2**20, gt=0, description="Largest upload, also after decompression, and largest part of a raw CAN log."
+    )
     max_rows: int = Field(500_000, gt=0, description="Most rows in one upload.")
     max_fields: int = Field(1000, gt=0, description="Most different fields in one upload.")
     body_timeout_s: float = Field(30, gt=0, description="An upload whose body stops coming for this long is ended.")
