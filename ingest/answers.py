@@ -98,6 +98,8 @@ def gateway(receiver: Receiver, scope: Scope) -> GatewayInfo:
         max_body_bytes=receiver.limits.body_bytes,
         max_rows=receiver.limits.rows,
         max_fields=receiver.limits.fields,
+        max_log_bytes=receiver.settings.max_log_bytes,
+        max_part_bytes=receiver.settings.max_body_bytes,
     )
 
 

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from granian.constants import Interfaces
@@ -16,8 +16,8 @@ from granian.server import Server
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
-from ingest import logs, problems
-from ingest.endpoints import router, v1
+from ingest import endpoints, log_endpoints, logs, problems
+from ingest.log_parts import LogParts
 from ingest.log_receiver import LogReceiver
 from ingest.openapi import DESCRIPTION, ROW_SCHEMA
 from ingest.receiver import Receiver
@@ -38,7 +38,10 @@ def create_app(given: Settings) -> FastAPI:
         )
         app.state.receiver = Receiver(engine, given)
         app.state.log_receiver = LogReceiver(app.state.receiver)
+        app.state.log_parts = LogParts(app.state.log_receiver)
         app.state.limiter = CapacityLimiter(given.database_pool)
+        app.state.disk_limiter = CapacityLimiter(given.database_pool)
+        await to_thread.run_sync(app.state.log_parts.parts.expire)
         yield
         engine.dispose()
 
@@ -50,8 +53,8 @@ def create_app(given: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.include_router(router)
-    app.include_router(v1)
+    for router in (endpoints.v1, log_endpoints.v1, endpoints.router):
+        app.include_router(router)
     app.add_middleware(logs.RequestLog)
     problems.install(app)
     _add_docs(app)

@@ -1,109 +1,29 @@
-"""The receiver's HTTP interface: parse, call, return."""
+"""The receiver's HTTP interface: parse, call, return. Raw CAN logs have a module of their own."""
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import uuid
-from collections.abc import Callable
-from typing import IO, Annotated, TypeVar
+from typing import Annotated
 
 import structlog
-from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
-from fastapi.security import HTTPBearer
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from ingest import answers
-from ingest.auth import Caller
+from ingest.calls import TheCaller, TheReceiver, in_thread, read_body, v1_router
 from ingest.checks.rows import Query as RowQuery
 from ingest.decoders import media_type
 from ingest.decoders.encodings import check_encoding
-from ingest.log_receiver import LogQuery, LogReceiver
-from ingest.openapi import LOG_BODY, TELEMETRY_BODY, problems
-from ingest.receiver import Incoming, Receiver
-from schemas.errors import BodyTooLargeError, MalformedBodyError, StalledBodyError
+from ingest.openapi import TELEMETRY_BODY, problems
+from ingest.receiver import Incoming
+from schemas.errors import MalformedBodyError
 from schemas.wire import GatewayInfo, Receipt, Receipts, Rejects
 
-router = APIRouter()
+router = APIRouter(tags=["this receiver"])
 log = structlog.get_logger()
-T = TypeVar("T")
 PAGE = 100
 MOST = 1000
-WRITE_BYTES = 4 * 2**20
-
-
-def receiver_of(request: Request) -> Receiver:
-    """The app's receiver."""
-    receiver: Receiver = request.app.state.receiver
-    return receiver
-
-
-TheReceiver = Annotated[Receiver, Depends(receiver_of)]
-
-
-async def authenticated(request: Request, receiver: TheReceiver) -> Caller:
-    """The caller, before any of its body is read."""
-    header = request.headers.get("Authorization")
-    caller = receiver.keys.remembered(header)
-    if caller is None:
-        caller = await in_thread(request, receiver.keys.verify, header)
-    structlog.contextvars.bind_contextvars(gateway=caller.scope.gateway)
-    return caller
-
-
-bearer = HTTPBearer(scheme_name="gateway key", description="bh_…, one per gateway", auto_error=False)
-TheCaller = Annotated[Caller, Depends(authenticated)]
-
-
-async def in_thread(request: Request, call: Callable[..., T], *arguments: object) -> T:
-    """Run a blocking call in a thread; there are as many as database connections."""
-    limiter: CapacityLimiter = request.app.state.limiter
-    return await to_thread.run_sync(call, *arguments, limiter=limiter)
-
-
-v1 = APIRouter(prefix="/v1", dependencies=[Depends(bearer)])
-
-
-async def read_body(request: Request, receiver: Receiver) -> bytes:
-    """The body, given up as soon as it is too large or stops coming."""
-    limit, patience_s = receiver.limits.body_bytes, receiver.settings.body_timeout_s
-    too_large = BodyTooLargeError(f"the body is larger than {limit} bytes")
-    if int(request.headers.get("Content-Length", "0")) > limit:
-        raise too_large
-    pieces, size = [], 0
-    try:
-        async with asyncio.timeout(patience_s) as deadline:
-            async for piece in request.stream():
-                size += len(piece)
-                if size > limit:
-                    raise too_large
-                pieces.append(piece)
-                deadline.reschedule(asyncio.get_running_loop().time() + patience_s)
-    except TimeoutError:
-        raise StalledBodyError(f"no byte of the body came for {patience_s:g} s") from None
-    return b"".join(pieces)
-
-
-async def write_body(request: Request, receiver: Receiver, file: IO[bytes]) -> None:
-    """The body into a file, given up as soon as it is too large or stops coming."""
-    limit, patience_s = receiver.settings.max_log_bytes, receiver.settings.body_timeout_s
-    pieces: list[bytes] = []
-    size = waiting = 0
-    try:
-        async with asyncio.timeout(patience_s) as deadline:
-            async for piece in request.stream():
-                size, waiting = size + len(piece), waiting + len(piece)
-                pieces.append(piece)
-                if size > limit:
-                    raise BodyTooLargeError(f"the log is larger than {limit} bytes")
-                if waiting > WRITE_BYTES:
-                    await to_thread.run_sync(file.write, b"".join(pieces))
-                    pieces, waiting = [], 0
-                deadline.reschedule(asyncio.get_running_loop().time() + patience_s)
-    except TimeoutError:
-        raise StalledBodyError(f"no byte of the body came for {patience_s:g} s") from None
-    file.write(b"".join(pieces))
-    file.flush()
+v1 = v1_router("rows and receipts")
 
 
 @v1.post(
@@ -129,35 +49,6 @@ async def upload_telemetry(
     log.info(
         "upload", upload_id=str(receipt.upload_id), status=receipt.status, bytes=len(body), **receipt.rows.model_dump()
     )
-    return receipt
-
-
-@v1.post(
-    "/can-logs",
-    summary="Upload a raw CAN log",
-    openapi_extra=LOG_BODY,
-    responses=problems(400, 401, 403, 408, 413, 415, 422, 503),
-)
-async def upload_log(
-    request: Request,
-    receiver: TheReceiver,
-    caller: TheCaller,
-    vehicle: Annotated[str, Query(description="the vehicle: its name, VIN or another alias", max_length=200)],
-    channel: Annotated[str | None, Query(description="the bus, where the log names none", max_length=64)] = None,
-    start: Annotated[dt.datetime | None, Query(description="when a relative clock began, with offset")] = None,
-    tz: Annotated[str | None, Query(description="IANA zone of wall-clock times; default: the vehicle's")] = None,
-    format: Annotated[str | None, Query(description="the format, where its content does not tell")] = None,  # noqa: A002
-    idempotency_key: Annotated[str | None, Header(description="a name for this upload", max_length=255)] = None,
-) -> Receipt:
-    """Take a log in as it is, plain, gzip or zstd. The log is kept; the answer is sent after the commit."""
-    if start is not None and start.tzinfo is None:
-        raise MalformedBodyError("start: send an offset, for example 2026-01-06T08:00:00Z")
-    logs: LogReceiver = request.app.state.log_receiver
-    query = LogQuery(vehicle, channel, start, tz, format)
-    with logs.landing.incoming() as file:
-        await write_body(request, receiver, file)
-        receipt = await in_thread(request, logs.receive, caller, file, query, idempotency_key)
-    log.info("can log", upload_id=str(receipt.upload_id), status=receipt.status, **receipt.rows.model_dump())
     return receipt
 
 

@@ -66,10 +66,11 @@ def repeated(db: psycopg.Connection, upload: Upload, kind: str = TELEMETRY) -> R
     for number in sorted(map(_lock_number, identities)):
         db.execute("SELECT pg_advisory_xact_lock(%s)", [number])
     receipt = _receipt_by_key(db, upload) or store.same_upload(db, upload.gateway_id, kind, upload.sha256, upload.query)
-    return _as_duplicate(Receipt.model_validate(receipt)) if receipt else None
+    return as_duplicate(Receipt.model_validate(receipt)) if receipt else None
 
 
-def _as_duplicate(receipt: Receipt) -> Receipt:
+def as_duplicate(receipt: Receipt) -> Receipt:
+    """A stored receipt as it is told again."""
     warnings = [*receipt.warnings, TAKEN_BACK] if receipt.status == "void" else receipt.warnings
     return receipt.model_copy(update={"status": "duplicate", "warnings": warnings})
 

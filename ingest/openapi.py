@@ -22,6 +22,8 @@ Do not send again after another 4xx: `retryable` in the answer is false.
 
 **Rows.** Row numbers count from 1: data rows of a CSV without its header, lines without blank ones, elements of an
 array.
+
+**Large raw CAN logs.** `PUT` parts, ask with `GET` how far it came after an interruption, then `POST …/complete`.
 """
 
 ROW_RULES = """
@@ -108,6 +110,28 @@ LOG_BODY: dict[str, Any] = {
         "content": {"application/octet-stream": {"schema": _BINARY}},
     }
 }
+
+PART_RULES = """The next bytes of a log, at most `max_part_bytes` (`GET /v1/gateway` tells it). Parts are sent one after
+another, each beginning where the one before ended; how long each is, is up to you.
+
+- The same part again changes nothing.
+- 409: it does not begin where the kept bytes end, or other bytes are kept. `expected_offset` says where to go on; null:
+  the log is complete.
+- 429: this gateway has too many unfinished logs."""
+
+PART_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": PART_RULES,
+        "content": {"application/octet-stream": {"schema": _BINARY}},
+    }
+}
+
+COMPLETE = """Take the log in as if it had come in one piece, and answer with its receipt, after the commit. Ask again
+whenever the answer was lost: the receipt is the same, with status `duplicate`.
+
+The parts go when the log is loaded, or when nothing in it can be used. They stay when the sha256 differs (422; send the
+log again after a DELETE), when the vehicle is wrong (403), when `start` is missing (422), and after a 503."""
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -18,6 +18,7 @@ from schemas.wire import Problem, Reject
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
+PARTS_RETRY_AFTER_S = 60
 log = structlog.get_logger()
 
 
@@ -32,6 +33,10 @@ class Meaning:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+def _unavailable(slug: str, title: str) -> Meaning:
+    return Meaning(slug, 503, title, retryable=True, headers={"Retry-After": str(RETRY_AFTER_S)})
+
+
 PROBLEMS: dict[type[errors.BeachheadError], Meaning] = {
     errors.MalformedBodyError: Meaning("malformed", 400, "The request cannot be read"),
     errors.UnknownKeyError: Meaning(
@@ -43,10 +48,20 @@ PROBLEMS: dict[type[errors.BeachheadError], Meaning] = {
     errors.BodyTooLargeError: Meaning("too-large", 413, "The upload is too large"),
     errors.UnknownFormatError: Meaning("unknown-format", 415, "Unknown format"),
     errors.NothingUsableError: Meaning("nothing-usable", 422, "Nothing in the upload can be used"),
-    errors.IdempotencyError: Meaning("idempotency", 422, "The idempotency key was used for another upload"),
-    errors.UnavailableError: Meaning(
-        "unavailable", 503, "Not available now", retryable=True, headers={"Retry-After": str(RETRY_AFTER_S)}
+    errors.ChecksumError: Meaning("checksum", 422, "The bytes are not those that were meant"),
+    errors.PartChecksumError: Meaning("part-checksum", 422, "The part changed on its way", retryable=True),
+    errors.PartsConflictError: Meaning("parts-conflict", 409, "It does not fit what came before"),
+    errors.PartsLimitError: Meaning(
+        "unfinished-uploads",
+        429,
+        "Too many unfinished uploads",
+        retryable=True,
+        headers={"Retry-After": str(PARTS_RETRY_AFTER_S)},
     ),
+    errors.IdempotencyError: Meaning("idempotency", 422, "The idempotency key was used for another upload"),
+    errors.UnavailableError: _unavailable("unavailable", "Not available now"),
+    errors.BusyError: _unavailable("busy", "Another request is at work on this upload"),
+    errors.StorageFullError: _unavailable("storage-full", "The receiver's disk is full"),
 }
 
 
@@ -79,6 +94,7 @@ async def _domain(_: Request, error: errors.BeachheadError) -> JSONResponse:
         detail=str(error),
         retryable=meaning.retryable,
         errors=[Reject(row=r.row, field=r.field, value=r.value, reason=r.reason) for r in rejects],
+        expected_offset=getattr(error, "expected_offset", None),
     )
     return _answer(problem, meaning.headers)
 

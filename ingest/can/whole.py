@@ -19,7 +19,7 @@ from ingest.can.merge import in_order, merged
 from ingest.can.setup import Setup
 from ingest.can.signals import Told, tell
 from ingest.can.windows import LateFramesError, Windows
-from schemas.errors import NothingUsableError
+from schemas.errors import UnknownClockError
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MICROSECOND = dt.timedelta(microseconds=1)
@@ -86,7 +86,7 @@ def clock_us(log: Log, reading: Reading) -> tuple[int, str]:
     """What is added to the log's times to make them UTC microseconds, and the clock in words.
 
     Raises:
-        NothingUsableError: its clock is relative and nobody says when it began.
+        UnknownClockError: its clock is relative and nobody says when it began.
     """
     shift = round(reading.shift_s * 1_000_000)
     if log.header.clock is Clock.UTC:
@@ -95,7 +95,7 @@ def clock_us(log: Log, reading: Reading) -> tuple[int, str]:
         begun = log.header.start.replace(tzinfo=ZoneInfo(reading.zone))
         return shift + (begun - EPOCH) // MICROSECOND, f"start {log.header.start.isoformat()} in {reading.zone}"
     if reading.start is None:
-        raise NothingUsableError(
+        raise UnknownClockError(
             "the log counts time from an unknown moment: say when it began, for example start=2026-01-06T08:00:00Z"
         )
     return shift + (reading.start - EPOCH) // MICROSECOND, f"relative, started {reading.start.isoformat()}"

@@ -1,0 +1,275 @@
+"""Raw CAN logs in parts over real HTTP, with a receiver that is killed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from receiver_kit import World, empty, make_world
+from test_log_parts import QUERY, files, same, speeds
+
+from schemas.local.cluster import free_port
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PROGRAM = (
+    "import sys; from ingest.app import serve; from schemas.settings import settings;"
+    " serve(settings(), host='127.0.0.1', port=int(sys.argv[1]))"
+)
+LOG = speeds(3000)
+SHA256 = hashlib.sha256(LOG).hexdigest()
+PART_BYTES = 20_000
+PARTS = "/v1/can-logs/parts"
+OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+class Served:
+    """A receiver as processes of its own, which can be killed and started again on the same port."""
+
+    def __init__(self, world: World, landing: Path, disk_bytes: int | None = None) -> None:
+        self.port = free_port()
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}",
+            headers={"Authorization": f"Bearer {world.keys['one']}"},
+            timeout=60,
+            trust_env=False,
+        )
+        self.environment = os.environ | {
+            "BEACHHEAD_INGEST_URL": world.url, "BEACHHEAD_LANDING_URL": f"file://{landing}",
+            "PYTHONPATH": str(CHECKOUT),
+        }  # fmt: skip
+        self.command = [sys.executable, "-c", PROGRAM, str(self.port)]
+        if disk_bytes is not None:
+            script = f'mount -t tmpfs -o size={disk_bytes} none {landing} && exec "$@"'
+            self.command = [*OWN_MOUNTS, "sh", "-c", script, "sh", *self.command]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self.command, env=self.environment, stderr=subprocess.DEVNULL, start_new_session=True, cwd=CHECKOUT
+        )
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            try:
+                self.client.get("/healthz")
+            except httpx.TransportError:
+                time.sleep(0.05)
+            else:
+                return
+        raise TimeoutError("the receiver did not answer")
+
+    def kill(self) -> None:
+        """As a power cut does: at once, with its workers."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(30)
+        self.process = None
+
+    def put(self, name: str, offset: int, body: bytes) -> httpx.Response:
+        return self.client.put(f"{PARTS}/{name}", params={"offset": offset}, content=body)
+
+    def durable_bytes(self, name: str) -> int:
+        answer = self.client.get(f"{PARTS}/{name}")
+        return answer.json()["durable_bytes"] if answer.is_success else 0
+
+    def complete(self, name: str) -> httpx.Response:
+        return self.client.post(f"{PARTS}/{name}/complete?{QUERY}&sha256={SHA256}")
+
+    @contextmanager
+    def begun(self, target: str, method: str, body: bytes, length: int | None) -> Iterator[socket.socket]:
+        """A request whose body stays behind what was promised; chunked without a length."""
+        how = f"Content-Length: {length}" if length is not None else "Transfer-Encoding: chunked"
+        sent = body if length is not None else f"{len(body):x}\r\n".encode() + body + b"\r\n"
+        key = self.client.headers["Authorization"]
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\n{how}\r\n\r\n"
+            connection.sendall(head.encode() + sent)
+            time.sleep(0.2)
+            yield connection
+
+
+@pytest.fixture(scope="module")
+def made(module_database: Any) -> World:
+    return make_world(module_database)
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Path:
+    return tmp_path / "landing"
+
+
+@pytest.fixture
+def served(made: World, module_database: Any, landing: Path) -> Iterator[Served]:
+    empty(module_database)
+    served = Served(made, landing)
+    served.start()
+    try:
+        yield served
+    finally:
+        served.kill()
+        served.client.close()
+
+
+def test_a_receiver_killed_between_and_during_parts(served: Served, landing: Path, module_database: Any) -> None:
+    offset, kills = 0, 0
+    while offset < len(LOG):
+        assert served.put("drive", offset, LOG[offset : offset + PART_BYTES]).json()["durable_bytes"] > offset
+        offset = served.durable_bytes("drive")
+        if offset // PART_BYTES == 2:
+            served.kill()
+        elif offset // PART_BYTES == 4:
+            part = LOG[offset : offset + PART_BYTES]
+            with served.begun(f"{PARTS}/drive?offset={offset}", "PUT", part[:6000], len(part)):
+                served.kill()
+        if served.process is None:
+            kills += 1
+            served.start()
+            assert served.durable_bytes("drive") == offset
+    assert kills == 2
+    receipt = served.complete("drive").json()
+    assert receipt["status"] == "loaded"
+    assert not [
+        name for name in files(landing) if "raw" not in name and "signals" not in name and "finished" not in name
+    ]
+    empty(module_database)
+    assert same(served.client.post(f"/v1/can-logs?{QUERY}", content=LOG).json()) == same(receipt)
+
+
+def test_a_receiver_killed_at_any_moment(served: Served, module_database: Any) -> None:
+    """One thread sends and asks for the receipt until it has it; the receiver dies now and then."""
+    receipts: list[dict[str, Any]] = []
+    counts = {"failures": 0}
+
+    def send() -> None:
+        while not receipts:
+            try:
+                offset = served.durable_bytes("drive")
+                if offset < len(LOG):
+                    served.put("drive", offset, LOG[offset : offset + 4000])
+                elif (answer := served.complete("drive")).is_success:
+                    receipts.append(answer.json())
+            except httpx.TransportError:
+                counts["failures"] += 1
+                time.sleep(0.05)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    for n in range(3):
+        time.sleep(0.05 + 0.05 * n)
+        served.kill()
+        served.start()
+    sender.join(60)
+    assert receipts[0]["status"] in ("loaded", "duplicate")
+    assert counts["failures"]
+    again = served.complete("drive").json()
+    assert same(again) == same({**receipts[0], "status": "duplicate"})
+    empty(module_database)
+    whole = served.client.post(f"/v1/can-logs?{QUERY}", content=LOG).json()
+    assert same(whole) == same({**receipts[0], "status": "loaded"})
+
+
+def test_a_receiver_killed_while_it_reads_the_log(served: Served, module_database: Any) -> None:
+    served.put("drive", 0, LOG)
+    with module_database.connect() as owner:
+        # whoever loads waits here
+        owner.execute("LOCK TABLE upload IN ACCESS EXCLUSIVE MODE")
+        failed: list[Exception] = []
+
+        def complete() -> None:
+            try:
+                served.complete("drive")
+            except httpx.TransportError as error:
+                failed.append(error)
+
+        asking = threading.Thread(target=complete)
+        asking.start()
+        _wait_for_lock(module_database)
+        busy = served.complete("drive")
+        assert (busy.status_code, busy.json()["type"]) == (503, "urn:beachhead:problem:busy")
+        served.kill()
+        asking.join(30)
+        assert failed
+    served.start()
+    assert served.durable_bytes("drive") == len(LOG)
+    assert served.complete("drive").json()["status"] == "loaded"
+    assert served.complete("drive").json()["status"] == "duplicate"
+
+
+def _wait_for_lock(database: Any) -> None:
+    until = time.monotonic() + 30
+    with database.server.admin() as admin:
+        while time.monotonic() < until:
+            waiting = admin.execute(
+                "SELECT FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'", [database.name]
+            )
+            if waiting.rowcount:
+                return
+            time.sleep(0.02)
+    raise TimeoutError("nobody waits for the lock")
+
+
+@pytest.mark.parametrize("length", [len(LOG), None], ids=["content-length", "chunked"])
+def test_a_body_that_is_cut_leaves_nothing(served: Served, landing: Path, length: int | None) -> None:
+    """Neither a part nor a whole log: the first half of either could be read by itself."""
+    half = LOG[: len(LOG) // 2]
+    for method, target in (("PUT", f"{PARTS}/cut?offset=0"), ("POST", f"/v1/can-logs?{QUERY}")):
+        with served.begun(target, method, half, length):
+            pass
+    with served.begun(f"{PARTS}/cut?offset=0", "PUT", half, length) as connection:
+        connection.shutdown(socket.SHUT_WR)
+        connection.settimeout(10)
+        assert b" 200 " not in connection.recv(1000)
+    time.sleep(0.5)
+    assert served.durable_bytes("cut") == 0
+    assert served.client.get("/v1/uploads").json()["uploads"] == []
+    assert files(landing) == []
+
+
+def test_a_full_disk_is_told_and_keeps_nothing_half(made: World, module_database: Any, landing: Path) -> None:
+    if subprocess.run([*OWN_MOUNTS, "true"], capture_output=True).returncode:
+        pytest.skip("this user may not mount a small disk")
+    empty(module_database)
+    landing.mkdir()
+    served = Served(made, landing, disk_bytes=2**20)
+    served.start()
+    try:
+        _fill(served)
+        answer = served.complete("drive")
+        assert _is_full(answer), answer.text
+        assert served.durable_bytes("drive") == len(LOG)
+        assert _is_full(served.client.post(f"/v1/can-logs?{QUERY}", content=b"x" * 2**21))
+        served.client.delete(f"{PARTS}/filler")
+        assert _is_full(served.put("large", 0, b"x" * 2**21))
+        assert served.client.get(f"{PARTS}/large").status_code == 404
+        assert served.complete("drive").json()["status"] == "loaded"
+    finally:
+        served.kill()
+        served.client.close()
+
+
+def _fill(served: Served) -> None:
+    """A log that is all there, and another one whose parts fill the disk; a part that does not fit changes nothing."""
+    assert served.put("drive", 0, LOG).is_success
+    offset = 0
+    for size_bytes in (200_000, 20_000, 4096):
+        while (answer := served.put("filler", offset, b"x" * size_bytes)).is_success:
+            offset += size_bytes
+        assert _is_full(answer), answer.text
+        assert served.durable_bytes("filler") == offset
+    assert offset > 500_000
+
+
+def _is_full(answer: httpx.Response) -> bool:
+    told = answer.json()
+    return (answer.status_code, told["type"], told["retryable"]) == (503, "urn:beachhead:problem:storage-full", True)
