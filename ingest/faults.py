@@ -51,6 +51,8 @@ def _as_stored(frame: pl.DataFrame, vehicle_id: int) -> pl.DataFrame:
 
 def join_episodes(db: psycopg.Connection, vehicle_id: int, spans: Spans) -> None:
     """Join the sightings in and around these stretches of time into episodes anew."""
+    if not spans or not _any(db, vehicle_id, spans[0][0], spans[-1][1]):
+        return
     for low_us, high_us in spans:
         edges = pl.Series([low_us - CLEAR_GAP_US, high_us + CLEAR_GAP_US], dtype=pl.Int64).cast(UTC_TIME)
         low, high = edges[0], edges[1]
@@ -69,6 +71,19 @@ def join_episodes(db: psycopg.Connection, vehicle_id: int, spans: Spans) -> None
         joined = episodes(_as_sightings(found))
         if joined.height:
             copy_in(db, "fault_event", _as_stored(joined, vehicle_id))
+
+
+def _any(db: psycopg.Connection, vehicle_id: int, low_us: int, high_us: int) -> bool:
+    """Whether there is or was anything to join; most vehicles have no faults most of the time."""
+    edges = pl.Series([low_us - CLEAR_GAP_US, high_us + CLEAR_GAP_US], dtype=pl.Int64).cast(UTC_TIME)
+    between = {"vehicle": vehicle_id, "low": edges[0], "high": edges[1]}
+    (found,) = db.execute(
+        "SELECT EXISTS (SELECT FROM fault_sighting WHERE vehicle_id = %(vehicle)s"
+        " AND time BETWEEN %(low)s AND %(high)s) OR EXISTS (SELECT FROM fault_event WHERE vehicle_id = %(vehicle)s"
+        " AND time <= %(high)s AND greatest(last_seen_at, cleared_at) >= %(low)s)",
+        between,
+    ).fetchall()
+    return bool(found[0])
 
 
 def _as_sightings(rows: list[tuple[object, ...]]) -> pl.DataFrame:

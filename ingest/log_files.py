@@ -57,9 +57,9 @@ class Telling:
     signals: Path | None = None
     _file: SignalFile | None = field(default=None, init=False)
 
-    def add(self, own: tuple[int, int], told: Told) -> None:
+    def add(self, spans: tuple[tuple[int, int], ...], told: Told) -> None:
         """The next window."""
-        self.spool.add(own, told)
+        self.spool.add(spans, told)
         if self.signals is not None:
             self._file = self._file or SignalFile(self.signals)
             self._file.write(told.samples)

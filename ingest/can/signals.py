@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ from ingest.can.grid import Floats, Grid, Runs, changes
 from ingest.can.j1939_table import PACK_CAPACITY
 from ingest.can.messages import Decoded, hear
 from ingest.can.setup import Setup
-from ingest.can.windows import Window
+from ingest.can.windows import Silences, Window
 from schemas.frames import POLARS_TYPE, UTC_TIME
 from schemas.signals import SIGNALS, Aggregate, Kind
 
@@ -55,6 +55,33 @@ class Told:
 
 def tell(window: Window, setup: Setup) -> Told:
     """Decode a window."""
+    told = _tell(window, setup)
+    return told if window.silences is None else _in_real_time(told, window.silences)
+
+
+def _in_real_time(told: Told, silences: Silences) -> Told:
+    real = {id(one.time_us): one.time_us for one in told.samples}
+    real = {key: silences.real(time_us) for key, time_us in real.items()}
+
+    def moved(frame: pl.DataFrame, *columns: str) -> pl.DataFrame:
+        # Missing times stay missing.
+        return frame.with_columns(
+            pl.Series(name, silences.real(frame[name].cast(pl.Int64).fill_null(0).to_numpy()))
+            .set(frame[name].is_null(), None)
+            .cast(frame.schema[name])
+            for name in columns
+        )
+
+    return replace(
+        told,
+        rows=moved(told.rows, "time"),
+        extras=moved(told.extras, "time"),
+        samples=[replace(one, time_us=real[id(one.time_us)]) for one in told.samples],
+        sightings=moved(told.sightings, "first_us", "last_us", "cleared_us"),
+    )
+
+
+def _tell(window: Window, setup: Setup) -> Told:
     low, high = window.own
     own = Grid(low, setup.period_us, (high - low) // setup.period_us)
     heard = hear(window, setup.definitions, _wanted(setup))

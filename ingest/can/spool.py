@@ -62,9 +62,9 @@ class Spool:
     _size: int = 0
     _written: list[tuple[dict[str, str], Spans]] = field(default_factory=list)
 
-    def add(self, own: tuple[int, int], told: Told) -> None:
-        """Keep what a window told of its own time; windows come in order of time."""
-        self._waiting.append(Piece(told.rows, told.extras, told.sightings, told.units, [own]))
+    def add(self, spans: tuple[tuple[int, int], ...], told: Told) -> None:
+        """Keep what a window told of its own buckets; windows come in order of time."""
+        self._waiting.append(Piece(told.rows, told.extras, told.sightings, told.units, list(spans)))
         self._size += self._waiting[-1].size
         if self._size >= PIECE_ROWS or len(self._waiting) >= PIECE_WINDOWS:
             self._write()

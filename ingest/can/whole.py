@@ -115,8 +115,8 @@ def frames_of(log: Log, offset_us: int, reading: Reading, counts: Counts | None 
 class Sink(Protocol):
     """Takes what windows tell."""
 
-    def add(self, own: tuple[int, int], told: Told) -> None:
-        """The next window: its own stretch of time, and what it tells of it."""
+    def add(self, spans: tuple[tuple[int, int], ...], told: Told) -> None:
+        """The next window: its own stretches of time, and what it tells of them."""
 
     def clear(self) -> None:
         """Everything is told again from the start."""
@@ -149,5 +149,5 @@ def _tell(blocks: Iterable[Frames], setup: Setup, counts: Counts, sink: Sink) ->
     for window in windows.cut(blocks):
         told = tell(window, setup)
         counts.add(told)
-        sink.add(window.own, told)
+        sink.add(window.spans, told)
     counts.dropped += windows.dropped

@@ -2,13 +2,14 @@
 
 What a bucket's rows say depends on its own frames and those of the bucket before: transport messages and held values
 reach no further back. So windows of any size, cut anywhere between buckets, give the same rows, and memory is bounded
-by the largest bucket.
+by the largest bucket. For the same reason a long silence may be told as one of a single bucket: a log with thousands of
+silences, or with a clock that jumps by years, is told in few windows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,15 +21,32 @@ MOST_BUCKETS = 360
 
 
 @dataclass(frozen=True, slots=True)
+class Silences:
+    """Where a window's clock left out silence: from `since_us` on, its times are `left_out_us` behind."""
+
+    since_us: Times
+    left_out_us: Times
+
+    def real(self, times_us: Times) -> Times:
+        """Times of the window as they are in truth."""
+        at = np.searchsorted(self.since_us, times_us, side="right") - 1
+        found: Times = times_us + np.where(at >= 0, self.left_out_us[np.maximum(at, 0)], 0)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """Frames in order of time; `own` (low, high) is what is to be told, earlier frames are the bucket before.
 
     `silent_us`: how long nothing was logged after it, as far as is known. Sessions that were going on are lost by then.
+    Times are the log's, unless `silences` were left out; `spans` is its own time as it is in truth.
     """
 
     frames: Frames
     own: tuple[int, int]
     silent_us: int = 0
+    silences: Silences | None = None
+    spans: tuple[tuple[int, int], ...] = ()
 
     @property
     def split(self) -> int:
@@ -78,29 +96,30 @@ class Windows:
         if until <= first:
             return
         self._told_until = until
-        for low, high, silent_us in self._stretches(ordered.time_us, first, until):
-            begin, end = np.searchsorted(ordered.time_us, (low - self.bucket_us, high))
-            yield Window(ordered.between(int(begin), int(end)), (low, high), silent_us)
-
-    def _stretches(self, times_us: Times, first: int, until: int) -> Iterator[tuple[int, int, int]]:
-        """Whole buckets between `first` and `until` that hold these times, and the known silence after them.
-
-        They are cut where nothing was logged, and at most MOST_BUCKETS long: a clock that jumps by years makes no
-        window of years.
-        """
-        known = np.unique(times_us // self.bucket_us)
+        known = np.unique(ordered.time_us // self.bucket_us)
         buckets = known[(known >= first // self.bucket_us) & (known < until // self.bucket_us)]
-        if not len(buckets):
-            return
-        apart = np.concatenate(([True], np.diff(buckets) > 1))
-        starts = buckets[np.flatnonzero(apart)][np.cumsum(apart) - 1]
-        piece = (buckets - starts) // MOST_BUCKETS
-        cut = apart | np.concatenate(([False], piece[1:] != piece[:-1]))
-        firsts = np.flatnonzero(cut)
-        ends = buckets[np.append(firsts[1:], len(buckets)) - 1] + 1
-        silent_us = np.where(np.isin(ends, known) | (ends > known[-1]), 0, self.bucket_us)
-        for low, high, silent in zip(buckets[firsts].tolist(), ends.tolist(), silent_us.tolist(), strict=True):
-            yield low * self.bucket_us, high * self.bucket_us, silent
+        for piece in _pieces(buckets):
+            after = piece[-1] + 1
+            edges = (piece[0] - 1) * self.bucket_us, after * self.bucket_us
+            begin, end = np.searchsorted(ordered.time_us, edges)
+            silent_us = 0 if after > known[-1] or after in known else self.bucket_us
+            yield self._window(ordered.between(int(begin), int(end)), piece, silent_us)
+
+    def _window(self, frames: Frames, buckets: Times, silent_us: int) -> Window:
+        """A window of these buckets, each gap between them made one bucket long."""
+        bucket_us = self.bucket_us
+        low, high = int(buckets[0]) * bucket_us, int(buckets[-1] + 1) * bucket_us
+        if high - low == len(buckets) * bucket_us:
+            return Window(frames, (low, high), silent_us, spans=((low, high),))
+        places = buckets[0] + _places(buckets)
+        left_out_us = (buckets - places) * bucket_us
+        at = np.searchsorted(buckets, frames.time_us // bucket_us)
+        frames = replace(frames, time_us=frames.time_us - left_out_us[at])
+        begins = np.flatnonzero(np.append(True, np.diff(buckets) > 1))
+        ends = np.append(begins[1:], len(buckets)) - 1
+        spans = zip((buckets[begins] * bucket_us).tolist(), ((buckets[ends] + 1) * bucket_us).tolist(), strict=True)
+        silences = Silences(places * bucket_us, left_out_us)
+        return Window(frames, (low, int(places[-1] + 1) * bucket_us), silent_us, silences, tuple(spans))
 
     def _left(self, pending: Frames) -> Frames:
         """What is not told yet, and the bucket before it."""
@@ -114,3 +133,15 @@ class Windows:
             return pending
         self.dropped += beyond
         return pending.between(0, 2 * MAX_BUCKET_FRAMES)
+
+
+def _places(buckets: Times) -> Times:
+    """Ascending buckets numbered from 0, each gap one bucket long."""
+    found: Times = np.concatenate(([0], np.cumsum(np.minimum(np.diff(buckets), 2))))
+    return found
+
+
+def _pieces(buckets: Times) -> Iterator[Times]:
+    """Ascending buckets, so many at once as a window holds."""
+    if len(buckets):
+        yield from np.split(buckets, np.flatnonzero(np.diff(_places(buckets) // MOST_BUCKETS)) + 1)

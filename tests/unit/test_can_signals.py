@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from ingest.can import dm1, isotp, transport
+from ingest.can import dm1, isotp, transport, windows
 from ingest.can.dbc import read_dbc
 from ingest.can.definitions import Bound
 from ingest.can.setup import CAPACITY_HOLD_US, HOLD_US, LEAST_BUCKET_US, Setup
@@ -184,8 +184,11 @@ def test_a_loss_is_told_when_it_is_certain(rows: list[Row], failed_s: float) -> 
     assert told(moved, setup=CAR).samples == []
 
 
-def test_a_loss_before_a_silence_is_told_with_what_was_before() -> None:
+def test_a_loss_before_a_silence_is_told_with_what_was_before(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [*broadcast(MINUTE - 60_000, 3, bytes(20))[:2], (10 * MINUTE, SPEED, bytes(8))]
+    (whole,) = Windows(MINUTE).cut([frames(rows)])
+    assert tell(whole, CAR).losses == 1
+    monkeypatch.setattr(windows, "MOST_BUCKETS", 1)
     cut = list(Windows(MINUTE).cut([frames(rows)]))
     assert [(one.own[0], one.silent_us, tell(one, CAR).losses) for one in cut] == [(0, MINUTE, 1), (10 * MINUTE, 0, 0)]
     assert [tell(one, CAR).losses for one in Windows(MINUTE).cut([frames(rows[:2])])] == [0]
@@ -243,6 +246,22 @@ def test_power_of_packs_that_are_mapped_one_by_one() -> None:
     found = told(rows, setup=setup)  # 10 A at 400 V, 20 A at 500 V
     assert values(found, "battery_current_a") == {1: 30.0}
     assert values(found, "battery_power_kw") == {1: pytest.approx(14.0)}
+
+
+def test_what_was_joined_in_the_bucket_before_still_stands() -> None:
+    """A voltage that came in several frames; a current alone two seconds later, across the edge."""
+    told_before = broadcast(MINUTE - SECOND - 100_000, 0xF3, volts_amps(0, 0, 400, 10)[2] + bytes(4), pgn=0xF090)
+    current = (MINUTE + SECOND, VOLTS_AMPS | 0xF3, b"\xff" * 6 + round(1620 / 0.05).to_bytes(2, "little"))
+    found = told([*told_before, current], MINUTE, 2 * MINUTE)
+    assert values(found, "battery_power_kw") == {61: pytest.approx(8.0)}
+
+
+def test_a_pack_alone_says_what_it_said() -> None:
+    """Though it is weighted while others are heard in the same window: (0.3 x 0.7) / 0.7 is not 0.3."""
+    rows = [capacity(SECOND, source, ah) for source, ah in ((0xF3, 33.3), (0xF4, 271.8))]
+    alone = [soc(t * SECOND, 0xF3, t * 1.37) for t in range(20, 50)]
+    one, two = told([*rows, *alone]), told([*rows, *alone, soc(55 * SECOND, 0xF4, 50)])
+    assert values(one, "battery_soc_pct").items() < values(two, "battery_soc_pct").items()
 
 
 def test_power_that_is_told_is_preferred_where_it_is_told() -> None:

@@ -25,13 +25,18 @@ def frames(times: list[int]) -> Frames:
 
 
 def own(window: Window) -> list[int]:
-    return window.frames.time_us[window.split :].tolist()
+    return real(window)[window.split :]
+
+
+def real(window: Window) -> list[int]:
+    times = window.frames.time_us
+    return (times if window.silences is None else window.silences.real(times)).tolist()
 
 
 @pytest.fixture(autouse=True)
 def _small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows, "WINDOW_FRAMES", 20)
-    monkeypatch.setattr(windows, "MOST_BUCKETS", 3)
+    monkeypatch.setattr(windows, "MOST_BUCKETS", 4)
 
 
 @given(st.lists(st.integers(0, 5000), min_size=1, max_size=200), st.integers(1, 30))
@@ -43,15 +48,28 @@ def test_every_frame_is_told_once_with_the_bucket_before(times: list[int], size:
     for window in cut:
         low, high = window.own
         assert low % BUCKET == high % BUCKET == 0
-        assert high - low <= 3 * BUCKET
-        before = [time for time in times if low - BUCKET <= time < low]
-        assert window.frames.time_us[: window.split].tolist() == before
+        assert high - low <= 4 * BUCKET
+        first = window.spans[0][0]
+        before = [time for time in times if first - BUCKET <= time < first]
+        assert real(window)[: window.split] == before
+        inside = [any(low <= time < high for low, high in window.spans) for time in own(window)]
+        assert all(inside)
+        assert window.spans[0][0] == low
 
 
-def test_a_clock_that_jumps_by_years_makes_no_window_of_years() -> None:
-    cut = list(Windows(BUCKET).cut([frames([0, 1, 10**15, 10**15 + 1])]))
-    assert [own(window) for window in cut] == [[0, 1], [10**15, 10**15 + 1]]
-    assert all(window.own[1] - window.own[0] == BUCKET for window in cut)
+def test_a_silence_is_told_as_one_of_a_bucket() -> None:
+    year = 10**15 // BUCKET * BUCKET
+    (window,) = Windows(BUCKET).cut([frames([0, 1, year, year + 1])])
+    assert own(window) == [0, 1, year, year + 1]
+    assert window.frames.time_us.tolist() == [0, 1, 2 * BUCKET, 2 * BUCKET + 1]
+    assert window.own == (0, 3 * BUCKET)
+    assert window.spans == ((0, BUCKET), (year, year + BUCKET))
+
+
+def test_buckets_next_to_each_other_stay_so() -> None:
+    (window,) = Windows(BUCKET).cut([frames([0, 60, 600])])
+    assert window.frames.time_us.tolist() == [0, 60, 180]
+    assert window.spans == ((0, 120), (600, 660))
 
 
 def test_frames_out_of_order_by_less_than_a_bucket_are_put_in_order() -> None:
