@@ -1,4 +1,7 @@
-"""How fast CAN logs become columns, beside others. Every measurement runs in a fresh process.
+"""How fast CAN logs become columns, beside others.
+
+Every measurement runs in a fresh process; all are made ROUNDS times by turns, so that what else the machine does at one
+time does not fall on one tool alone, and the medians are told.
 
 The log: 2,000,000 frames of a truck's bus, 20 messages with 99 signals, about 40 minutes. Peers that would take a
 minute for all of it are given its first 200,000 frames and compared by frames per second.
@@ -8,17 +11,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.benchmarks.result import Result
 from tests.can_logs import bus, truck, write, write_binary
 
 FRAMES, FEWER = 2_000_000, 200_000
-ROUNDS = 3
+ROUNDS = 5
 SAME_VALUES = ("cantools", "pythoncan_cantools", "asammdf")
 """Peers that give the values of every frame: as many as ours, or one of both is wrong."""
 
@@ -67,9 +71,12 @@ DUELS = (
 
 def run() -> list[Result]:
     """Measure."""
+    duels = [duel for duel in DUELS if importlib.util.find_spec(duel.needs)]
+    tasks = {(duel.ours, duel.our_file) for duel in DUELS} | {(duel.task, duel.file) for duel in duels}
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
-        bench = _Bench(Path(folder), {})
+        bench = _Bench(Path(folder))
+        bench.measure(sorted(tasks))
         return [bench.alone(), *map(bench.duel, DUELS)]
 
 
@@ -89,35 +96,38 @@ def prepare(folder: Path) -> None:
     (folder / "few.trc").write_text(write.trc(events, "2.1"))
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Bench:
+    """`load`: of the machine, when it began."""
+
     folder: Path
-    done: dict[tuple[str, str], Measured]
+    done: dict[tuple[str, str], Measured] = field(default_factory=dict)
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
 
     def alone(self):
-        ours = self.measured("ours", "bus.log")
+        ours = self.done["ours", "bus.log"]
         size_mb = (self.folder / "bus.log").stat().st_size / 1e6
-        note = f"{ours.frames} frames, {size_mb:.0f} MB, 99 signals, {ours.values} values; {ours.seconds:.2f} s"
+        note = (
+            f"{ours.frames} frames, {size_mb:.0f} MB, 99 signals, {ours.values} values; {ours.seconds:.2f} s;"
+            f" load {self.load:.1f} before"
+        )
         return Result("can.candump_frames_per_s", ours.rate, "frames/s", peak_mb=ours.peak_mb, note=note)
 
     def duel(self, duel):
-        ours = self.measured(duel.ours, duel.our_file)
-        if importlib.util.find_spec(duel.needs) is None:
+        ours, peer = self.done[duel.ours, duel.our_file], self.done.get((duel.task, duel.file))
+        if peer is None:
             note = f"{duel.needs} is not installed"
             return Result(duel.name, ours.rate, "frames/s", duel.peer, peak_mb=ours.peak_mb, note=note)
-        peer = self.measured(duel.task, duel.file)
         if duel.task in SAME_VALUES and peer.values / peer.frames != ours.values / ours.frames:
-            _check(self.measured(duel.ours, duel.file), peer)
+            _check(self._once(duel.ours, duel.file), peer)
         on = "" if duel.our_file == duel.file else f" on {peer.frames} frames, compared by frames/s"
         note = f"{ours.frames} frames; the peer{on}: peak {peer.peak_mb:.0f} MB"
         return Result(duel.name, ours.rate, "frames/s", duel.peer, peer.rate, ours.rate / peer.rate, ours.peak_mb, note)
 
-    def measured(self, task, file):
-        """The median of ROUNDS."""
-        if (task, file) not in self.done:
-            rounds = [self._once(task, file) for _ in range(ROUNDS)]
-            self.done[task, file] = sorted(rounds, key=lambda one: one.seconds)[ROUNDS // 2]
-        return self.done[task, file]
+    def measure(self, tasks):
+        rounds = [[self._once(*task) for task in tasks] for _ in range(ROUNDS)]
+        for task, found in zip(tasks, zip(*rounds, strict=True), strict=True):
+            self.done[task] = sorted(found, key=lambda one: one.seconds)[ROUNDS // 2]
 
     def _once(self, task, file):
         program = [sys.executable, "-m", "tests.benchmarks.can_peers", task, str(self.folder / file)]
