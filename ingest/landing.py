@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -104,11 +105,12 @@ def unpacked(file: BinaryIO, folder: Path, limit_bytes: int) -> Iterator[BinaryI
     file.seek(0)
     magic = file.read(len(ZSTD_MAGIC))
     file.seek(0)
-    stream: IO[bytes]
+    stream: BufferedIOBase
     if magic.startswith(GZIP_MAGIC):
-        stream = cast(IO[bytes], gzip.GzipFile(fileobj=file))
+        stream = gzip.GzipFile(fileobj=file)
     elif magic == ZSTD_MAGIC:
-        stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
+        reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
+        stream = cast(BufferedIOBase, reader)
     else:
         yield file
         return
@@ -119,10 +121,11 @@ def unpacked(file: BinaryIO, folder: Path, limit_bytes: int) -> Iterator[BinaryI
         yield plain
 
 
-def _copy(stream: IO[bytes], plain: IO[bytes], limit_bytes: int) -> None:
+def _copy(stream: BufferedIOBase, plain: IO[bytes], limit_bytes: int) -> None:
     size = 0
     try:
-        while piece := stream.read(PIECE_BYTES):
+        # `read1` gives what there is before a break; `read` would lose it with the break.
+        while piece := stream.read1(PIECE_BYTES):
             size += len(piece)
             if size > limit_bytes:
                 raise BodyTooLargeError(f"the log is larger than {limit_bytes} bytes when unpacked")
