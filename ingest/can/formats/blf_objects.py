@@ -184,6 +184,8 @@ def _objects(data: bytes, words: Words, size: int, seams: Sequence[int], *, last
     found = _candidates(words, _aligned(data, size))
     if not _unbroken(found, size):
         found = _candidates(words, _everywhere(data, size))
+    elif not last and not seams and found.at[0] <= MOST_PADDING:
+        return _undamaged(found, size)
     if not len(found.at):
         return _nothing(data, size, last=last, lost=lost)
     chain = _walked(found, size, seams, last=last)
@@ -221,6 +223,13 @@ def _unbroken(found: _Candidates, size: int) -> bool:
 def _no_gaps(found: _Candidates) -> bool:
     gaps = found.at[1:] - found.end[:-1]
     return not len(gaps) or (int(gaps.min()) >= 0 and int(gaps.max()) <= MOST_PADDING)
+
+
+def _undamaged(found: _Candidates, size: int) -> _Found:
+    """All of a stretch that is nothing but objects; the last one may go on in the next stretch."""
+    whole = len(found.at) - int(found.end[-1] > size)
+    objects = _Objects(found.at[:whole], found.end[:whole], found.group[:whole], np.arange(whole))
+    return _Found(objects, whole, {}, int(found.at[-1] if whole < len(found.at) else found.end[-1]), lost=False)
 
 
 def _nothing(data: bytes, size: int, *, last: bool, lost: bool) -> _Found:
@@ -323,11 +332,13 @@ def _sound(words: Words, objects: _Objects, wrong: dict[str, Indices]) -> tuple[
     known = (version >= 1) & (version <= LAST_HEADER_VERSION)
     enough = (header >= HEADER_BYTES) & (objects.at + header + _BEFORE_DATA[objects.group] <= objects.end)
     time_us, timely = _time_us(words, objects.at)
+    sound = known & enough & timely
+    if sound.all():
+        return objects, time_us
     wrong["its header is of an unknown version"] = objects.place[~known]
     wrong["it is too short for a frame"] = objects.place[known & ~enough]
     wrong["its time cannot be"] = objects.place[known & enough & ~timely]
-    sound = known & enough & timely
-    return (objects, time_us) if sound.all() else (objects.only(sound), time_us[sound])
+    return objects.only(sound), time_us[sound]
 
 
 def _time_us(words: Words, at: Indices) -> tuple[Times, Flags]:
