@@ -12,13 +12,14 @@ import zstandard
 
 CSV, NDJSON, JSON = "text/csv", "application/x-ndjson", "application/json"
 PARQUET, ARROW_STREAM = "application/vnd.apache.parquet", "application/vnd.apache.arrow.stream"
+TELEMETRY = "/v1/telemetry"
 RFC_3339_MILLIS = "%Y-%m-%dT%H:%M:%S%.3fZ"
 ZSTD_LEVEL, GZIP_LEVEL = 3, 6
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One body for `POST /v1/telemetry`.
+    """One body to post to `path` of the receiver.
 
     `encoding` is the Content-Encoding (gzip, zstd) or null. `query` becomes the query string (vehicle, tz). `rows` is
     for progress only. `label` names the upload to people; `gateway` is the sender, where several share a client.
@@ -31,6 +32,7 @@ class Upload:
     label: str
     query: Mapping[str, str] = field(default_factory=dict)
     gateway: str | None = None
+    path: str = TELEMETRY
 
 
 def zstd(body: bytes) -> bytes:

@@ -106,7 +106,10 @@ def _source(path: Path, vehicle: str | None, tz: str | None) -> Source:
     content_type = CONTENT_TYPES.get(suffixes[-1]) if suffixes else None
     if content_type is None:
         known = ", ".join(CONTENT_TYPES)
-        raise UnknownFormatError(f"{path.name}: the name must end in one of {known}, with or without .gz or .zst.")
+        raise UnknownFormatError(
+            f"{path.name}: the name must end in one of {known}, with or without .gz or .zst,"
+            " or the content be a raw CAN log."
+        )
     query = {name: value for name, value in (("vehicle", vehicle), ("tz", tz)) if value is not None}
     return Source(path, content_type, encoding, query)
 
