@@ -27,10 +27,10 @@ QUERY = "vehicle=truck-01"
 OCTETS = "application/octet-stream"
 
 
-def speeds(seconds: int, seed: int = 1) -> bytes:
+def speeds(seconds: int, seed: int = 1, since_s: int = 0) -> bytes:
     """A candump log: the vehicle's speed once a second, all of them different."""
     dice = random.Random(seed)
-    frames = ((EPOCH_S + n, struct.pack("<H", dice.randrange(25_000)).hex().upper()) for n in range(seconds))
+    frames = ((EPOCH_S + since_s + n, struct.pack("<H", dice.randrange(25_000)).hex().upper()) for n in range(seconds))
     return "".join(f"({time}.000000) can0 18FEF100#FF{raw}FFFFFFFFFF\n" for time, raw in frames).encode()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -19,7 +21,12 @@ import httpx
 import pytest
 from receiver_kit import World, empty, make_world
 from test_log_parts import QUERY, files, same, speeds
+from typer.testing import CliRunner, Result
 
+from ingest.gateway import parts as client_parts
+from ingest.gateway.parts import LargeLog
+from ingest.gateway.push import Outcome, Patience, push
+from pipelines.cli import typer_app
 from schemas.local.cluster import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -38,10 +45,10 @@ class Served:
     """A receiver as processes of its own, which can be killed and started again on the same port."""
 
     def __init__(self, world: World, landing: Path, disk_bytes: int | None = None) -> None:
-        self.port = free_port()
+        self.port, self.key = free_port(), world.keys["one"]
         self.client = httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}",
-            headers={"Authorization": f"Bearer {world.keys['one']}"},
+            headers={"Authorization": f"Bearer {self.key}"},
             timeout=60,
             trust_env=False,
         )
@@ -91,9 +98,8 @@ class Served:
         """A request whose body stays behind what was promised; chunked without a length."""
         how = f"Content-Length: {length}" if length is not None else "Transfer-Encoding: chunked"
         sent = body if length is not None else f"{len(body):x}\r\n".encode() + body + b"\r\n"
-        key = self.client.headers["Authorization"]
         with socket.create_connection(("127.0.0.1", self.port)) as connection:
-            head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\n{how}\r\n\r\n"
+            head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.key}\r\n{how}\r\n\r\n"
             connection.sendall(head.encode() + sent)
             time.sleep(0.2)
             yield connection
@@ -146,22 +152,20 @@ def test_a_receiver_killed_between_and_during_parts(served: Served, landing: Pat
     assert same(served.client.post(f"/v1/can-logs?{QUERY}", content=LOG).json()) == same(receipt)
 
 
-def test_a_receiver_killed_at_any_moment(served: Served, module_database: Any) -> None:
-    """One thread sends and asks for the receipt until it has it; the receiver dies now and then."""
-    receipts: list[dict[str, Any]] = []
-    counts = {"failures": 0}
+def test_a_receiver_killed_at_any_moment(
+    served: Served, module_database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gateway's client sends on, and asks until it has the receipt; the receiver dies now and then."""
+    monkeypatch.setattr(client_parts, "PART_BYTES", 4000)
+    monkeypatch.setattr(client_parts, "LEAST_PART_BYTES", 1000)
+    file = tmp_path / "drive.log"
+    file.write_bytes(LOG)
+    outcomes: list[Outcome] = []
 
     def send() -> None:
-        while not receipts:
-            try:
-                offset = served.durable_bytes("drive")
-                if offset < len(LOG):
-                    served.put("drive", offset, LOG[offset : offset + 4000])
-                elif (answer := served.complete("drive")).is_success:
-                    receipts.append(answer.json())
-            except httpx.TransportError:
-                counts["failures"] += 1
-                time.sleep(0.05)
+        patience = Patience(tries=10_000, longest_wait_s=0.1)
+        log = LargeLog(file, file.name, {"vehicle": "truck-01"})
+        outcomes.extend(push([log], str(served.client.base_url), served.key, patience=patience))
 
     sender = threading.Thread(target=send)
     sender.start()
@@ -170,13 +174,14 @@ def test_a_receiver_killed_at_any_moment(served: Served, module_database: Any) -
         served.kill()
         served.start()
     sender.join(60)
-    assert receipts[0]["status"] in ("loaded", "duplicate")
-    assert counts["failures"]
-    again = served.complete("drive").json()
-    assert same(again) == same({**receipts[0], "status": "duplicate"})
+    (outcome,) = outcomes
+    assert outcome.receipt is not None, outcome.problem
+    assert outcome.receipt.status in ("loaded", "duplicate")
+    receipt = outcome.receipt.model_dump(mode="json")
+    assert same(served.complete(SHA256).json()) == same({**receipt, "status": "duplicate"})
     empty(module_database)
     whole = served.client.post(f"/v1/can-logs?{QUERY}", content=LOG).json()
-    assert same(whole) == same({**receipts[0], "status": "loaded"})
+    assert same(whole) == same({**receipt, "status": "loaded"})
 
 
 def test_a_receiver_killed_while_it_reads_the_log(served: Served, module_database: Any) -> None:
@@ -273,3 +278,84 @@ def _fill(served: Served) -> None:
 def _is_full(answer: httpx.Response) -> bool:
     told = answer.json()
     return (answer.status_code, told["type"], told["retryable"]) == (503, "urn:beachhead:problem:storage-full", True)
+
+
+def test_the_commands_of_the_documentation_work(served: Served, tmp_path: Path) -> None:
+    text = (CHECKOUT / "docs" / "can.md").read_text().partition("## Large logs, in parts")[2]
+    script = text.partition("```sh\n")[2].partition("```")[0]
+    script = script.replace("http://127.0.0.1:8000", str(served.client.base_url)).replace("head -c 8M", "head -c 50K")
+    (tmp_path / "drive.log").write_bytes(LOG)
+    served.put("drive-2026-01-06", 0, LOG[:10])
+    environment = os.environ | {"KEY": served.key, "no_proxy": "*"}
+    done = subprocess.run(
+        ["sh", "-euc", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert SHA256 in done.stdout
+    (receipt,) = served.client.get("/v1/uploads").json()["uploads"]
+    assert receipt["rows"]["accepted"] == 3000
+
+
+# --- beachhead push -------------------------------------------------------------------------------
+
+GOLDEN = CHECKOUT / "tests" / "golden" / "can"
+
+
+def pushed(served: Served, *arguments: str) -> list[dict[str, Any]]:
+    """What `beachhead push` tells of each file."""
+    done = command(served, *arguments, "--json")
+    assert done.exit_code == 0, done.output
+    told: list[dict[str, Any]] = json.loads(done.stdout)
+    return told
+
+
+def command(served: Served, *arguments: str) -> Result:
+    return CliRunner().invoke(
+        typer_app, ["push", "--url", str(served.client.base_url), "--key", served.key, *arguments]
+    )
+
+
+def test_push_takes_logs_and_rows_from_one_folder(
+    served: Served, landing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path /= "logs"
+    (tmp_path / "more").mkdir(parents=True)
+    (tmp_path / "a.csv").write_bytes((GOLDEN / "gvret.csv").read_bytes())
+    (tmp_path / "b.csv").write_text("time,speed_kmh\n2026-01-06T12:00:00Z,42.5\n2026-01-06T12:00:01Z,43.5\n")
+    (tmp_path / "c.log.gz").write_bytes(gzip.compress(LOG))
+    (tmp_path / "d.log").write_bytes(speeds(1000, since_s=5000))
+    monkeypatch.setattr("ingest.gateway.logs.WHOLE_BYTES", 40_000)
+    monkeypatch.setattr(client_parts, "PART_BYTES", 20_000)
+    arguments = (str(tmp_path), "--vehicle", "truck-01", "--start", "2026-01-06T20:00:00+00:00")
+    told = pushed(served, *arguments)
+    assert [row["status"] for row in told] == ["loaded"] * 4
+    assert [row["frames_read"] for row in told] == [290, None, 3000, 1000]
+    assert [row["frames_decoded"] for row in told][1:] == [None, 3000, 1000]
+    assert [row["accepted"] for row in told][1:3] == [2, 3000]
+    assert len(list(landing.glob("parts/*/finished/*"))) == 1
+    again = pushed(served, *arguments)
+    assert [row["upload"] for row in again] == [row["upload"] for row in told]
+    assert {row["status"] for row in again} == {"duplicate"}
+    shown = command(served, *arguments).stdout
+    assert "frames read" in shown
+    assert "frames decoded" in shown
+    assert "frames_read" not in pushed(served, str(tmp_path / "b.csv"), "--vehicle", "truck-01")[0]
+
+
+def test_push_says_what_a_log_needs(served: Served, tmp_path: Path) -> None:
+    log = GOLDEN / "gvret.csv"
+    done = command(served, str(log))
+    assert done.exit_code == 2
+    assert "gvret.csv is a raw CAN log" in done.stderr
+    assert "--vehicle" in done.stderr
+    done = command(served, str(log), "--vehicle", "truck-01", "--start", "2026-01-06 08:00")
+    assert done.exit_code == 2
+    assert "offset" in done.stderr
+    done = command(served, str(log), "--vehicle", "truck-01")
+    assert done.exit_code == 1
+    assert "start=2026-01-06T08:00:00Z" in done.stdout
+    other = tmp_path / "notes.txt"
+    other.write_text("no log, no rows")
+    done = command(served, str(other), "--vehicle", "truck-01")
+    assert done.exit_code == 1
+    assert "raw CAN log" in str(done.exception)
