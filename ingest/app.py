@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from ingest import endpoints, log_endpoints, logs, problems
 from ingest.log_parts import LogParts
 from ingest.log_receiver import LogReceiver
-from ingest.openapi import DESCRIPTION, ROW_SCHEMA
+from ingest.openapi import DESCRIPTION, complete
 from ingest.receiver import Receiver
 from schemas import database
 from schemas.addresses import Role, role_url
@@ -66,9 +66,7 @@ def _add_docs(app: FastAPI) -> None:
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
-        document = plain()
-        document["components"]["schemas"]["Row"] = ROW_SCHEMA
-        return document
+        return complete(plain())
 
     app.openapi = openapi  # type: ignore[method-assign]
     app.mount(ASSETS, StaticFiles(directory=str(files("fastapi_swagger.resources"))), name="assets")

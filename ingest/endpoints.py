@@ -14,9 +14,9 @@ from ingest.calls import TheCaller, TheReceiver, in_thread, read_body, v1_router
 from ingest.checks.rows import Query as RowQuery
 from ingest.decoders import media_type
 from ingest.decoders.encodings import check_encoding
-from ingest.openapi import TELEMETRY_BODY, problems
+from ingest.openapi import EVERYWHERE, KNOWN, TELEMETRY_BODY, UPLOADS, problems
 from ingest.receiver import Incoming
-from schemas.errors import MalformedBodyError
+from schemas.errors import MalformedBodyError, NotAllowedError, NotFoundError, UnavailableError
 from schemas.wire import GatewayInfo, Receipt, Receipts, Rejects
 
 router = APIRouter(tags=["this receiver"])
@@ -30,7 +30,7 @@ v1 = v1_router("rows and receipts")
     "/telemetry",
     summary="Upload rows",
     openapi_extra=TELEMETRY_BODY,
-    responses=problems(400, 401, 403, 408, 413, 415, 422, 503),
+    responses=problems(*UPLOADS),
 )
 async def upload_telemetry(
     request: Request,
@@ -52,13 +52,13 @@ async def upload_telemetry(
     return receipt
 
 
-@v1.get("/uploads/{upload_id}", summary="One receipt", responses=problems(401, 404, 503))
+@v1.get("/uploads/{upload_id}", summary="One receipt", responses=problems(*EVERYWHERE, NotFoundError))
 async def get_upload(request: Request, receiver: TheReceiver, caller: TheCaller, upload_id: uuid.UUID) -> Receipt:
     """Answer with the receipt of one of the gateway's uploads."""
     return await in_thread(request, answers.receipt, receiver, caller.scope, upload_id)
 
 
-@v1.get("/uploads", summary="Receipts", responses=problems(400, 401, 403, 503))
+@v1.get("/uploads", summary="Receipts", responses=problems(*EVERYWHERE, NotAllowedError))
 async def get_uploads(
     request: Request,
     receiver: TheReceiver,
@@ -75,7 +75,9 @@ async def get_uploads(
     return await in_thread(request, answers.receipts, receiver, caller.scope, wanted)
 
 
-@v1.get("/uploads/{upload_id}/rejects", summary="Rejected rows and fields", responses=problems(401, 404, 503))
+@v1.get(
+    "/uploads/{upload_id}/rejects", summary="Rejected rows and fields", responses=problems(*EVERYWHERE, NotFoundError)
+)
 async def get_rejects(
     request: Request,
     receiver: TheReceiver,
@@ -88,7 +90,7 @@ async def get_rejects(
     return await in_thread(request, answers.rejects, receiver, caller.scope, upload_id, after, limit)
 
 
-@v1.get("/gateway", summary="This gateway", responses=problems(401, 503))
+@v1.get("/gateway", summary="This gateway", responses=problems(*KNOWN))
 async def get_gateway(request: Request, receiver: TheReceiver, caller: TheCaller) -> GatewayInfo:
     """Tell the gateway its vehicles, the signals wanted, the limits, and the time."""
     return await in_thread(request, answers.gateway, receiver, caller.scope)
@@ -100,7 +102,7 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", summary="Uploads can be accepted durably", responses=problems(503))
+@router.get("/readyz", summary="Uploads can be accepted durably", responses=problems(UnavailableError))
 async def readyz(request: Request, receiver: TheReceiver) -> dict[str, str]:
     """Answer 200 when the database does."""
     await in_thread(request, answers.ready, receiver)

@@ -16,8 +16,8 @@ from ingest.can.formats import FORMATS
 from ingest.disk import unavailable_when_full
 from ingest.log_parts import LogParts
 from ingest.log_receiver import LogQuery, LogReceiver
-from ingest.openapi import COMPLETE, LOG_BODY, PART_BODY, problems
-from schemas.errors import MalformedBodyError, UnknownFormatError
+from ingest.openapi import COMPLETE, COMPLETION, EVERYWHERE, KNOWN, LOG_BODY, LOGS, PART, PART_BODY, problems
+from schemas.errors import BusyError, MalformedBodyError, NotFoundError, UnknownFormatError
 from schemas.wire import PartsState, Receipt, UnfinishedUploads
 
 v1 = v1_router("raw CAN logs")
@@ -68,7 +68,7 @@ SHA256 = r"^[0-9A-Fa-f]{64}$"
     "/can-logs",
     summary="Upload a raw CAN log",
     openapi_extra=LOG_BODY,
-    responses=problems(400, 401, 403, 408, 413, 415, 422, 503),
+    responses=problems(*LOGS),
 )
 async def upload_log(
     request: Request, receiver: TheReceiver, caller: TheCaller, query: TheLog, idempotency_key: UploadName = None
@@ -105,7 +105,7 @@ async def on_disk(request: Request, call: Callable[..., T], *arguments: object) 
     "/can-logs/parts/{name}",
     summary="Upload one part of a raw CAN log",
     openapi_extra=PART_BODY,
-    responses=problems(400, 401, 408, 409, 413, 422, 429, 503),
+    responses=problems(*PART),
 )
 async def put_part(
     request: Request, receiver: TheReceiver, caller: TheCaller, log_parts: TheLogParts, name: PartsName,
@@ -122,15 +122,17 @@ async def put_part(
     return state
 
 
-@v1.get("/can-logs/parts", summary="Unfinished raw CAN logs", responses=problems(401, 503))
+@v1.get("/can-logs/parts", summary="Unfinished raw CAN logs", responses=problems(*KNOWN, BusyError))
 async def get_unfinished(request: Request, caller: TheCaller, log_parts: TheLogParts) -> UnfinishedUploads:
     """List the logs that this gateway has begun to send in parts."""
     return await on_disk(request, log_parts.parts.unfinished, caller.scope.gateway_id)
 
 
 @v1.get(
-    "/can-logs/parts/{name}", summary="How far a raw CAN log has come", responses=problems(400, 401, 404, 503)
-)  # fmt: skip
+    "/can-logs/parts/{name}",
+    summary="How far a raw CAN log has come",
+    responses=problems(*EVERYWHERE, NotFoundError, BusyError),
+)
 async def get_parts(request: Request, caller: TheCaller, log_parts: TheLogParts, name: PartsName) -> PartsState:
     """Tell how many bytes are kept; the next part begins there. 404: begin with offset 0."""
     return await on_disk(request, log_parts.parts.state, caller.scope.gateway_id, name)
@@ -140,7 +142,7 @@ async def get_parts(request: Request, caller: TheCaller, log_parts: TheLogParts,
     "/can-logs/parts/{name}/complete",
     summary="Finish a raw CAN log in parts",
     description=COMPLETE,
-    responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    responses=problems(*COMPLETION),
 )
 async def complete_log(
     request: Request, caller: TheCaller, log_parts: TheLogParts, name: PartsName, query: TheLog,
@@ -158,7 +160,7 @@ async def complete_log(
     "/can-logs/parts/{name}",
     summary="Give up a raw CAN log in parts",
     status_code=204,
-    responses=problems(400, 401, 503),
+    responses=problems(*EVERYWHERE, BusyError),
 )
 async def delete_parts(request: Request, caller: TheCaller, log_parts: TheLogParts, name: PartsName) -> Response:
     """Take the parts away, and free the name. What was loaded stays loaded."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic.json_schema import models_json_schema
+
 from ingest.decoders import DECODERS
-from ingest.problems import MEDIA_TYPE, PROBLEMS
+from ingest.problems import MEDIA_TYPE, PROBLEMS, Meaning
+from schemas import errors
 from schemas.signals import SIGNALS, Kind, Signal
 from schemas.wire import Problem
 
+SCHEMAS = "#/components/schemas/{model}"
 DESCRIPTION = """
 Vehicles' gateways push rows here. Send the gateway key with every call: `Authorization: Bearer bh_…`.
 
@@ -134,22 +138,61 @@ The parts go when the log is loaded, or when nothing in it can be used. They sta
 log again after a DELETE), when the vehicle is wrong (403), when `start` is missing (422), and after a 503."""
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of an endpoint for these statuses."""
-    return {status: _problem(status) for status in statuses}
+# --- problems -------------------------------------------------------------------------------------
+
+KNOWN = (errors.UnknownKeyError, errors.UnavailableError)
+EVERYWHERE = (errors.MalformedBodyError, *KNOWN)
+UPLOADS = (
+    *EVERYWHERE, errors.NotAllowedError, errors.StalledBodyError, errors.BodyTooLargeError, errors.UnknownFormatError,
+    errors.NothingUsableError, errors.IdempotencyError,
+)  # fmt: skip
+LOGS = (*UPLOADS, errors.StorageFullError)
+PART = (
+    *EVERYWHERE, errors.StalledBodyError, errors.PartsConflictError, errors.BodyTooLargeError, errors.PartChecksumError,
+    errors.PartsLimitError, errors.BusyError, errors.StorageFullError,
+)  # fmt: skip
+COMPLETION = (
+    *EVERYWHERE, errors.NotAllowedError, errors.NotFoundError, errors.PartsConflictError, errors.BodyTooLargeError,
+    errors.UnknownFormatError, errors.NothingUsableError, errors.ChecksumError, errors.IdempotencyError,
+    errors.BusyError, errors.StorageFullError,
+)  # fmt: skip
 
 
-def _problem(status: int) -> dict[str, Any]:
-    meanings = [meaning for meaning in PROBLEMS.values() if meaning.status == status]
-    example = Problem(
-        type=f"urn:beachhead:problem:{meanings[0].slug}",
-        title=meanings[0].title,
-        status=status,
+def problems(*kinds: type[errors.BeachheadError]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of an endpoint that fails in these ways."""
+    meanings: dict[int | str, list[Meaning]] = {}
+    for kind in kinds:
+        meanings.setdefault(PROBLEMS[kind].status, []).append(PROBLEMS[kind])
+    return {status: _response(meanings[status]) for status in sorted(meanings, key=str)}
+
+
+def _response(meanings: list[Meaning]) -> dict[str, Any]:
+    examples = {meaning.slug: {"summary": meaning.title, "value": _example(meaning)} for meaning in meanings}
+    content = {"schema": {"$ref": SCHEMAS.format(model=Problem.__name__)}, "examples": examples}
+    return {"description": " / ".join(meaning.title for meaning in meanings), "content": {MEDIA_TYPE: content}}
+
+
+def _example(meaning: Meaning) -> dict[str, Any]:
+    problem = Problem(
+        type=f"urn:beachhead:problem:{meaning.slug}",
+        title=meaning.title,
+        status=meaning.status,
         detail="what was wrong, in a sentence",
-        retryable=meanings[0].retryable,
+        retryable=meaning.retryable,
+        expected_offset=8_388_608 if meaning is PROBLEMS[errors.PartsConflictError] else None,
     )
-    return {
-        "description": " / ".join(meaning.title for meaning in meanings),
-        "model": Problem,
-        "content": {MEDIA_TYPE: {"example": example.model_dump(mode="json")}},
-    }
+    return problem.model_dump(mode="json")
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI's document with what it cannot know, and without what is not so: invalid parameters are a 400."""
+    schemas = document["components"]["schemas"]
+    _, described = models_json_schema([(Problem, "serialization")], ref_template=SCHEMAS)
+    schemas |= {"Row": ROW_SCHEMA, **described["$defs"]}
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    return document

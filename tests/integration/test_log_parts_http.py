@@ -211,6 +211,21 @@ def test_a_receiver_killed_while_it_reads_the_log(served: Served, module_databas
     assert served.complete("drive").json()["status"] == "duplicate"
 
 
+def test_a_client_that_did_not_wait_for_the_receipt_gets_it_later(served: Served, module_database: Any) -> None:
+    served.put("drive", 0, LOG)
+    with module_database.connect() as owner:
+        owner.execute("LOCK TABLE upload IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(httpx.ReadTimeout):
+            served.client.post(f"{PARTS}/drive/complete?{QUERY}", timeout=1)
+        _wait_for_lock(module_database)
+        assert served.complete("drive").json()["type"] == "urn:beachhead:problem:busy"
+    until = time.monotonic() + 30
+    while not (answer := served.complete("drive")).is_success and time.monotonic() < until:
+        time.sleep(0.1)
+    assert answer.json()["status"] == "duplicate"
+    assert answer.json()["rows"]["accepted"] == 3000
+
+
 def _wait_for_lock(database: Any) -> None:
     until = time.monotonic() + 30
     with database.server.admin() as admin:

@@ -22,6 +22,7 @@ import zstandard
 from receiver_kit import Client, Pusher, World, at, receiving
 
 from ingest import store
+from ingest.problems import PROBLEMS
 from schemas.database import sqlalchemy_url
 from schemas.local.cluster import free_port
 
@@ -210,6 +211,22 @@ def test_documentation_is_complete_and_needs_no_network(client: Client) -> None:
     assert set(upload["responses"]) == {"200", "400", "401", "403", "408", "413", "415", "422", "503"}
     assert all("application/problem+json" in upload["responses"][status]["content"] for status in ("400", "422", "503"))
     assert "battery_soc_pct" in document["components"]["schemas"]["Row"]["properties"]
+
+
+def test_documented_problems_are_those_that_are_answered(client: Client) -> None:
+    document = client.request("GET", "/openapi.json").json()
+    assert "HTTPValidationError" not in json.dumps(document)
+    documented = set()
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            failures = {status: told for status, told in operation["responses"].items() if int(status) >= 400}
+            assert path == "/healthz" or failures
+            for status, told in failures.items():
+                (described,) = told["content"].values()
+                assert described["schema"] == {"$ref": "#/components/schemas/Problem"}
+                documented |= set(described["examples"])
+                assert {example["value"]["status"] for example in described["examples"].values()} == {int(status)}
+    assert documented == {meaning.slug for meaning in PROBLEMS.values()}
 
 
 def test_the_examples_of_the_documentation_load(both: Pusher) -> None:
