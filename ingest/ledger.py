@@ -18,7 +18,7 @@ from ingest.can.spans import Spans, inside
 from ingest.can.whole import Reading
 from ingest.classify import DIFFERS
 from ingest.loader import write_rejects, write_vehicles
-from ingest.log_loader import as_multirange, as_spans, us_of
+from ingest.log_loader import REPLACED, as_multirange, as_spans, us_of
 from schemas.errors import NotFoundError
 from schemas.frames import REJECT_SCHEMA, UTC_TIME
 from schemas.wire import Receipt
@@ -214,17 +214,17 @@ def update_log(db: psycopg.Connection, upload_id: uuid.UUID, columns: Mapping[st
 
 
 def drop_conflicts(db: psycopg.Connection, uploads: Collection[uuid.UUID], where: Mapping[int, Spans]) -> None:
-    """Forget the values of these uploads that contradicted stored ones within these spans."""
+    """Forget the values that were set aside for those of these uploads, or theirs for others, within these spans."""
     for vehicle_id, spans in where.items():
         db.execute(
-            "DELETE FROM upload_reject WHERE upload_id = ANY(%s) AND vehicle_id = %s AND reason = %s"
+            "DELETE FROM upload_reject WHERE upload_id = ANY(%s) AND vehicle_id = %s AND reason = ANY(%s)"
             " AND time <@ %s::tstzmultirange",
-            [list(uploads), vehicle_id, DIFFERS, as_multirange(spans)],
+            [list(uploads), vehicle_id, [DIFFERS, REPLACED], as_multirange(spans)],
         )
 
 
 def add_conflicts(db: psycopg.Connection, upload_id: uuid.UUID, conflicts: pl.DataFrame) -> None:
-    """Put an upload's values that contradict stored ones among its rejects, in the order of rows."""
+    """Put values that were not stored, or not any more, among an upload's rejects, in the order of rows and times."""
     if not conflicts.height:
         return
     found = db.execute(
@@ -232,7 +232,7 @@ def add_conflicts(db: psycopg.Connection, upload_id: uuid.UUID, conflicts: pl.Da
         [upload_id],
     ).fetchall()
     before = pl.DataFrame(found, REJECT_SCHEMA, orient="row")
-    _rewrite_rejects(db, upload_id, pl.concat([before, conflicts]).sort("row", maintain_order=True))
+    _rewrite_rejects(db, upload_id, pl.concat([before, conflicts]).sort("row", "time", maintain_order=True))
 
 
 def _rewrite_rejects(db: psycopg.Connection, upload_id: uuid.UUID, rejects: pl.DataFrame) -> None:

@@ -108,23 +108,33 @@ def tell_alone(plain: BinaryIO, format_: str, reading: Reading, setup: Setup, fo
 
 
 def tell_together(logs: Sequence[KeptLog], spans: Spans, shelf: Shelf, folder: Path) -> Spool:
-    """Tell these spans of whole buckets by the frames of all these logs."""
+    """Tell these spans of whole buckets by the frames of all these logs, in whatever order these are given."""
     wanted = reaching(spans, before_us=shelf.setup.bucket_us)
     telling = Telling(Spool(folder))
     with ExitStack() as stack:
-        files = [stack.enter_context(shelf.landing.opened(log.landing_key, shelf.limit_bytes)) for log in logs]
+        opened = [(log, stack.enter_context(shelf.landing.opened(log.landing_key, shelf.limit_bytes))) for log in logs]
+        # Frames of one time stand in the order of their logs: the one that began first comes first.
+        opened.sort(key=lambda one: (_begins_us(*one), one[0].landing_key))
 
         def streams() -> list[Iterable[Frames]]:
-            return [_frames_within(file, log, wanted) for file, log in zip(files, logs, strict=True)]
+            return [_frames_within(log, file, wanted) for log, file in opened]
 
         tell_all(streams, shelf.setup, Counts(), telling, folder)
     return telling.spool
 
 
-def _frames_within(file: BinaryIO, log: KeptLog, wanted: Spans) -> Iterator[Frames]:
+def _frames(log: KeptLog, file: BinaryIO) -> Iterator[Frames]:
     opened = read_log(file, log.format)
     offset_us, _ = clock_us(opened, log.reading)
-    for frames in frames_of(opened, offset_us, log.reading):
+    yield from frames_of(opened, offset_us, log.reading)
+
+
+def _begins_us(log: KeptLog, file: BinaryIO) -> int:
+    return next((int(frames.time_us[0]) for frames in _frames(log, file) if len(frames)), 0)
+
+
+def _frames_within(log: KeptLog, file: BinaryIO, wanted: Spans) -> Iterator[Frames]:
+    for frames in _frames(log, file):
         kept = inside(frames.time_us, wanted)
         if kept.any():
             yield frames if kept.all() else frames.take(np.flatnonzero(kept))

@@ -12,7 +12,6 @@ import hashlib
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import psycopg
@@ -41,12 +40,15 @@ from ingest.loader import (
     with_new_signals,
 )
 from ingest.log_files import Alone, KeptLog, Shelf, tell_together
+from schemas.frames import REJECT_SCHEMA, UTC_TIME
 from schemas.signals import SIGNALS, Kind
 from schemas.wire import CanCounts, Receipt, RowCounts, UnknownId
 
 CAN_LOG = "can-log"
 NUMBER = "number"
 TOP_UNKNOWN = 10
+REPLACED = "a raw log took its place"
+NO_ROWS = pl.DataFrame(schema={"time": UTC_TIME})
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +169,15 @@ def load(db: psycopg.Connection, upload: Upload, told: ToldLog, shelf: Shelf, la
     receipt = receipt_of(upload, told, tally)
     ranges = tally.ranges(told.vehicle_id, told.log.buckets)
     mark(db, ranges)
-    insert_upload(db, upload, CAN_LOG, receipt, ranges, told.passed.rejects)
+    insert_upload(db, upload, CAN_LOG, receipt, ranges, all_rejects(told, tally))
     signals_key = keep_signals(told, upload.id, shelf)
     _insert_log(db, upload.id, told.vehicle_id, columns_of(told.log, signals_key, shelf.setup))
     return receipt
+
+
+def all_rejects(told: ToldLog, tally: Tally) -> pl.DataFrame:
+    """Rows that were not let in, and values that the log took the place of."""
+    return pl.concat([told.passed.rejects, tally.rejects]).sort("row", "time", maintain_order=True)
 
 
 def keep_signals(told: ToldLog, upload_id: uuid.UUID, shelf: Shelf) -> str | None:
@@ -204,6 +211,12 @@ class Tally:
     last: dt.datetime | None = None
     changed: list[tuple[dt.datetime, dt.datetime]] = field(default_factory=list)
     sighted: Spans = field(default_factory=list)
+    displaced: list[pl.DataFrame] = field(default_factory=list)
+
+    @property
+    def rejects(self) -> pl.DataFrame:
+        """The values that the log took the place of, by REJECT_SCHEMA."""
+        return pl.concat([pl.DataFrame(schema=REJECT_SCHEMA), *self.displaced])
 
     @property
     def rows(self) -> int:
@@ -237,14 +250,14 @@ class Tally:
             (min(low for low, _ in self.changed), max(high for _, high in self.changed)) if self.changed
             else (None, None)
         )  # fmt: skip
-        time = pl.Datetime("us", "UTC")
+        time = UTC_TIME
         return span.drop_nulls("low").with_columns(
             pl.lit(changed_low, time).alias("changed_low"), pl.lit(changed_high, time).alias("changed_high")
         )
 
 
 _RANGE: dict[str, pl.DataType] = {
-    "vehicle_id": pl.Int32(), "low": pl.Datetime("us", "UTC"), "high": pl.Datetime("us", "UTC"), "rows": pl.Int32(),
+    "vehicle_id": pl.Int32(), "low": UTC_TIME, "high": UTC_TIME, "rows": pl.Int32(),
 }  # fmt: skip
 
 
@@ -257,21 +270,38 @@ def write(db: psycopg.Connection, told: ToldLog, shelf: Shelf, earlier: list[Kep
     db.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
     tally, writer = Tally(), _Writer(db, told.vehicle_id, shelf.setup.period_us)
     shared = _shared(told.log, earlier, shelf.setup.bucket_us)
-    own_times = [pl.Series("time", [], pl.Datetime("us", "UTC"))]
+    own_times = [pl.Series("time", [], UTC_TIME)]
     for piece in told.spool.pieces():
         usable = piece.within(told.passed.usable)
         own = writer.write(usable.within(shared, outside=True), tally)
         tally.add_own(own, late)
         own_times.append(usable.within(shared).rows["time"])
     if shared:
-        logs = [told.log, *(one for one in earlier if _reach(one, shelf.setup.bucket_us, shared))]
+        others = [one for one in earlier if _reach(one, shelf.setup.bucket_us, shared)]
+        before = _told_before(db, told.vehicle_id, others, shared, shelf)
         mine = pl.concat(own_times).to_frame()
         with shelf.folder() as folder:
-            for piece in tell_together(logs, shared, shelf, folder).pieces():
-                together = writer.write(piece.within(shared).within(told.passed.usable), tally)
+            for piece in tell_together([told.log, *others], shared, shelf, folder).pieces():
+                together = writer.write(piece.within(shared).within(told.passed.usable), tally, before)
                 tally.add_own(together.join(mine, on="time", how="semi", maintain_order="left"), late)
     faults.join_episodes(db, told.vehicle_id, few(joined(tally.sighted)))
     return tally
+
+
+def _told_before(
+    db: psycopg.Connection, vehicle_id: int, others: list[KeptLog], spans: Spans, shelf: Shelf
+) -> pl.DataFrame | None:
+    """What the other logs told of these spans: time, signals. None where everything stored is from logs."""
+    has_rows = db.execute(
+        "SELECT FROM upload_vehicle v JOIN upload u ON u.id = v.upload_id WHERE v.vehicle_id = %s"
+        " AND u.kind = 'telemetry' AND u.status = 'loaded' AND v.first_time < %s AND v.last_time >= %s LIMIT 1",
+        [vehicle_id, _time(spans[-1][1]), _time(spans[0][0])],
+    ).rowcount
+    if not has_rows:
+        return None
+    with shelf.folder() as folder:
+        rows = [piece.within(spans).rows for piece in tell_together(others, spans, shelf, folder).pieces()]
+    return pl.concat([NO_ROWS, *rows], how="diagonal")
 
 
 def _shared(log: KeptLog, others: list[KeptLog], bucket_us: int) -> Spans:
@@ -290,9 +320,17 @@ class _Writer:
     vehicle_id: int
     period_us: int
 
-    def write(self, piece: Piece, tally: Tally) -> pl.DataFrame:
-        """Store a piece; returns its rows: time, row_class, changes, replaces."""
-        classes = self._write_rows(piece.rows)
+    def write(self, piece: Piece, tally: Tally, before: pl.DataFrame | None = NO_ROWS) -> pl.DataFrame:
+        """Store a piece; returns its rows: time, row_class, changes, replaces.
+
+        `before` (time, signals) is what is stored from other logs; None: all that is stored is.
+        """
+        compared, names = self._write_rows(piece.rows)
+        displaced = _displaced(compared, names, before)
+        tally.displaced.append(displaced)
+        classes = compared.select(
+            "time", "row_class", "changes", replaces=pl.col("time").is_in(displaced["time"].implode())
+        )
         tally.add_changed(classes["time"].filter(classes["changes"]))
         if piece.units and piece.rows.height:
             tally.extras.update(piece.extras["name"].unique())
@@ -301,12 +339,11 @@ class _Writer:
         tally.sighted += piece.buckets
         return classes
 
-    def _write_rows(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def _write_rows(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+        """Write rows; returns them beside what was stored, and the names of their signals."""
         vehicle = pl.lit(self.vehicle_id, pl.Int32).alias("vehicle_id")
         rows = rows.select(vehicle, "time", *(name for name in SIGNALS if name in rows.columns)).sort("time")
         names = rows.columns[2:]
-        if not rows.height:
-            return pl.DataFrame(schema=_CLASSES)
         compared = _compared(rows, stored_rows(self.db, runs_of(rows), names), names)
         inserts = compared.filter(~pl.col("is stored")).select(rows.columns)
         changed = compared.filter(pl.col("is stored") & pl.col("changes"))
@@ -314,7 +351,7 @@ class _Writer:
             copy_in(self.db, TELEMETRY, inserts)
         if changed.height:
             update_rows(self.db, changed.select(rows.columns), outranking=True)
-        return compared.select(*_CLASSES)
+        return compared, names
 
     def _write_extras(self, piece: Piece) -> None:
         names = sorted(piece.units)
@@ -338,12 +375,6 @@ class _Writer:
         copy_in(self.db, "signal_sample", values.select(vehicle, "signal_id", "time", "number"))
 
 
-_CLASSES: dict[str, Any] = {
-    "time": pl.Datetime("us", "UTC"),
-    "row_class": pl.Int8,
-    "changes": pl.Boolean,
-    "replaces": pl.Boolean,
-}
 _DELETE_EXTRAS = """
 DELETE FROM signal_sample s USING unnest(%(lows)s, %(highs)s) AS run(low, high)
 WHERE s.vehicle_id = %(vehicle)s AND s.signal_id = ANY(%(signals)s) AND s.time >= run.low AND s.time < run.high
@@ -352,16 +383,13 @@ WHERE s.vehicle_id = %(vehicle)s AND s.signal_id = ANY(%(signals)s) AND s.time >
 
 
 def _compared(rows: pl.DataFrame, stored: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    """Each row with what it is beside the stored one: whether it changes it, and whether it replaces a value."""
+    """Each row with what is stored (`held …`), what it is beside that, and whether it changes it."""
     held = stored.select(*KEY, pl.lit(True).alias("is stored"), *(pl.col(n).alias(f"held {n}") for n in names))
     joined = rows.join(held, on=KEY, how="left", maintain_order="left")
     joined = joined.with_columns(pl.col("is stored").fill_null(False))
     sent = [pl.col(n).is_not_null() & pl.col(n).ne_missing(pl.col(f"held {n}")) for n in names]
-    other = [_differs(n) for n in names]
     is_new = ~pl.col("is stored")
-    joined = joined.with_columns(
-        changes=is_new | pl.any_horizontal(False, *sent), replaces=~is_new & pl.any_horizontal(False, *other)
-    )
+    joined = joined.with_columns(changes=is_new | pl.any_horizontal(False, *sent))
     row_class = (
         pl.when(is_new).then(RowClass.ACCEPTED.value).when("changes").then(RowClass.MERGED.value)
         .otherwise(RowClass.DUPLICATE.value)
@@ -369,10 +397,27 @@ def _compared(rows: pl.DataFrame, stored: pl.DataFrame, names: list[str]) -> pl.
     return joined.with_columns(row_class=row_class.cast(pl.Int8))
 
 
-def _differs(name: str) -> pl.Expr:
+def _displaced(compared: pl.DataFrame, names: list[str], before: pl.DataFrame | None) -> pl.DataFrame:
+    """The values of uploaded rows that the log's took the place of, by REJECT_SCHEMA."""
+    if before is None or not compared["is stored"].any():
+        return pl.DataFrame(schema=REJECT_SCHEMA)
+    if before.height:
+        renamed = before.rename({name: f"before {name}" for name in before.columns if name != "time"})
+        compared = compared.join(renamed, on="time", how="left", maintain_order="left")
+    parts = [pl.DataFrame(schema=REJECT_SCHEMA)]
+    for name in names:
+        found = compared.filter(_displaces(name, known=f"before {name}" in compared.columns))
+        value = pl.col(f"held {name}").cast(pl.String).str.strip_suffix(".0")
+        row = pl.lit(0, REJECT_SCHEMA["row"]).alias("row")
+        parts.append(found.select(row, *KEY, field=pl.lit(name), value=value, reason=pl.lit(REPLACED)))
+    return pl.concat(parts).sort("time", maintain_order=True)
+
+
+def _displaces(name: str, *, known: bool) -> pl.Expr:
     sent, held, signal = pl.col(name), pl.col(f"held {name}"), SIGNALS[name]
     other = sent != held if signal.kind is Kind.BOOLEAN else (sent - held).abs() > signal.resolution
-    return other.fill_null(False)
+    is_theirs = held.ne_missing(pl.col(f"before {name}")) if known else pl.lit(True)
+    return other.fill_null(False) & is_theirs
 
 
 # --- receipt --------------------------------------------------------------------------------------

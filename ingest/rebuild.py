@@ -150,7 +150,8 @@ class Rebuild:
         with shelf.folder() as folder:
             spool = tell_together([kept], spans, shelf, folder)
             part = Passed(usable, 0, 0, pl.DataFrame())
-            self._write(upload, ToldLog(log.vehicle_id, "", kept, spool, part, nothing, None), shelf)
+            tally = self._write(upload, ToldLog(log.vehicle_id, "", kept, spool, part, nothing, None), shelf)
+        ledger.add_conflicts(self.db, upload.id, tally.rejects)
 
     def _whole_log(self, upload: KeptUpload, log: KeptLogRow) -> None:
         shelf, gate, reading = (
@@ -170,7 +171,8 @@ class Rebuild:
                 raise NothingUsableError(_nothing_left(upload, held.rejects))
             tally = self._write(upload, told, shelf)
             receipt = log_loader.receipt_of(_as_sent(upload), told, tally)
-            ledger.loaded_anew(self.db, receipt, tally.ranges(log.vehicle_id, buckets), held.rejects)
+            rejects = log_loader.all_rejects(told, tally)
+            ledger.loaded_anew(self.db, receipt, tally.ranges(log.vehicle_id, buckets), rejects)
             signals_key = log_loader.keep_signals(told, upload.id, shelf)
             ledger.update_log(self.db, upload.id, log_loader.columns_of(kept, signals_key, shelf.setup))
         if log.signals_key is not None:

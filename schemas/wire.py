@@ -34,7 +34,7 @@ class RowCounts(Body):
 class Reject(Body):
     """One row, or one field of a row, that did not load."""
 
-    row: int = Field(description="number of the row in the upload, from 1")
+    row: int = Field(description="number of the row in the upload, from 1; 0: a row that came before, set aside")
     field: str | None = Field(None, description="the field at fault; null: the whole row")
     value: str | None = None
     reason: str

@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from receiver_kit import T0, Client, Pusher, World, empty, make_world, receiving
 
+from tests import campaign
+
 EPOCH_S = int(T0.timestamp())
 PATH = "/v1/can-logs?vehicle=truck-01"
 
@@ -95,6 +97,22 @@ def test_a_raw_log_outranks_rows(logs: Any) -> None:
     assert receipt["rows"]["merged"] == 1
     assert receipt["rows"]["replaced"] == 1
     assert rows(database, "speed_kmh, battery_soc_pct") == [(50.0, 70.0), (50.0, None)]
+    with database.connect() as owner:
+        set_aside = owner.execute("SELECT time, field, value, reason FROM upload_reject").fetchall()
+    assert set_aside == [(T0, "speed_kmh", "40", "a raw log took its place")]
+
+
+def test_what_another_log_told_is_not_replaced_but_told_together(logs: Any) -> None:
+    database, pusher, _ = logs
+    pusher.push([{"vehicle": "truck-01", "time": T0.isoformat(), "engine_speed_rpm": 700}])
+    push(pusher, speed(0, 50).encode())
+    engine = line(0.2, 0x0CF00400, bytes([0xFF, 0xFF, 0xFF]) + struct.pack("<H", 8 * 900) + b"\xff" * 3)
+    receipt = push(pusher, (speed(0.5, 60) + engine).encode())
+    assert rows(database, "speed_kmh, engine_speed_rpm") == [(55.0, 900.0)]
+    assert receipt["rows"]["replaced"] == 1
+    with database.connect() as owner:
+        set_aside = owner.execute("SELECT field, value FROM upload_reject").fetchall()
+    assert set_aside == [("engine_speed_rpm", "700")]
 
 
 def test_unknown_ids_only_are_kept_with_a_warning(logs: Any) -> None:
@@ -226,7 +244,9 @@ def as_whole(module_database: Any, shared_world: World, shared_client: Client) -
     return whole
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=campaign.size(12, 300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(cuts=st.lists(st.integers(1, len(LINES) - 1), min_size=1, max_size=4, unique=True), data=st.data())
 def test_a_log_cut_anywhere_in_any_order_is_the_whole(
     module_database: Any, shared_world: World, shared_client: Client, as_whole: tuple[list[Any], ...],

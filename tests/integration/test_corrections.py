@@ -26,6 +26,7 @@ from ingest.rebuild import Rebuild
 from schemas.database import engine
 from schemas.errors import CorrectionError, NotFoundError, NothingUsableError
 from schemas.settings import Settings
+from tests import campaign
 
 EPOCH_S = int(T0.timestamp())
 PATH = "/v1/can-logs?vehicle=truck-01"
@@ -119,12 +120,12 @@ def stored(database: Any) -> dict[str, list[Any]]:
         return {
             "rows": owner.execute("SELECT * FROM telemetry ORDER BY vehicle_id, time").fetchall(),
             "extras": owner.execute(
-                "SELECT name, time, number, text FROM signal_sample JOIN extra_signal e ON e.id = signal_id ORDER BY 1, 2"
+                "SELECT name, time, number, text FROM signal_sample JOIN extra_signal ON id = signal_id ORDER BY 1, 2"
             ).fetchall(),
             "sightings": owner.execute("SELECT * FROM fault_sighting ORDER BY 1, 2, 3, 4, 5, 6").fetchall(),
             "episodes": owner.execute("SELECT * FROM fault_event ORDER BY 1, 2, 3, 4, 5, 6").fetchall(),
             "quarantine": owner.execute(
-                'SELECT sha256, "row", time, field, value, r.reason FROM upload_reject r JOIN upload u ON u.id = upload_id'
+                'SELECT sha256, "row", time, field, value, r.reason FROM upload_reject r JOIN upload ON id = upload_id'
                 " WHERE status = 'loaded' ORDER BY sha256, n"
             ).fetchall(),
         }
@@ -218,7 +219,9 @@ def defined(shared: Place, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return put_in
 
 
-few = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(
+    max_examples=campaign.size(10, 200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 # --- properties -----------------------------------------------------------------------------------
@@ -457,5 +460,3 @@ def test_decoding_anew_by_command(place: Place, tmp_path: Path) -> None:
     assert 352.5 in row
     assert len(list((place.landing / "signals").rglob("*.parquet"))) == 1
     assert not list((place.landing / "incoming").iterdir())
-
-
