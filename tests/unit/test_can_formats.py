@@ -8,6 +8,7 @@ import random
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import can
 import numpy as np
 import pytest
 
-from ingest.can.formats import FORMATS, read_log, recognise
+from ingest.can.formats import FORMATS, HEAD_BYTES, read_log, recognise
 from ingest.can.formats.log import Clock, Header
 from ingest.can.frames import EXTENDED, Frames, concat
 from schemas.errors import MalformedBodyError, UnknownFormatError
@@ -290,3 +291,15 @@ def test_a_cut_file_gives_the_frames_before_the_cut(name: str, samples: dict[str
     assert 0 <= len(cut.frames) < len(whole.frames)
     kept = len(cut.frames) - 1
     assert payloads(cut.frames)[:kept] == payloads(whole.frames)[:kept]
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [b"\n", b" ", b" \n", b"\r", b";\n", b"1", b"1 \n", b"\n1)", b"(1", b"***", b"date 1 ", b";$COLUMNS=A,", b"1.1 "],
+)
+def test_no_beginning_takes_long(unit):
+    """Whatever a file begins with, telling its format takes no time that grows faster than what is looked at."""
+    began = time.process_time()
+    with suppress(UnknownFormatError):
+        recognise(unit * (HEAD_BYTES // len(unit)))
+    assert time.process_time() - began < 0.5

@@ -43,11 +43,18 @@ COMMENT = ord(";")
 HEADER_BYTES = 64 * 2**10
 MS_PLACES = 3
 
-_VERSION = re.compile(rb"^\s*;\s*\$FILEVERSION\s*=\s*([\d.]+)", re.MULTILINE | re.IGNORECASE)
-_START = re.compile(rb"^\s*;\s*\$STARTTIME\s*=\s*(\d{1,6}(?:[.,]\d{1,30})?)\s*$", re.MULTILINE | re.IGNORECASE)
-_COLUMNS = re.compile(rb"^\s*;\s*\$COLUMNS\s*=\s*([A-Za-z](?:\s*,\s*[A-Za-z])*)", re.MULTILINE | re.IGNORECASE)
-_OLD_RULE = re.compile(rb"^\s*;#{20,}\s*$", re.MULTILINE)
-_OLD_LINE = re.compile(rb"^\s*\d+\)\s+\d+(?:\.\d+)?\s+(?:[RT]x\s+)?[0-9A-Fa-f]{4,8}\s+\d(?:\s|$)", re.MULTILINE)
+# Blanks are spelled out: `\s` runs on over line ends, from every empty line to the last one.
+_VERSION = re.compile(rb"^[ \t]*;[ \t]*\$FILEVERSION[ \t]*=[ \t]*([\d.]+)", re.MULTILINE | re.IGNORECASE)
+_START = re.compile(
+    rb"^[ \t]*;[ \t]*\$STARTTIME[ \t]*=[ \t]*(\d{1,6}(?:[.,]\d{1,30})?)[ \t\r]*$", re.MULTILINE | re.IGNORECASE
+)
+_COLUMNS = re.compile(
+    rb"^[ \t]*;[ \t]*\$COLUMNS[ \t]*=[ \t]*([A-Za-z](?:[ \t]*,[ \t]*[A-Za-z])*)", re.MULTILINE | re.IGNORECASE
+)
+_OLD_RULE = re.compile(rb"^[ \t]*;#{20,}[ \t\r]*$", re.MULTILINE)
+_OLD_LINE = re.compile(
+    rb"^[ \t]*\d+\)[ \t]+\d+(?:\.\d+)?[ \t]+(?:[RT]x[ \t]+)?[0-9A-Fa-f]{4,8}[ \t]+\d(?:\s|$)", re.MULTILINE
+)
 
 _LAYOUTS = {
     "1.0": "NOILD",
