@@ -249,5 +249,8 @@ def channel_numbers(channels: Channels, value: Times) -> Bytes:
 
 def reject(lines: Lines, why: NDArray[np.uint8], reasons: tuple[str, ...], rejects: Rejects) -> None:
     """Count the lines whose `why` is not zero: it is the reason's number."""
-    for n in np.flatnonzero(why).tolist():
+    at = np.flatnonzero(why)
+    told = at[: rejects.room].tolist()
+    for n in told:
         rejects.add(lines, (n,), reasons[why[n]])
+    rejects.count += len(at) - len(told)

@@ -41,14 +41,6 @@ class Channels:
         return numbers.to_numpy()
 
 
-def text_of(lines: Lines) -> pl.Series:
-    """The lines as text; bytes that are none are replaced."""
-    whole = lines.text[: lines.end[-1] + 1].tobytes() if len(lines) else b""
-    if whole.isascii() and b"\r" not in whole:
-        return pl.Series("line", whole.decode().split("\n")[: len(lines)], dtype=pl.String)
-    return pl.Series("line", [lines.line(n).decode("utf-8", "replace") for n in range(len(lines))], dtype=pl.String)
-
-
 def some_text_of(lines: Lines, at: Offsets) -> pl.Series:
     """Some of the lines as text, each cut at MOST_TEXT_BYTES."""
     ends = np.minimum(lines.end[at], lines.start[at] + MOST_TEXT_BYTES)
@@ -106,13 +98,6 @@ def block_of(frames: Frames, rejects: Rejects, remote: int = 0, error: int = 0) 
     """A block, with the rejects since the last one."""
     count, faults = rejects.take()
     return Block(frames, count, faults, remote, error)
-
-
-def reject_rest(lines: Lines, text: pl.Series, used: pl.Series, ignored: str, rejects: Rejects) -> None:
-    """Count the lines that are neither in `used` nor match `ignored` (comments, other events) nor are empty."""
-    rest = pl.DataFrame({"line": text}).with_row_index("n").filter(~pl.col("n").is_in(used.cast(pl.UInt32).implode()))
-    rest = rest.filter(~pl.col("line").str.contains(ignored) & (pl.col("line").str.strip_chars().str.len_bytes() > 0))
-    rejects.add(lines, rest["n"].to_list(), NOT_A_FRAME)
 
 
 def microseconds(seconds: pl.Expr) -> pl.Expr:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -196,11 +196,15 @@ class Rejects:
     count: int = 0
     faults: list[Fault] = field(default_factory=list)
 
-    def add(self, lines: Lines, at: Iterable[int], reason: str) -> None:
+    @property
+    def room(self) -> int:
+        """How many more are told."""
+        return FAULTS_KEPT - len(self.faults)
+
+    def add(self, lines: Lines, at: Sequence[int] | Offsets, reason: str) -> None:
         """These lines, for this reason."""
-        rows = list(at)
-        self.count += len(rows)
-        for n in rows[: FAULTS_KEPT - len(self.faults)]:
+        self.count += len(at)
+        for n in at[: self.room]:
             text = lines.line(n)[:SHOWN_CHARACTERS].decode("utf-8", "replace").replace("\x00", "")
             self.faults.append(Fault(lines.first_row + int(n), text, reason))
 
