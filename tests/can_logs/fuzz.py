@@ -44,6 +44,7 @@ DBC = "dbc"
 NAMES = (*FORMATS, *WRAPPERS, DBC)
 BINARY = ("blf", "mdf4", *WRAPPERS)
 LIMIT_S = 5
+"""Of the processor: a case that waits for others on a busy machine is not slow."""
 MEMORY_BYTES = 2 * 2**30
 DECODED_EVERY = 10
 """One case in so many is decoded too: decoding costs more than reading."""
@@ -115,7 +116,7 @@ def _same_size(dice, data):
 
 def _odd(dice, data):
     at = _place(dice, data)
-    data[at:at] = dice.choice(ODD) * dice.choice((1, 1, 2, 70))
+    data[at:at] = dice.choice(ODD) * dice.choice((1, 1, 1, 2, 2, 70, 40_000))
 
 
 def _number(dice, data):
@@ -276,10 +277,10 @@ def run(
     failures = []
     for number in numbers:
         data = case(format_, number, seed)
-        began = time.perf_counter()
+        began = time.process_time()
         try:
             if alarm:
-                signal.alarm(LIMIT_S)
+                signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
             decoded, in_small_blocks = number % DECODED_EVERY == 0, number % IN_SMALL_BLOCKS_EVERY == 0
             counts[check(format_, data, decoded=decoded, in_small_blocks=in_small_blocks)] += 1
         except BaseException as error:
@@ -290,8 +291,8 @@ def run(
             failures.append(Failure(format_, seed, number, f"{type(error).__name__} at {place}: {error}"[:300]))
         finally:
             if alarm:
-                signal.alarm(0)
-        took_s = time.perf_counter() - began
+                signal.setitimer(signal.ITIMER_PROF, 0)
+        took_s = time.process_time() - began
         if took_s > LIMIT_S:
             failures.append(Failure(format_, seed, number, f"took {took_s:.1f} s"))
     return counts, failures
@@ -316,7 +317,7 @@ def limited_memory():
 
 def _start_process():
     limited_memory().__enter__()
-    signal.signal(signal.SIGALRM, _hung)
+    signal.signal(signal.SIGPROF, _hung)
 
 
 def _hung(_signal, _frame):
