@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import csv
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from ingest.can import dm1
 from ingest.can.decode import decode, physical
 from ingest.can.frames import EXTENDED, Payloads
 from ingest.can.j1939 import destination_of, not_available, pgn_of, pgn_of_id, priority_of, source_of
-from ingest.can.j1939_table import CANONICAL, MESSAGES, PACK_CAPACITY, SOURCE_PRIORITY, source_rank
+from ingest.can.j1939_table import CANONICAL, DM1, MESSAGES, PACK_CAPACITY, SOURCE_PRIORITY, source_rank
 from schemas.signals import SIGNALS
 
+FACTS = Path(os.environ.get("BEACHHEAD_SAMPLE_DATA", "../shared/data")).parent / "design" / "j1939_facts.csv"
+UNITS = {"rpm": "1/min", "gear value": "1", "l": "L", "l/h": "L/h", "deg": "°"}
+"""Units as the facts spell them."""
 BY_NAME = {message.name: message for message in MESSAGES}
 
 
@@ -94,6 +102,33 @@ def test_the_table_by_hand(message: str, data: str, signal: str, value: float) -
     one = Payloads(np.zeros(1, np.int64), np.array([0], np.uint32), np.array([8], np.int64), word, None)
     spec = next(spec for spec in BY_NAME[message].signals if spec.name == signal)
     assert physical(decode(one, BY_NAME[message])[signal], spec)[0] == pytest.approx(value, abs=1e-9)
+
+
+def test_the_table_holds_the_facts_and_nothing_else() -> None:
+    if not FACTS.is_file():
+        pytest.skip(f"no facts at {FACTS}")
+    with FACTS.open(newline="", encoding="utf-8") as file:
+        facts = {
+            (int(row["pgn"]), row["acronym"], int(row["spn"])): (
+                int(row["start_bit"]), int(row["length_bits"]), float(row["scale"]), float(row["offset"]),
+                UNITS.get(row["unit"], row["unit"]), False, False,
+            )
+            for row in csv.DictReader(file)
+        }  # fmt: skip
+    table = {
+        (pgn_of_id(message.can_id), message.name, s.spn):
+            (s.start_bit, s.bits, float(s.scale), float(s.offset), s.unit, s.big_endian, s.signed)
+        for message in MESSAGES for s in message.signals if message is not DM1
+    }  # fmt: skip
+    assert table == facts
+
+
+def test_lamps_have_two_bits_each_in_the_first_byte() -> None:
+    assert [(s.spn, s.start_bit, s.bits) for s in DM1.signals] == [(987, 0, 2), (624, 2, 2), (623, 4, 2), (1213, 6, 2)]
+    assert pgn_of_id(DM1.can_id) == dm1.PGN == pgn_of_id(dm1.ID)
+    places = {signal.name: signal.start_bit for signal in DM1.signals}
+    lamps = {c.name: places[c.signal] for c in CANONICAL if c.message == DM1.name}
+    assert lamps == dm1.LAMPS
 
 
 def test_the_table_is_sound() -> None:
