@@ -114,8 +114,10 @@ def _by_source(
 ) -> Iterator[tuple[tuple[str, int], Indices]]:
     at = np.flatnonzero((can_id & PGN_MASK) == PGN_ID)
     sources = channel[at].astype(np.int64) << 8 | (can_id[at] & np.uint32(0xFF))
-    for one in np.unique(sources).tolist():
-        yield (channels[one >> 8], one & 0xFF), at[sources == one]
+    order = np.argsort(sources, kind="stable")
+    found, starts = np.unique(sources[order], return_index=True)
+    for one, mine in zip(found.tolist(), np.split(at[order], starts[1:]), strict=False):
+        yield (channels[one >> 8], one & 0xFF), mine
 
 
 def _bytes(payloads: Payloads, at: Indices) -> Bytes:
@@ -170,16 +172,25 @@ def sightings(reports: Mapping[tuple[str, int], Reports], own_us: tuple[int, int
     Runs are cut at every bucket, so that the answer for a stretch is that for its buckets, one after the other. A
     clearing in the bucket of the last report stands with it, else in a row of its own.
     """
-    found = [pl.DataFrame(schema=SIGHTING_SCHEMA)]
-    for (channel, source), one in sorted(reports.items()):
-        if len(one.message):
-            columns = {"channel": [channel], "source": [source]}
-            frame = pl.DataFrame(columns).join(_sightings(one, own_us, bucket_us), how="cross")
-            found.append(frame.select(pl.col(name).cast(dtype) for name, dtype in SIGHTING_SCHEMA.items()))
-    return pl.concat(found)
+    heard = [(source, one) for source, one in sorted(reports.items()) if len(one.message)]
+    if not heard:
+        return pl.DataFrame(schema=SIGHTING_SCHEMA)
+    told = [_told(one, own_us, bucket_us) for _, one in heard]
+    codes = pl.LazyFrame({name: np.concatenate([one[name] for one in told]) for name in told[0]}).with_columns(
+        pl.when(pl.col("occurrence_count") != UNKNOWN).then("occurrence_count"),
+        *(pl.when(pl.col(name) != UNKNOWN).then(pl.col(name) == 1).alias(name) for name in LAMPS),
+        number=np.repeat(np.arange(len(heard)), [len(one["spn"]) for one in told]),
+    )
+    sources = pl.LazyFrame([source for source, _ in heard], ["channel", "source"], orient="row").with_row_index(
+        "number"
+    )
+    both = pl.concat([_runs(codes.filter("own")), _clearings(codes.filter("apart"))], how="diagonal_relaxed")
+    named = sources.cast({"number": pl.Int64}).join(both, on="number", maintain_order="left_right")
+    return named.select(pl.col(name).cast(dtype) for name, dtype in SIGHTING_SCHEMA.items()).collect()
 
 
-def _sightings(reports: Reports, own_us: tuple[int, int], bucket_us: int) -> pl.DataFrame:
+def _told(reports: Reports, own_us: tuple[int, int], bucket_us: int) -> dict[str, NDArray[np.generic]]:
+    """Every code of every report, in order of code and time: its run, and whether and when it is cleared."""
     order = np.lexsort((reports.message, reports.key))
     key, message = reports.key[order], reports.message[order]
     time = reports.time_us[message]
@@ -193,19 +204,16 @@ def _sightings(reports: Reports, own_us: tuple[int, int], bucket_us: int) -> pl.
     clears = ~np.append(follows, False) & (following > message) & (cleared - time <= CLEAR_GAP_US)
     clears &= (cleared >= own_us[0]) & (cleared < own_us[1])
     here = clears & (cleared // bucket_us == time // bucket_us)
-    codes = pl.DataFrame(
-        {"run": np.cumsum(begins), "spn": key >> 5, "fmi": key & 31, "time": time, "cleared": cleared, "here": here,
-         "apart": clears & ~here, "own": (time >= own_us[0]) & (time < own_us[1]),
-         "occurrence_count": reports.occurrence[order]}
-    ).with_columns(
-        pl.col("occurrence_count").replace(UNKNOWN, None),
-        **{name: pl.Series(reports.lamps[message, n]).replace(UNKNOWN, None) == 1 for n, name in enumerate(LAMPS)},
-    )  # fmt: skip
-    return pl.concat([_runs(codes.filter("own")), _clearings(codes.filter("apart"))], how="diagonal_relaxed")
+    return {
+        "run": np.cumsum(begins), "spn": key >> 5, "fmi": key & 31, "time": time, "cleared": cleared, "here": here,
+        "apart": clears & ~here, "own": (time >= own_us[0]) & (time < own_us[1]),
+        "occurrence_count": reports.occurrence[order],
+        **dict(zip(LAMPS, reports.lamps[message].T, strict=True)),
+    }  # fmt: skip
 
 
-def _runs(codes: pl.DataFrame) -> pl.DataFrame:
-    return codes.group_by("run", maintain_order=True).agg(
+def _runs(codes: pl.LazyFrame) -> pl.LazyFrame:
+    return codes.group_by("number", "run", maintain_order=True).agg(
         pl.col("spn", "fmi").first(),
         first_us=pl.col("time").min(),
         last_us=pl.col("time").max(),
@@ -215,9 +223,9 @@ def _runs(codes: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _clearings(codes: pl.DataFrame) -> pl.DataFrame:
+def _clearings(codes: pl.LazyFrame) -> pl.LazyFrame:
     missing = [pl.lit(None, SIGHTING_SCHEMA[name]).alias(name) for name in ("first_us", "last_us")]
-    return codes.select("spn", "fmi", *missing, pl.col("cleared").alias("cleared_us"))
+    return codes.select("number", "spn", "fmi", *missing, pl.col("cleared").alias("cleared_us"))
 
 
 def episodes(sightings: pl.DataFrame) -> pl.DataFrame:

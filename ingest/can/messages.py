@@ -132,11 +132,13 @@ def joined(
     """The messages that lie `inside`, decoded; all signals, or those `wanted`."""
     found = np.flatnonzero(inside)
     key = messages.channel[found].astype(np.int64) << 32 | messages.can_id[found]
-    for one in np.unique(key).tolist():
+    order = np.argsort(key, kind="stable")
+    ids, starts = np.unique(key[order], return_index=True)
+    for one, at in zip(ids.tolist(), np.split(found[order], starts[1:]), strict=False):
         name, can_id = channels[one >> 32], one & 0xFFFFFFFF
         message = definitions.match(name, can_id)
         if message is not None and (specs := _specs(message, wanted)):
-            data = messages.payloads(found[key == one], most_bytes=2 + max(map(last_byte, message.signals)))
+            data = messages.payloads(at, most_bytes=2 + max(map(last_byte, message.signals)))
             if by_isotp and begins_with_service(message):
                 data = _without_first_byte(data)
             source = can_id & 0xFF if message.by_pgn else None

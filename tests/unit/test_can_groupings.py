@@ -25,6 +25,7 @@ from tests.can_logs.rows import (
     CAPACITY,
     DBC,
     DM1,
+    J1939,
     LENGTH_FIRST,
     MINUTE,
     OWN_DM1,
@@ -120,7 +121,11 @@ def _session(dice: random.Random, t: int, source: int) -> list[Row]:
         (volts_amps(0, 0, dice.uniform(300, 400), 10)[2] + bytes(7 * packets - 8), VOLTS_AMPS >> 8 & 0xFFFF),
         (capacity(0, 0, dice.uniform(10, 400))[2] + bytes(7 * packets - 8), CAPACITY >> 8 & 0xFFFF),
     ))  # fmt: skip
-    return _damaged(dice, session(t, kind, source, destination, body, pgn, gap))
+    said = _damaged(dice, session(t, kind, source, destination, body, pgn, gap))
+    # The receiver asks for more, acknowledges, or either side gives up.
+    answer = bytes([dice.choice((0x11, 0x13, 0xFF)), 0xFF, 0xFF, 0xFF, 0xFF, *pgn.to_bytes(3, "little")])
+    place = J1939 | 0xEC00 << 8 | source << 8 | destination
+    return said if dice.random() < 0.6 else [*said, (dice.choice(said)[0] + dice.choice((1, gap)), place, answer)]
 
 
 def _response(dice: random.Random, t: int, _: int) -> list[Row]:
