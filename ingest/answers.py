@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from ingest import store
 from ingest.checks.scope import Scope
 from ingest.receiver import Receiver
-from schemas.errors import NotAllowedError
+from schemas.errors import NotAllowedError, UnavailableError
 from schemas.signals import SIGNALS
 from schemas.wire import GatewayInfo, GatewayVehicleInfo, Receipt, Receipts, Rejects
 
@@ -35,8 +35,21 @@ def receipt(receiver: Receiver, scope: Scope, upload_id: uuid.UUID) -> Receipt:
     Raises:
         NotFoundError: it made no such upload.
     """
+    return receipt_of(receiver, scope.gateway_id, upload_id)
+
+
+def receipt_of(receiver: Receiver, gateway_id: int, upload_id: uuid.UUID) -> Receipt:
+    """One receipt of a gateway's, as the ledger has it, or of an upload that waits for the database.
+
+    Raises:
+        NotFoundError: it made no such upload.
+        UnavailableError: the database is away, and the upload does not wait for it.
+    """
+    ticket = receiver.waiting.find(upload_id, gateway_id)
+    if ticket is not None:
+        return ticket.receipt()
     with receiver.transaction() as db:
-        return _told_now(store.stored_receipt(db, scope.gateway_id, upload_id))
+        return _told_now(store.stored_receipt(db, gateway_id, upload_id))
 
 
 def receipts(receiver: Receiver, scope: Scope, wanted: Wanted) -> Receipts:
@@ -104,10 +117,13 @@ def gateway(receiver: Receiver, scope: Scope) -> GatewayInfo:
 
 
 def ready(receiver: Receiver) -> None:
-    """Return if the database answers.
+    """Return if uploads can be made durable: in the database, or until it is back in the landing store.
 
     Raises:
-        UnavailableError: it does not.
+        UnavailableError: neither can be written.
     """
-    with receiver.transaction() as db:
-        db.execute("SELECT 1")
+    try:
+        with receiver.transaction() as db:
+            db.execute("SELECT 1")
+    except UnavailableError:
+        receiver.waiting.check()

@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
 from ingest import endpoints, log_endpoints, logs, problems
+from ingest.drain import Drain
 from ingest.log_parts import LogParts
 from ingest.log_receiver import LogReceiver
 from ingest.openapi import DESCRIPTION, complete
@@ -42,7 +43,11 @@ def create_app(given: Settings) -> FastAPI:
         app.state.limiter = CapacityLimiter(given.database_pool)
         app.state.disk_limiter = CapacityLimiter(given.database_pool)
         await to_thread.run_sync(app.state.log_parts.parts.expire)
+        await to_thread.run_sync(app.state.receiver.waiting.sweep)
+        drain = Drain(app.state.receiver, app.state.log_receiver)
+        drain.start()
         yield
+        await to_thread.run_sync(drain.stop)
         engine.dispose()
 
     app = FastAPI(

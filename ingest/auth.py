@@ -14,7 +14,7 @@ import psycopg
 
 from ingest import store
 from ingest.checks.scope import Scope
-from schemas.errors import UnknownKeyError
+from schemas.errors import UnavailableError, UnknownKeyError
 
 SCHEME = "bearer"
 CACHED_KEYS = 10_000
@@ -47,20 +47,35 @@ class Keys:
         Raises:
             UnknownKeyError: the header holds no key.
         """
-        prefix, secret = _parse(header)
-        with self._lock:
-            caller = self._callers.get(prefix)
-        if caller is None or time.monotonic() - caller.read_at > self._trust_s:
-            return None
-        return caller if hmac.compare_digest(caller.secret_sha256, store.hash_secret(secret)) else None
+        caller = self._known(*_parse(header))
+        is_fresh = caller is not None and time.monotonic() - caller.read_at <= self._trust_s
+        return caller if is_fresh else None
 
     def verify(self, header: str | None) -> Caller:
         """The caller of an `Authorization` header, asked of the database.
 
+        While that is away, a key that was good before is taken; its uploads are authorised again when they load.
+
         Raises:
             UnknownKeyError: no such key, or revoked, or its gateway has ended.
+            UnavailableError: the database is away, and the key is not known.
         """
-        prefix, secret = _parse(header)
+        try:
+            return self._asked(*_parse(header))
+        except UnavailableError:
+            known = self._known(*_parse(header))
+            if known is None:
+                raise
+            return known
+
+    def _known(self, prefix: str, secret: str) -> Caller | None:
+        """A key that was good when it was last asked for, however long ago."""
+        with self._lock:
+            caller = self._callers.get(prefix)
+        same = caller is not None and hmac.compare_digest(caller.secret_sha256, store.hash_secret(secret))
+        return caller if same else None
+
+    def _asked(self, prefix: str, secret: str) -> Caller:
         with self._transaction() as db:
             key = store.find_key(db, prefix)
             if key is None or not hmac.compare_digest(key.secret_sha256, store.hash_secret(secret)):
@@ -74,8 +89,11 @@ class Keys:
         """The caller with its scope as it is now: a vehicle may be new. Not more than once a second."""
         if time.monotonic() - caller.read_at < FRESH_S:
             return caller
-        with self._transaction() as db:
-            scope = store.scope(db, caller.scope.gateway_id)
+        try:
+            with self._transaction() as db:
+                scope = store.scope(db, caller.scope.gateway_id)
+        except UnavailableError:
+            return caller
         return Caller(caller.prefix, caller.secret_sha256, scope, caller.read_at)
 
     def _remember(self, caller: Caller) -> None:

@@ -8,12 +8,13 @@ from typing import IO, Annotated, TypeVar
 
 import structlog
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPBearer
 
 from ingest.auth import Caller
 from ingest.receiver import Receiver
 from schemas.errors import BodyTooLargeError, MalformedBodyError, StalledBodyError
+from schemas.wire import Receipt
 
 T = TypeVar("T")
 WRITE_BYTES = 4 * 2**20
@@ -46,6 +47,12 @@ async def in_thread(request: Request, call: Callable[..., T], *arguments: object
     """Run a blocking call in a thread; there are as many as database connections."""
     limiter: CapacityLimiter = request.app.state.limiter
     return await to_thread.run_sync(call, *arguments, limiter=limiter)
+
+
+def answered(response: Response, receipt: Receipt) -> Receipt:
+    """The receipt, as 200 or, while it waits for the database, as 202."""
+    response.status_code = 202 if receipt.status == "queued" else 200
+    return receipt
 
 
 def v1_router(tag: str) -> APIRouter:

@@ -10,7 +10,7 @@ import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from ingest import answers
-from ingest.calls import TheCaller, TheReceiver, in_thread, read_body, v1_router
+from ingest.calls import TheCaller, TheReceiver, answered, in_thread, read_body, v1_router
 from ingest.checks.rows import Query as RowQuery
 from ingest.decoders import media_type
 from ingest.decoders.encodings import check_encoding
@@ -34,13 +34,14 @@ v1 = v1_router("rows and receipts")
 )
 async def upload_telemetry(
     request: Request,
+    response: Response,
     receiver: TheReceiver,
     caller: TheCaller,
     vehicle: Annotated[str | None, Query(description="the vehicle of rows that name none", max_length=200)] = None,
     tz: Annotated[str | None, Query(description="IANA time zone of times without one", max_length=64)] = None,
     idempotency_key: Annotated[str | None, Header(description="a name for this upload", max_length=255)] = None,
 ) -> Receipt:
-    """Take rows in and answer with a receipt. The answer is sent after the commit."""
+    """Take rows in and answer with a receipt: 200 after the commit, 202 when they wait for the database on disk."""
     content_type, encoding = request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", "")
     media_type(content_type), check_encoding(encoding)
     body = await read_body(request, receiver)
@@ -49,7 +50,7 @@ async def upload_telemetry(
     log.info(
         "upload", upload_id=str(receipt.upload_id), status=receipt.status, bytes=len(body), **receipt.rows.model_dump()
     )
-    return receipt
+    return answered(response, receipt)
 
 
 @v1.get("/uploads/{upload_id}", summary="One receipt", responses=problems(*EVERYWHERE, NotFoundError))

@@ -25,7 +25,7 @@ from ingest.checks.scope import Scope
 from ingest.classify import EXTRA_KEY, KEY, Outcome, RowClass, classify
 from ingest.decoders.decoded import Decoded
 from schemas.errors import IdempotencyError, RejectedRow
-from schemas.frames import TELEMETRY_SCHEMA, UTC_TIME
+from schemas.frames import REJECT_SCHEMA, TELEMETRY_SCHEMA, UTC_TIME
 from schemas.signals import SIGNALS, Kind
 from schemas.wire import Receipt, Reject, RowCounts
 
@@ -163,6 +163,16 @@ def keep_failed(db: psycopg.Connection, upload: Upload, checked: Checked, body: 
         insert_upload(db, upload, TELEMETRY, receipt, nothing, checked.rejects, why_failed(receipt))
         _keep_body(db, upload.id, body)
     return receipt
+
+
+def enter_without_rows(
+    db: psycopg.Connection, upload: Upload, kind: str, receipt: Receipt, reason: str | None, body: bytes | None
+) -> None:
+    """Write an upload that brought no row into the ledger, with its bytes where these are not kept elsewhere."""
+    nothing = ranges_of(pl.DataFrame(schema={"vehicle_id": pl.Int32, "time": UTC_TIME, "changes": pl.Boolean}))
+    insert_upload(db, upload, kind, receipt, nothing, pl.DataFrame(schema=REJECT_SCHEMA), reason)
+    if body is not None:
+        _keep_body(db, upload.id, body)
 
 
 def with_new_signals(db: psycopg.Connection, extras: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:

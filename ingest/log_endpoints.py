@@ -11,7 +11,7 @@ import structlog
 from anyio import to_thread
 from fastapi import Depends, Header, Path, Query, Request, Response
 
-from ingest.calls import TheCaller, TheReceiver, announced_bytes, in_thread, v1_router, write_body
+from ingest.calls import TheCaller, TheReceiver, announced_bytes, answered, in_thread, v1_router, write_body
 from ingest.can.formats import FORMATS
 from ingest.disk import unavailable_when_full
 from ingest.log_parts import LogParts
@@ -71,16 +71,17 @@ SHA256 = r"^[0-9A-Fa-f]{64}$"
     responses=problems(*LOGS),
 )
 async def upload_log(
-    request: Request, receiver: TheReceiver, caller: TheCaller, query: TheLog, idempotency_key: UploadName = None
-) -> Receipt:
-    """Take a log in as it is, plain, gzip or zstd. The log is kept; the answer is sent after the commit."""
+    request: Request, response: Response, receiver: TheReceiver, caller: TheCaller, query: TheLog,
+    idempotency_key: UploadName = None,
+) -> Receipt:  # fmt: skip
+    """Take a log in as it is, plain, gzip or zstd: 200 after the commit, 202 when it waits for the database."""
     logs: LogReceiver = request.app.state.log_receiver
     settings = receiver.settings
     with unavailable_when_full(), logs.landing.incoming() as file:
         await write_body(request, file, settings.max_log_bytes, settings.body_timeout_s)
         receipt = await in_thread(request, logs.receive, caller, file, query, idempotency_key)
     log.info("can log", upload_id=str(receipt.upload_id), status=receipt.status, **receipt.rows.model_dump())
-    return receipt
+    return answered(response, receipt)
 
 
 # --- in parts -------------------------------------------------------------------------------------
@@ -145,7 +146,7 @@ async def get_parts(request: Request, caller: TheCaller, log_parts: TheLogParts,
     responses=problems(*COMPLETION),
 )
 async def complete_log(
-    request: Request, caller: TheCaller, log_parts: TheLogParts, name: PartsName, query: TheLog,
+    request: Request, response: Response, caller: TheCaller, log_parts: TheLogParts, name: PartsName, query: TheLog,
     sha256: Annotated[str | None, Query(description="of the whole log as it was sent", pattern=SHA256)] = None,
     idempotency_key: UploadName = None,
 ) -> Receipt:  # fmt: skip
@@ -153,7 +154,7 @@ async def complete_log(
     with unavailable_when_full():
         receipt = await in_thread(request, log_parts.complete, caller, name, query, sha256, idempotency_key)
     log.info("can log", upload_id=str(receipt.upload_id), status=receipt.status, **receipt.rows.model_dump())
-    return receipt
+    return answered(response, receipt)
 
 
 @v1.delete(

@@ -12,6 +12,7 @@ import hashlib
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import polars as pl
 import psycopg
@@ -173,6 +174,22 @@ def load(db: psycopg.Connection, upload: Upload, told: ToldLog, shelf: Shelf, la
     signals_key = keep_signals(told, upload.id, shelf)
     _insert_log(db, upload.id, told.vehicle_id, columns_of(told.log, signals_key, shelf.setup))
     return receipt
+
+
+def enter_unread(db: psycopg.Connection, upload: Upload, landing_key: str) -> None:
+    """Write into the ledger how a log is kept that could not be read; what it is of is in its query."""
+    given = dict(parse_qsl(upload.query))
+    vehicle = db.execute(
+        "SELECT v.id FROM vehicle v LEFT JOIN vehicle_alias a ON a.vehicle_id = v.id WHERE v.name = %s OR a.alias = %s"
+        " ORDER BY v.id LIMIT 1",
+        [given["vehicle"], given["vehicle"]],
+    ).fetchone()
+    if vehicle is None:
+        return
+    start = dt.datetime.fromisoformat(given["start"]) if "start" in given else None
+    reading = Reading(given.get("tz") or zone_of(db, vehicle[0]), start, given.get("channel"))
+    log = KeptLog(landing_key, given.get("format", ""), reading, [])
+    _insert_log(db, upload.id, vehicle[0], {**columns_of(log, None, Setup()), "definitions_sha256": ""})
 
 
 def all_rejects(told: ToldLog, tally: Tally) -> pl.DataFrame:

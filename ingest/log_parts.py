@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import BinaryIO
 
 import structlog
 
-from ingest import loader, store
+from ingest import answers, loader
 from ingest.auth import Caller
 from ingest.landing import sha256_of
 from ingest.log_receiver import LogQuery, LogReceiver
@@ -89,13 +88,11 @@ class LogParts:
                 f"{name} was completed as {finished.query}: DELETE it and send it again to have it read in another way"
             )
         try:
-            with self._logs.receiver.transaction() as db:
-                stored = store.stored_receipt(db, gateway_id, finished.upload_id)
+            receipt = answers.receipt_of(self._logs.receiver, gateway_id, finished.upload_id)
         except NotFoundError:
             self.parts.give_up(gateway_id, name)  # a database that was set back: the log can be sent again
             raise
-        receipt = loader.as_duplicate(Receipt.model_validate(stored))
-        return receipt.model_copy(update={"server_time": dt.datetime.now(dt.UTC)})
+        return receipt if receipt.status == "queued" else loader.as_duplicate(receipt)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import structlog
 
 from ingest import loader, log_loader
 from ingest.auth import Caller
@@ -22,16 +24,27 @@ from ingest.can.whole import Reading
 from ingest.checks.logs import Gate, passed
 from ingest.checks.rows import Clock
 from ingest.definitions import setup_of
+from ingest.disk import unavailable_when_full
 from ingest.landing import Landing, sha256_of, unpacked
 from ingest.loader import Upload
 from ingest.log_files import KeptLog, Shelf, tell_alone
 from ingest.log_loader import CAN_LOG, ToldLog, can_counts
 from ingest.receiver import Receiver
-from schemas.errors import MalformedBodyError, NotAllowedError, NothingUsableError, RejectedRow, UnusableUploadError
+from ingest.waiting import Ticket
+from schemas.errors import (
+    MalformedBodyError,
+    NotAllowedError,
+    NothingUsableError,
+    RejectedRow,
+    StorageFullError,
+    UnavailableError,
+    UnusableUploadError,
+)
 from schemas.settings import landing_folder
 from schemas.wire import Receipt
 
 OCTETS = "application/octet-stream"
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +64,13 @@ class LogQuery:
             "channel": self.channel, "format": self.format, "start": start, "tz": self.tz, "vehicle": self.vehicle,
         }  # fmt: skip
         return urlencode({name: value for name, value in given.items() if value is not None})
+
+    @classmethod
+    def of(cls, normalised: str) -> LogQuery:
+        """The query that was normalised."""
+        given = dict(parse_qsl(normalised))
+        start = dt.datetime.fromisoformat(given["start"]) if "start" in given else None
+        return cls(given["vehicle"], given.get("channel"), start, given.get("tz"), given.get("format"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +96,8 @@ class LogReceiver:
         Raises:
             UnusableUploadError: and its kinds: nothing in it can be used. It is kept only if its clock alone is wrong.
             NotAllowedError: the key does not cover the vehicle.
-            UnavailableError: the database is gone.
+            UnavailableError: neither the database nor the landing store can be written; nothing was kept.
         """
-        caller, vehicle = self._vehicle(caller, query)
         limit = self.receiver.settings.max_log_bytes
         with unpacked(file, self.landing.root / "incoming", limit) as plain:  # type: ignore[arg-type]
             sha256, size = sha256_of(plain)
@@ -86,18 +105,61 @@ class LogReceiver:
                 uuid.uuid4(), caller.scope.gateway_id, bytes.fromhex(sha256), query.normalised(), OCTETS, size,
                 dt.datetime.now(dt.UTC), idempotency_key,
             )  # fmt: skip
-            with self.receiver.transaction() as db:
-                known = loader.repeated(db, upload, CAN_LOG)
-            if known is not None:
-                return known.model_copy(update={"server_time": upload.received_at})
-            key = self.landing.keep(file, sha256)
-            with self._forgotten_unless_kept(key), self._shelf(vehicle).folder() as folder:
-                return self._received(caller, file, plain, vehicle, query, upload, folder)
+            if self.receiver.waiting.is_empty():
+                try:
+                    return self._load(caller, file, plain, query, upload)
+                except StorageFullError:
+                    raise
+                except UnavailableError as error:
+                    log.warning("database away", upload_id=str(upload.id), reason=str(error.__cause__ or error))
+            return self._wait(caller, file, plain, query, upload)
 
-    def _received(
-        self, caller: Caller, file: IO[bytes], plain: BinaryIO, vehicle: Vehicle, query: LogQuery, upload: Upload,
-        folder: Path,
+    def load_waiting(self, caller: Caller, ticket: Ticket) -> Receipt:
+        """Load a log that waited; raises as `receive` does."""
+        upload, limit = ticket.upload(), self.receiver.settings.max_log_bytes
+        path = self.landing.root / self.landing.raw_key(ticket.sha256)
+        with path.open("rb") as file, unpacked(file, self.landing.root / "incoming", limit) as plain:
+            return self._load(caller, file, plain, LogQuery.of(ticket.query), upload)
+
+    def _wait(
+        self, caller: Caller, file: IO[bytes], plain: BinaryIO, query: LogQuery, upload: Upload
     ) -> Receipt:  # fmt: skip
+        """Let a log wait for the database, if by what is known without one it can be used."""
+        if caller.scope.names.filter(address=query.vehicle).is_empty():
+            raise NotAllowedError(f"{query.vehicle} is not known as a vehicle of this key")
+        plain.seek(0)
+        _ = query.format or recognise(plain.read(HEAD_BYTES))
+        with unavailable_when_full():
+            self.landing.keep(file, upload.sha256.hex())
+        ticket = Ticket.of(upload, CAN_LOG, caller.prefix)
+        self.receiver.waiting.add(ticket, None)
+        return ticket.receipt()
+
+    def _load(
+        self, caller: Caller, file: IO[bytes], plain: BinaryIO, query: LogQuery, upload: Upload
+    ) -> Receipt:  # fmt: skip
+        caller, vehicle = self._vehicle(caller, query)
+        with self.receiver.transaction() as db:
+            known = loader.repeated(db, upload, CAN_LOG)
+        if known is not None:
+            return known.model_copy(update={"server_time": upload.received_at})
+        key = self.landing.keep(file, upload.sha256.hex())
+        with self._forgotten_unless_kept(key), self._shelf(vehicle).folder() as folder:
+            told = self._told(caller, plain, vehicle, query, upload, folder)
+            with self.receiver.transaction() as db:
+                receipt = loader.repeated(db, upload, CAN_LOG)
+                if receipt is not None:
+                    return receipt.model_copy(update={"server_time": upload.received_at})
+                log_loader.hold_landed(db, key)
+                self.landing.keep(file, upload.sha256.hex())
+                receipt = log_loader.load(db, upload, told, self._shelf(vehicle), self.receiver.settings.late_after_s)
+            if receipt.status == "failed":
+                raise NothingUsableError(loader.why_failed(receipt), loader.rejected_rows(told.passed.rejects))
+            return receipt
+
+    def _told(
+        self, caller: Caller, plain: BinaryIO, vehicle: Vehicle, query: LogQuery, upload: Upload, folder: Path
+    ) -> ToldLog:
         plain.seek(0)
         format_ = query.format or recognise(plain.read(HEAD_BYTES))
         reading = Reading(vehicle.zone, query.start, query.channel)
@@ -106,21 +168,9 @@ class LogReceiver:
             raise NothingUsableError("the log holds no data frame", _rejected(alone.counts.faults))
         clock = Clock(upload.received_at, self.receiver.settings.max_future_s)
         held = passed(alone.spool, Gate(caller.scope, vehicle.id, vehicle.name, clock))
-        key = self.landing.raw_key(upload.sha256.hex())
-        log = KeptLog(
-            key, format_, reading, on_grid(overlap(alone.spool.buckets(), held.usable), vehicle.setup.bucket_us)
-        )
-        told = ToldLog(vehicle.id, vehicle.name, log, alone.spool, held, can_counts(format_, alone), alone.signals)
-        with self.receiver.transaction() as db:
-            receipt = loader.repeated(db, upload, CAN_LOG)
-            if receipt is not None:
-                return receipt.model_copy(update={"server_time": upload.received_at})
-            log_loader.hold_landed(db, key)
-            self.landing.keep(file, upload.sha256.hex())
-            receipt = log_loader.load(db, upload, told, self._shelf(vehicle), self.receiver.settings.late_after_s)
-        if receipt.status == "failed":
-            raise NothingUsableError(loader.why_failed(receipt), loader.rejected_rows(held.rejects))
-        return receipt
+        buckets = on_grid(overlap(alone.spool.buckets(), held.usable), vehicle.setup.bucket_us)
+        kept = KeptLog(self.landing.raw_key(upload.sha256.hex()), format_, reading, buckets)
+        return ToldLog(vehicle.id, vehicle.name, kept, alone.spool, held, can_counts(format_, alone), alone.signals)
 
     def _shelf(self, vehicle: Vehicle) -> Shelf:
         return Shelf(self.landing, self.receiver.settings.max_log_bytes, vehicle.setup)
@@ -133,7 +183,7 @@ class LogReceiver:
         except (UnusableUploadError, NotAllowedError):
             with self.receiver.transaction() as db:
                 log_loader.hold_landed(db, key)
-                if not log_loader.is_landed(db, key):
+                if not log_loader.is_landed(db, key) and not self.receiver.waiting.has(key.rpartition("/")[2]):
                     self.landing.forget(key)
             raise
 

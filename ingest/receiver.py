@@ -8,11 +8,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import polars as pl
 import psycopg
 import sqlalchemy as sa
+import structlog
 
 from ingest import loader, store
 from ingest.auth import Caller, Keys
@@ -23,12 +24,14 @@ from ingest.decoders import decode, media_type
 from ingest.decoders.decoded import Decoded, Limits
 from ingest.decoders.encodings import decompress
 from ingest.loader import Upload
+from ingest.waiting import WAITING, Ticket, Waiting
 from schemas import database
-from schemas.errors import NotAllowedError, NothingUsableError
-from schemas.settings import Settings
+from schemas.errors import NotAllowedError, NothingUsableError, UnavailableError
+from schemas.settings import Settings, landing_folder
 from schemas.wire import Receipt
 
 KNOWN_SIGNALS = 100_000
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Receiver:
         self.settings = settings
         self.limits = Limits(settings.max_body_bytes, settings.max_rows, settings.max_fields)
         self.keys = Keys(self.transaction, settings.key_cache_s)
+        self.waiting = Waiting(landing_folder(settings) / WAITING, settings.max_waiting_bytes)
         # The kind of an extra signal never changes, so what was once read stays true.
         self._signals = pl.DataFrame(schema=store.SIGNAL_SCHEMA)
 
@@ -66,13 +70,15 @@ class Receiver:
             yield driver
 
     def receive(self, caller: Caller, incoming: Incoming) -> Receipt:
-        """Take one upload in. When this returns, everything in the receipt is committed.
+        """Take one upload in. When this returns, everything in the receipt is durable.
+
+        While the database is away, and while others wait for it, the upload waits in the landing store (`queued`).
 
         Raises:
             UnusableUploadError: and its kinds: the body cannot be read, is too large, or holds no usable row.
             NotAllowedError: every row is of a vehicle that the key does not cover.
             IdempotencyError: the idempotency key came before with other bytes.
-            UnavailableError: the database is gone; nothing was kept.
+            UnavailableError: neither the database nor the landing store can be written; nothing was kept.
         """
         body = decompress(incoming.body, incoming.encoding, self.limits.body_bytes)
         upload = Upload(
@@ -86,8 +92,22 @@ class Receiver:
             idempotency_key=incoming.idempotency_key,
         )
         decoded = decode(upload.content_type, body, self.limits)
-        clock = Clock(upload.received_at, self.settings.max_future_s)
-        scope, checked = self._check(decoded, caller, incoming.query, clock)
+        if self.waiting.is_empty():
+            try:
+                return self.load(caller, upload, decoded, incoming.query, body)
+            except UnavailableError as error:
+                log.warning("database away", upload_id=str(upload.id), reason=str(error.__cause__ or error))
+        checked = self._check(decoded, caller, incoming.query, self._clock(upload))[1]
+        if not checked.is_out_of_time:
+            _refuse_unusable(checked)
+        ticket = Ticket.of(upload, loader.TELEMETRY, caller.prefix)
+        self.waiting.add(ticket, body)
+        return ticket.receipt()
+
+    def load(self, caller: Caller, upload: Upload, decoded: Decoded, query: Query, body: bytes) -> Receipt:
+        """Load an upload in one transaction; raises as `receive` does."""
+        clock = self._clock(upload)
+        scope, checked = self._check(decoded, caller, query, clock)
         with self.transaction() as db:
             receipt = loader.repeated(db, upload)
             if receipt is not None:
@@ -96,10 +116,20 @@ class Receiver:
                 receipt = loader.keep_failed(db, upload, checked, body)
             else:
                 _refuse_unusable(checked)
-                receipt = self._load(db, upload, decoded, checked, scope, incoming.query, clock, body)
+                receipt = self._load(db, upload, decoded, checked, scope, query, clock, body)
         if receipt.status == "failed":
             raise NothingUsableError(loader.why_failed(receipt), loader.rejected_rows(checked.rejects))
         return receipt
+
+    def load_waiting(self, caller: Caller, ticket: Ticket) -> Receipt:
+        """Load an upload that waited; raises as `receive` does."""
+        body, upload = self.waiting.body(ticket), ticket.upload()
+        given = dict(parse_qsl(ticket.query))
+        query = Query(given.get("vehicle"), given.get("tz"))
+        return self.load(caller, upload, decode(upload.content_type, body, self.limits), query, body)
+
+    def _clock(self, upload: Upload) -> Clock:
+        return Clock(upload.received_at, self.settings.max_future_s)
 
     def _load(
         self, db: psycopg.Connection, upload: Upload, decoded: Decoded, checked: Checked, scope: Scope, query: Query,

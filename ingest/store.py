@@ -208,6 +208,11 @@ def same_upload(db: psycopg.Connection, gateway_id: int, kind: str, sha256: byte
     return row[0] if row else None
 
 
+def is_in_ledger(db: psycopg.Connection, upload_id: uuid.UUID) -> bool:
+    """Whether the ledger has an upload."""
+    return bool(db.execute("SELECT FROM upload WHERE id = %s", [upload_id]).rowcount)
+
+
 def failed_upload(db: psycopg.Connection, gateway_id: int, kind: str, sha256: bytes, query: str) -> uuid.UUID | None:
     """The id of the same upload that was kept as failed."""
     row = db.execute(

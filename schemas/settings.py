@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     )
     max_rows: int = Field(500_000, gt=0, description="Most rows in one upload.")
     max_fields: int = Field(1000, gt=0, description="Most different fields in one upload.")
+    max_waiting_bytes: int = Field(
+        16 * 2**30, gt=0, description="Most that may wait in the landing store while the database is away."
+    )
     body_timeout_s: float = Field(30, gt=0, description="An upload whose body stops coming for this long is ended.")
     key_cache_s: float = Field(
         30, ge=0, description="A verified gateway key is trusted this long without asking again."

@@ -26,7 +26,7 @@ NAMING = {
 Timestamp = TIMESTAMP(timezone=True)
 CATEGORIES = ("truck", "bus", "equipment", "vessel", "car")
 POWERTRAINS = ("bev", "fcev", "phev", "hev", "cng", "lng", "diesel")
-UPLOAD_STATUSES = ("loaded", "queued", "failed", "void")
+UPLOAD_STATUSES = ("loaded", "queued", "failed", "void", "duplicate")
 UPLOAD_KINDS = ("telemetry", "can-log")
 
 

@@ -1,0 +1,127 @@
+"""Loads the uploads that waited for the database, in the order in which they arrived, one receiver at a time."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter
+from itertools import islice
+
+import structlog
+
+from ingest import loader, log_loader, store
+from ingest.auth import Caller
+from ingest.log_receiver import LogReceiver
+from ingest.receiver import Receiver
+from ingest.waiting import Ticket, Waiting
+from schemas.errors import BeachheadError, UnavailableError, UnknownKeyError
+from schemas.wire import Receipt
+
+PERIOD_S = 1.0
+DRAIN_LOCK = 7_251_002
+AT_ONCE = 200
+"""For so many uploads one transaction holds the lock."""
+MOST_TRIES = 30
+UNEXPECTED = "an unexpected error; the receiver's log names it by this upload's id"
+log = structlog.get_logger()
+
+
+class Drain(threading.Thread):
+    """Runs until it is stopped; looks for waiting uploads once a second."""
+
+    def __init__(self, receiver: Receiver, logs: LogReceiver) -> None:
+        super().__init__(name="drain", daemon=True)
+        self._receiver, self._logs = receiver, logs
+        self._ended = threading.Event()
+        self._tries: Counter[uuid.UUID] = Counter()
+
+    @property
+    def _waiting(self) -> Waiting:
+        return self._receiver.waiting
+
+    def run(self) -> None:
+        """Load what waits, whenever the database is there."""
+        while not self._ended.wait(PERIOD_S):
+            try:
+                self.drain()
+            except UnavailableError:
+                continue
+            except Exception:
+                log.exception("drain")
+
+    def stop(self) -> None:
+        """End after the upload under way."""
+        self._ended.set()
+        self.join()
+
+    def drain(self) -> None:
+        """Load everything that waits, unless another receiver is at it.
+
+        Raises:
+            UnavailableError: the database is away; what is not loaded waits on.
+        """
+        if self._waiting.is_empty():
+            return
+        with self._receiver.transaction() as held:
+            # The lock ends with this connection: a receiver that is killed leaves none behind.
+            if not held.execute("SELECT pg_try_advisory_xact_lock(%s)", [DRAIN_LOCK]).fetchall()[0][0]:
+                return
+            for ticket in islice(self._waiting.tickets(), AT_ONCE):
+                if self._ended.is_set():
+                    return
+                self._load(ticket)
+                self._waiting.done(ticket)
+
+    def _load(self, ticket: Ticket) -> None:
+        with self._receiver.transaction() as db:
+            if store.is_in_ledger(db, ticket.upload_id):
+                return
+        try:
+            receipt = self._loaded(ticket)
+        except UnavailableError:
+            self._tries[ticket.upload_id] += 1
+            if self._tries[ticket.upload_id] < MOST_TRIES:
+                raise
+            # Where the database can be written after all, the fault is this upload's: it must not hold up the others.
+            self._fail(ticket, "the database refused it again and again")
+        except BeachheadError as error:
+            self._fail(ticket, str(error))
+        except Exception:
+            log.exception("waiting upload", upload_id=str(ticket.upload_id))
+            self._fail(ticket, UNEXPECTED)
+        else:
+            if receipt.status == "duplicate":
+                self._enter(ticket, receipt.model_copy(update={"upload_id": ticket.upload_id}), None)
+            log.info("waiting upload", upload_id=str(ticket.upload_id), status=receipt.status)
+
+    def _loaded(self, ticket: Ticket) -> Receipt:
+        caller = self._authorised(ticket)
+        if ticket.kind == loader.TELEMETRY:
+            return self._receiver.load_waiting(caller, ticket)
+        return self._logs.load_waiting(caller, ticket)
+
+    def _authorised(self, ticket: Ticket) -> Caller:
+        """The caller by what its key may write now.
+
+        Raises:
+            UnknownKeyError: the key was revoked, or its gateway ended, since the upload came.
+        """
+        with self._receiver.transaction() as db:
+            key = store.find_key(db, ticket.key_prefix)
+            if key is None or key.gateway_id != ticket.gateway_id:
+                raise UnknownKeyError("its gateway key was revoked before it could be loaded")
+            return Caller(ticket.key_prefix, key.secret_sha256, store.scope(db, key.gateway_id), 0.0)
+
+    def _fail(self, ticket: Ticket, reason: str) -> None:
+        log.warning("waiting upload failed", upload_id=str(ticket.upload_id), reason=reason)
+        self._enter(ticket, ticket.receipt().model_copy(update={"status": "failed", "warnings": [reason]}), reason)
+
+    def _enter(self, ticket: Ticket, receipt: Receipt, reason: str | None) -> None:
+        """Write an upload that brought no row into the ledger, its bytes with it, so that its receipt is found."""
+        with self._receiver.transaction() as db:
+            if store.is_in_ledger(db, ticket.upload_id):
+                return
+            body = self._waiting.body(ticket) if ticket.kind == loader.TELEMETRY else None
+            loader.enter_without_rows(db, ticket.upload(), ticket.kind, receipt, reason, body)
+            if ticket.kind == log_loader.CAN_LOG:
+                log_loader.enter_unread(db, ticket.upload(), self._logs.landing.raw_key(ticket.sha256))

@@ -1,0 +1,252 @@
+"""The database goes away: what is acknowledged waits on disk, and loads by itself when it is back."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import sql
+from receiver_kit import Pusher, World, at, make_world, receiving
+
+from ingest import drain
+from ingest.waiting import Waiting
+from schemas.errors import UnavailableError
+
+NDJSON = "application/x-ndjson"
+CAN = b"(1767686400.000000) can0 18FEF100#FF0032FFFFFFFFFF\n(1767686401.000000) can0 18FEF100#FF0032FFFFFFFFFF\n"
+CAN_PATH = "/v1/can-logs?vehicle=truck-01"
+PATIENCE_S = 30
+
+
+def body(*speeds: float, first: int = 0) -> bytes:
+    rows = [{"time": at(n), "vehicle": "truck-01", "speed_kmh": speed} for n, speed in enumerate(speeds, start=first)]
+    return "\n".join(map(json.dumps, rows)).encode()
+
+
+@dataclass(frozen=True)
+class Place:
+    database: Any
+    world: World
+    pusher: Pusher
+    landing: Path
+
+    def away(self) -> None:
+        with self.database.server.admin() as admin:
+            name = sql.Identifier(self.database.name)
+            admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+            admin.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [self.database.name]
+            )
+
+    def back(self) -> None:
+        with self.database.server.admin() as admin:
+            name = sql.Identifier(self.database.name)
+            admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+
+    def receipt(self, id_: str) -> dict[str, Any]:
+        return self.pusher.get(f"/v1/uploads/{id_}").json()
+
+    def loaded(self, id_: str) -> dict[str, Any]:
+        wait_for(lambda: self.receipt(id_).get("status") not in (None, "queued", 503))
+        return self.receipt(id_)
+
+    def queued(self, content: bytes, content_type: str = NDJSON, **more: str) -> dict[str, Any]:
+        answer = self.pusher.post(content, content_type, **more)
+        assert answer.status_code == 202, answer.text
+        assert answer.json()["status"] == "queued"
+        return answer.json()
+
+    def speeds(self) -> list[float]:
+        with self.database.connect() as owner:
+            return [speed for (speed,) in owner.execute("SELECT speed_kmh FROM telemetry ORDER BY time")]
+
+
+def wait_for(is_done: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not is_done():
+        assert time.monotonic() < until, "it did not come"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def place(database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(drain, "PERIOD_S", 0.1)
+    world = make_world(database)
+    landing = tmp_path / "landing"
+    with receiving(world, landing_url=f"file://{landing}", key_cache_s=0) as client:
+        pusher = Pusher(client, world.keys["one"])
+        assert pusher.get("/v1/gateway").status_code == 200
+        yield Place(database, world, pusher, landing)
+
+
+def test_rows_wait_and_load_by_themselves(place: Place) -> None:
+    place.away()
+    receipt = place.queued(body(10, 11))
+    assert place.receipt(receipt["upload_id"])["status"] == "queued"
+    assert place.pusher.get("/readyz").status_code == 200
+    place.back()
+    told = place.loaded(receipt["upload_id"])
+    assert told["status"] == "loaded"
+    assert told["rows"]["accepted"] == 2
+    assert told["received_at"] == receipt["received_at"]
+    assert place.speeds() == [10, 11]
+    wait_for(lambda: not list((place.landing / "waiting").iterdir()))
+
+
+def test_logs_wait_too(place: Place) -> None:
+    place.away()
+    receipt = place.queued(CAN, "application/octet-stream", path=CAN_PATH)
+    place.back()
+    told = place.loaded(receipt["upload_id"])
+    assert told["status"] == "loaded"
+    assert told["can"]["frames_read"] == 2
+    assert place.speeds() == [50, 50]
+
+
+def test_what_waits_comes_before_what_comes_later(place: Place) -> None:
+    place.away()
+    first = place.queued(body(10, 11))
+    place.queued(body(12, 13, first=1))
+    place.back()
+    last = place.pusher.post(body(14, first=2), NDJSON)
+    assert last.status_code in (200, 202)
+    place.loaded(first["upload_id"])
+    place.loaded(last.json()["upload_id"])
+    assert place.speeds() == [10, 11, 13]
+    assert place.loaded(last.json()["upload_id"])["rows"]["conflicting"] == 1
+
+
+def test_the_same_upload_twice_while_the_database_is_away(place: Place) -> None:
+    place.away()
+    receipts = [place.queued(body(10, 11)) for _ in range(2)]
+    place.back()
+    statuses = [place.loaded(receipt["upload_id"])["status"] for receipt in receipts]
+    assert statuses == ["loaded", "duplicate"]
+    assert place.speeds() == [10, 11]
+
+
+def test_a_key_that_was_revoked_meanwhile_loads_nothing(place: Place) -> None:
+    place.away()
+    receipts = [place.queued(body(10)), place.queued(CAN, "application/octet-stream", path=CAN_PATH)]
+    place.back()
+    with place.database.connect() as owner:
+        owner.execute("UPDATE api_key SET revoked_at = now() WHERE prefix = %s", [place.pusher.key.split("_")[1]])
+    ids = [receipt["upload_id"] for receipt in receipts]
+    with place.database.connect() as owner:
+        owner.autocommit = True
+        query = (
+            "SELECT count(*) FROM upload WHERE id = ANY(%s::uuid[]) AND status = 'failed' AND reason LIKE '%%revoked%%'"
+        )
+        wait_for(lambda: owner.execute(query, [ids]).fetchone() == (2,))
+        assert owner.execute("SELECT count(*) FROM upload_body").fetchone() == (1,)
+    assert place.speeds() == []
+    assert len(list((place.landing / "raw").rglob("*/*"))) == 1
+
+
+def test_without_database_and_disk_nothing_is_kept(place: Place) -> None:
+    place.away()
+    place.landing.mkdir(exist_ok=True)
+    (place.landing / "waiting").write_text("in the way")
+    answer = place.pusher.post(body(10), NDJSON)
+    assert answer.status_code == 503
+    assert "Retry-After" in answer.headers
+    assert answer.json()["retryable"]
+    assert place.pusher.get("/readyz").status_code == 503
+    (place.landing / "waiting").unlink()
+    place.back()
+    assert place.pusher.post(body(10), NDJSON).status_code == 200
+    assert place.speeds() == [10]
+
+
+def test_what_waits_is_bounded(place: Place) -> None:
+    receiver = place.pusher.client.app.state.receiver
+    receiver.waiting = Waiting(receiver.waiting.folder, 100)
+    place.away()
+    place.queued(body(10))
+    answer = place.pusher.post(body(11, first=1), NDJSON)
+    assert answer.status_code == 503
+    assert "wait for the database" in answer.json()["detail"]
+    place.back()
+    wait_for(lambda: place.speeds() == [10])
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type", "path", "status"),
+    [
+        (b"not json", NDJSON, "/v1/telemetry", 422),
+        (b'{"time": "2026-01-06T08:00:00Z", "vehicle": "bus-01", "speed_kmh": 1}', NDJSON, "/v1/telemetry", 403),
+        (b"hello", "application/octet-stream", CAN_PATH, 415),
+        (CAN, "application/octet-stream", "/v1/can-logs?vehicle=bus-01", 403),
+    ],
+)
+def test_what_cannot_be_used_is_refused_at_once(
+    place: Place, content: bytes, content_type: str, path: str, status: int
+) -> None:
+    place.away()
+    assert place.pusher.post(content, content_type, path=path).status_code == status
+    assert not [file for file in place.landing.rglob("*") if file.is_file()]
+    place.back()
+
+
+def test_an_unknown_key_is_not_let_in_while_the_database_is_away(place: Place) -> None:
+    place.away()
+    stranger = Pusher(place.pusher.client, place.world.keys["both"])
+    assert stranger.post(body(10), NDJSON).status_code == 503
+    wrong = Pusher(place.pusher.client, place.pusher.key[:-1] + ("a" if place.pusher.key[-1] != "a" else "b"))
+    assert wrong.post(body(10), NDJSON).status_code == 503
+    place.back()
+
+
+def test_a_receiver_killed_between_commit_and_clean_up_loads_nothing_twice(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = Waiting.done
+    monkeypatch.setattr(Waiting, "done", lambda *_: None)
+    place.away()
+    receipt = place.queued(body(10, 11))
+    place.back()
+    with place.database.connect() as owner:
+        owner.autocommit = True
+        wait_for(lambda: bool(owner.execute("SELECT FROM upload").rowcount))
+    time.sleep(0.5)  # it is drained again and again
+    monkeypatch.setattr(Waiting, "done", done)
+    wait_for(lambda: not list((place.landing / "waiting").iterdir()))
+    assert place.receipt(receipt["upload_id"])["rows"]["accepted"] == 2
+    assert place.speeds() == [10, 11]
+
+
+def test_an_upload_that_the_database_refuses_does_not_hold_up_others(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = place.pusher.client.app.state.receiver
+    load = receiver.load
+
+    def refusing(caller: Any, upload: Any, *more: Any) -> Any:
+        if upload.size_bytes < 100:
+            raise UnavailableError("too odd")
+        return load(caller, upload, *more)
+
+    monkeypatch.setattr(drain, "MOST_TRIES", 3)
+    place.away()
+    odd, good = place.queued(body(10)), place.queued(body(11, 12, first=1))
+    monkeypatch.setattr(receiver, "load", refusing)
+    place.back()
+    assert place.loaded(good["upload_id"])["status"] == "loaded"
+    assert place.loaded(odd["upload_id"])["status"] == "failed"
+    assert place.speeds() == [11, 12]
+
+
+def test_what_a_killed_receiver_left_half_written_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = Waiting(tmp_path, 1000)
+    (tmp_path / "000-a.zst").write_bytes(b"bytes without a ticket")
+    (tmp_path / ".000-b.json.17").write_bytes(b"half a ticket")
+    waiting.sweep()
+    assert len(list(tmp_path.iterdir())) == 2, "somebody may be about to write the ticket"
+    monkeypatch.setattr("ingest.waiting.SETTLED_S", -1)
+    waiting.sweep()
+    assert not list(tmp_path.iterdir())
