@@ -117,7 +117,12 @@ def _powers(sources: Sequence[Series]) -> Iterator[Series]:
     voltages = [one for one in sources if one.name == VOLTAGE]
     for current in (one for one in sources if one.name == CURRENT and voltages):
         nearest = sorted(voltages, key=partial(_distance, current))
-        power = current.values * _first([_as_of(current.time_us, one) for one in nearest]) / WATTS_PER_KW
+        voltage = np.full(len(current.time_us), np.nan)
+        for one in nearest:
+            if not len(missing := np.flatnonzero(np.isnan(voltage))):
+                break
+            voltage[missing] = _as_of(current.time_us[missing], one)
+        power = current.values * voltage / WATTS_PER_KW
         yield replace(current, name=POWER, rank=current.rank + DERIVED, values=power)
 
 

@@ -11,20 +11,18 @@ tells depends on the CLEAR_GAP_US before it, and on nothing earlier.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ingest.can.frames import EXTENDED, WORD_BYTES, Bytes, Frames, Ids, Indices, Payloads, Times, payloads
-from ingest.can.sessions import Joined
+from ingest.can.frames import EXTENDED, WORD_BYTES, Bytes, Indices, Payloads, Times
 
 PGN = 65226
 ID = int(EXTENDED) | 6 << 26 | PGN << 8
 FAULT_COUNT = "fault_count"
-PGN_MASK, PGN_ID = EXTENDED | np.uint32(0x3FFFF << 8), EXTENDED | np.uint32(PGN << 8)
 LAMPS = {"malfunction_lamp": 6, "red_stop_lamp": 4, "amber_warning_lamp": 2, "protect_lamp": 0}
 """The lowest bit of each in byte 0."""
 UNKNOWN = -1
@@ -36,7 +34,8 @@ RUN_GAP_US = 10_000_000
 CLEAR_GAP_US = 30_000_000
 """A message without the code clears it if the message before, no longer ago than this, had it. Buckets are as long."""
 MOST_SENT_US = 30_000_000
-"""So that the bucket before holds whatever may yet be cleared, whole."""
+"""Messages that were longer on their way are no reports: so the bucket before holds whatever may yet be cleared, whole.
+"""
 
 _FLAGS = {name: pl.Boolean() for name in ("red_stop_lamp", "amber_warning_lamp", "protect_lamp", "malfunction_lamp")}
 _CODE: dict[str, pl.DataType] = {"channel": pl.String(), "source": pl.Int16(), "spn": pl.Int32(), "fmi": pl.Int16()}
@@ -95,29 +94,12 @@ def read(payloads: Payloads) -> Reports:
     return Reports(payloads.time_us[at], lamps, active, message, spn, fmi, codes[3], codes[4])
 
 
-def heard(frames: Frames, messages: Joined) -> dict[tuple[str, int], Reports]:
-    """The reports of each (channel, source address), in single frames and in joined messages, whoever defines them.
-
-    Messages that were longer on their way than MOST_SENT_US are left out.
-    """
-    parts: dict[tuple[str, int], list[Reports]] = {}
-    for source, at in _by_source(frames.can_id, frames.channel, frames.channels):
-        parts.setdefault(source, []).append(read(payloads(frames, at)))
-    for source, every in _by_source(messages.can_id, messages.channel, frames.channels):
-        at = every[messages.time_us[every] - messages.began_us[every] <= MOST_SENT_US]
-        parts.setdefault(source, []).extend(read(messages.payloads(like)) for like in messages.by_width(at))
-    return {source: merged(found) for source, found in parts.items()}
-
-
-def _by_source(
-    can_id: Ids, channel: NDArray[np.uint8], channels: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, int], Indices]]:
-    at = np.flatnonzero((can_id & PGN_MASK) == PGN_ID)
-    sources = channel[at].astype(np.int64) << 8 | (can_id[at] & np.uint32(0xFF))
-    order = np.argsort(sources, kind="stable")
-    found, starts = np.unique(sources[order], return_index=True)
-    for one, mine in zip(found.tolist(), np.split(at[order], starts[1:]), strict=False):
-        yield (channels[one >> 8], one & 0xFF), mine
+def heard(parts: Iterable[tuple[tuple[str, int], Payloads]]) -> dict[tuple[str, int], Reports]:
+    """The reports of each (channel, source address), in single frames and in joined messages."""
+    found: dict[tuple[str, int], list[Reports]] = {}
+    for source, payloads in parts:
+        found.setdefault(source, []).append(read(payloads))
+    return {source: merged(reports) for source, reports in found.items()}
 
 
 def _bytes(payloads: Payloads, at: Indices) -> Bytes:

@@ -24,6 +24,13 @@ def _group(pgn: int, name: str, *signals: SignalSpec) -> MessageSpec:
     return MessageSpec(name, int(EXTENDED) | 6 << 26 | pgn << 8 | 0xFE, BYTES, signals, by_pgn=True)
 
 
+DM1 = _group(65226, "DM1",
+             _p(987, 0, 2, 1, 0, ""),
+             _p(624, 2, 2, 1, 0, ""),
+             _p(623, 4, 2, 1, 0, ""),
+             _p(1213, 6, 2, 1, 0, ""),)  # fmt: skip
+"""Lamps. What follows them is read by `dm1`."""
+
 MESSAGES: tuple[MessageSpec, ...] = (
     _group(61441, "EBC1",
            _p(521, 8, 8, 0.4, 0, "%"),),
@@ -117,15 +124,9 @@ MESSAGES: tuple[MessageSpec, ...] = (
     _group(65276, "DD1",
            _p(38, 48, 8, 0.4, 0, "%"),
            _p(96, 8, 8, 0.4, 0, "%"),),
-    _group(65226, "DM1",
-           _p(987, 0, 2, 1, 0, ""),
-           _p(624, 2, 2, 1, 0, ""),
-           _p(623, 4, 2, 1, 0, ""),
-           _p(1213, 6, 2, 1, 0, "")),
+    DM1,
 )  # fmt: skip
 """Groups by acronym; signals are named SPN and number."""
-
-DM1 = MESSAGES[-1]
 
 CANONICAL: tuple[Canonical, ...] = (
     Canonical("speed_kmh", "CCVS1", "SPN84"),  # by wheels

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ingest.can import isotp, transport
 from ingest.can.decode import Column, decode, last_byte, physical
 from ingest.can.definitions import Definitions, Group, Grouped
-from ingest.can.frames import WORD_BYTES, Frames, Payloads, Times, payloads
+from ingest.can.frames import EXTENDED, WORD_BYTES, Frames, Indices, Payloads, Times, payloads
 from ingest.can.grid import Floats
-from ingest.can.j1939 import not_available
+from ingest.can.j1939 import not_available, pgn_of, pgn_of_id
 from ingest.can.sessions import Joined
 from ingest.can.specs import MessageSpec, SignalSpec
 from ingest.can.windows import Window
@@ -56,15 +56,33 @@ class Heard:
     """What a window holds.
 
     `own`: the messages of its own time; `before`: what is wanted of earlier ones. `single`: those of both that came in
-    one frame. `frames` of its own time; `transported`: J1939 transport messages of both; `losses` in its own time.
+    one frame. `earlier` and `now`: their frames; `transported`: J1939 messages of several frames; `losses` in its own
+    time.
     """
 
     own: list[Decoded]
     before: list[Decoded]
     single: list[Decoded]
-    frames: ByMessage
+    earlier: ByMessage
+    now: ByMessage
     transported: Joined
     losses: int
+
+    def of_pgn(self, pgn: int, most_sent_us: int) -> Iterator[tuple[tuple[str, int], Payloads]]:
+        """What each (channel, source) sent of a group, whoever defines it: first single frames, then joined messages.
+
+        Joined messages that were at most `most_sent_us` on their way.
+        """
+        for part in (self.earlier, self.now):
+            for group in part.grouped.groups:
+                if group.message.can_id & EXTENDED and pgn_of_id(group.message.can_id) == pgn:
+                    source = group.message.can_id & 0xFF if group.source is None else group.source
+                    yield (group.channel, source), payloads(part.frames, group.at)
+        sent = self.transported
+        inside = (pgn_of(sent.can_id) == pgn) & (sent.time_us - sent.began_us <= most_sent_us)
+        for channel, can_id, every in _by_id(sent, np.flatnonzero(inside), self.now.frames.channels):
+            for like in sent.by_width(every):
+                yield (channel, can_id & 0xFF), sent.payloads(like)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +135,7 @@ def hear(window: Window, definitions: Definitions, wanted: Wanted) -> Heard:
         own += read(messages.time_us >= low, None)
     failed_us = np.concatenate((transported.failed_us, diagnostic.failed_us))
     losses = int(((failed_us >= low) & (failed_us < high + window.silent_us)).sum())
-    return Heard(together(own), together(before), single, now, transported, losses)
+    return Heard(together(own), together(before), single, earlier, now, transported, losses)
 
 
 def comes_by_isotp(message: MessageSpec) -> bool:
@@ -130,12 +148,7 @@ def joined(
     wanted: Wanted | None, *, by_isotp: bool,
 ) -> Iterator[Decoded]:  # fmt: skip
     """The messages that lie `inside`, decoded; all signals, or those `wanted`."""
-    found = np.flatnonzero(inside)
-    key = messages.channel[found].astype(np.int64) << 32 | messages.can_id[found]
-    order = np.argsort(key, kind="stable")
-    ids, starts = np.unique(key[order], return_index=True)
-    for one, at in zip(ids.tolist(), np.split(found[order], starts[1:]), strict=False):
-        name, can_id = channels[one >> 32], one & 0xFFFFFFFF
+    for name, can_id, at in _by_id(messages, np.flatnonzero(inside), channels):
         message = definitions.match(name, can_id)
         if message is not None and (specs := _specs(message, wanted)):
             data = messages.payloads(at, most_bytes=2 + max(map(last_byte, message.signals)))
@@ -143,6 +156,15 @@ def joined(
                 data = _without_first_byte(data)
             source = can_id & 0xFF if message.by_pgn else None
             yield _decoded(name, message, source, data, specs)
+
+
+def _by_id(messages: Joined, at: Indices, channels: tuple[str, ...]) -> Iterator[tuple[str, int, Indices]]:
+    """Channel, id and positions of each distinct pair among the messages at these positions."""
+    key = messages.channel[at].astype(np.int64) << 32 | messages.can_id[at]
+    order = np.argsort(key, kind="stable")
+    ids, starts = np.unique(key[order], return_index=True)
+    for one, mine in zip(ids.tolist(), np.split(at[order], starts[1:]), strict=False):
+        yield channels[one >> 32], one & 0xFFFFFFFF, mine
 
 
 def _specs(message: MessageSpec, wanted: Wanted | None) -> list[SignalSpec]:

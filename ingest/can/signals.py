@@ -85,11 +85,11 @@ def _tell(window: Window, setup: Setup) -> Told:
     low, high = window.own
     own = Grid(low, setup.period_us, (high - low) // setup.period_us)
     heard = hear(window, setup.definitions, _wanted(setup))
-    reports = dm1.heard(window.frames, heard.transported)
+    reports = dm1.heard(heard.of_pgn(dm1.PGN, dm1.MOST_SENT_US))
     series = [*_canonical(heard.before, setup), *_canonical(heard.own, setup), *_of_reports(reports, setup)]
     canonical, out_of_limits = combined(series, _capacities(heard.single), setup, own)
     extras, units, seen = _extras(heard.own, setup, own)
-    now = heard.frames
+    now = heard.now
     return Told(
         rows=_rows(canonical, seen, own),
         extras=extras,

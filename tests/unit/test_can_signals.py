@@ -230,6 +230,20 @@ def test_capacities_that_cannot_be_are_no_weights() -> None:
     assert values(told(rows), "battery_soc_pct") == {1: 60.0}
 
 
+def test_a_capacity_that_came_in_several_frames_is_no_weight() -> None:
+    """It may have begun before anything that a window holds."""
+    rows = [*broadcast(SECOND, 0xF3, capacity(0, 0, 100)[2] + bytes(4), pgn=0xF093), capacity(SECOND, 0xF4, 300)]
+    rows += [soc(2 * SECOND, 0xF3, 80), soc(2 * SECOND, 0xF4, 40)]
+    assert values(told(rows), "battery_soc_pct") == {2: 60.0}
+
+
+def test_a_voltage_that_is_no_longer_told_hides_no_other() -> None:
+    """Pack F3 told one minutes ago, F4 tells one now: F5, which tells none, has that of F4, 500 V x 5 A."""
+    silent = (4 * MINUTE, VOLTS_AMPS | 0xF5, b"\xff" * 6 + round(1605 / 0.05).to_bytes(2, "little"))
+    rows = [volts_amps(SECOND, 0xF3, 400, 0), volts_amps(4 * MINUTE, 0xF4, 500, 0), silent]
+    assert values(told(rows, high=5 * MINUTE), "battery_power_kw") == {1: 0, 240: pytest.approx(2.5)}
+
+
 def test_power_by_each_pack_s_own_voltage() -> None:
     """400 V x 10 A + 500 V x 20 A = 14 kW. A pack that tells no voltage has that of the first: 400 V x 5 A."""
     rows = [volts_amps(SECOND, 0xF3, 400, 10), volts_amps(SECOND, 0xF4, 500, 20)]
