@@ -128,14 +128,15 @@ def _typed(bits: Words, signal: SignalSpec) -> Raw:
 
 
 def _scale(raw: Raw, signal: SignalSpec, out: Values) -> None:
+    out[:] = raw
+    if (signal.scale, signal.offset) == (1, 0):
+        return
     if isinstance(signal.scale, int) and not signal.floating and _bits_needed(signal) > EXACT_BITS:
         out[:] = [float(value * signal.scale + signal.offset) for value in raw.tolist()]
         return
     with np.errstate(invalid="ignore", over="ignore"):  # floating-point numbers of any bits
-        out[:] = raw
-        if (signal.scale, signal.offset) != (1, 0):
-            out *= signal.scale
-            out += signal.offset  # adding 0 makes -0.0 0.0
+        out *= signal.scale
+        out += signal.offset  # adding 0 makes -0.0 0.0
 
 
 def _bits_needed(signal: SignalSpec) -> int:
