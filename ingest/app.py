@@ -13,10 +13,13 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from granian.constants import Interfaces
 from granian.server import Server
+from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from ingest import endpoints, log_endpoints, logs, problems
+from ingest.auth import Attempts
 from ingest.drain import Drain
 from ingest.log_parts import LogParts
 from ingest.log_receiver import LogReceiver
@@ -39,6 +42,7 @@ def create_app(given: Settings) -> FastAPI:
         )
         app.state.receiver = Receiver(engine, given)
         app.state.log_receiver = LogReceiver(app.state.receiver)
+        app.state.attempts = Attempts(app.state.receiver.keys, given.failed_keys_per_minute)
         app.state.log_parts = LogParts(app.state.log_receiver)
         app.state.limiter = CapacityLimiter(given.database_pool)
         app.state.disk_limiter = CapacityLimiter(given.database_pool)
@@ -87,10 +91,12 @@ def _add_docs(app: FastAPI) -> None:
         )
 
 
-def application() -> FastAPI:
+def application() -> ASGIApp:
     """The receiver with this process's settings; what server processes start."""
     logs.configure()
-    return create_app(settings())
+    app: ASGIApp = create_app(settings())
+    proxies = settings().trusted_proxies
+    return wrap_asgi_with_proxy_headers(app, proxies) if proxies else app
 
 
 def serve(given: Settings, *, host: str, port: int, workers: int = 1) -> None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hmac
+import ipaddress
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 
 import psycopg
+import structlog
 
 from ingest import store
+from ingest.buckets import Buckets, whole_seconds
 from ingest.checks.scope import Scope
-from schemas.errors import UnavailableError, UnknownKeyError
+from schemas.errors import KeyAttemptsError, UnavailableError, UnknownKeyError
 
 SCHEME = "bearer"
 CACHED_KEYS = 10_000
 FRESH_S = 1.0
+PREFIX_CHARACTERS = 8
+log = structlog.get_logger()
 Transaction = Callable[[], AbstractContextManager[psycopg.Connection]]
 
 
@@ -30,6 +36,12 @@ class Caller:
     secret_sha256: bytes
     scope: Scope
     read_at: float
+    expires_at: dt.datetime | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the key came to its end since it was read."""
+        return self.expires_at is not None and self.expires_at <= dt.datetime.now(dt.UTC)
 
 
 class Keys:
@@ -68,20 +80,32 @@ class Keys:
                 raise
             return known
 
+    def is_known(self, header: str | None) -> bool:
+        """Whether the header holds a key that was good before, however long ago."""
+        try:
+            return self._known(*_parse(header)) is not None
+        except UnknownKeyError:
+            return False
+
     def _known(self, prefix: str, secret: str) -> Caller | None:
         """A key that was good when it was last asked for, however long ago."""
         with self._lock:
             caller = self._callers.get(prefix)
-        same = caller is not None and hmac.compare_digest(caller.secret_sha256, store.hash_secret(secret))
+        if caller is None or caller.has_ended:
+            return None
+        same = hmac.compare_digest(caller.secret_sha256, store.hash_secret(secret))
         return caller if same else None
 
     def _asked(self, prefix: str, secret: str) -> Caller:
         with self._transaction() as db:
             key = store.find_key(db, prefix)
+            if key is None:
+                self._forget(prefix)
             if key is None or not hmac.compare_digest(key.secret_sha256, store.hash_secret(secret)):
                 raise UnknownKeyError("no such gateway key")
-            store.touch_key(db, prefix)
-            caller = Caller(prefix, key.secret_sha256, store.scope(db, key.gateway_id), time.monotonic())
+            store.touch_key(db, prefix, self._trust_s)
+            scope = store.scope(db, key.gateway_id)
+            caller = Caller(prefix, key.secret_sha256, scope, time.monotonic(), key.expires_at)
         self._remember(caller)
         return caller
 
@@ -94,7 +118,11 @@ class Keys:
                 scope = store.scope(db, caller.scope.gateway_id)
         except UnavailableError:
             return caller
-        return Caller(caller.prefix, caller.secret_sha256, scope, caller.read_at)
+        return replace(caller, scope=scope)
+
+    def _forget(self, prefix: str) -> None:
+        with self._lock:
+            self._callers.pop(prefix, None)
 
     def _remember(self, caller: Caller) -> None:
         with self._lock:
@@ -102,6 +130,56 @@ class Keys:
             self._callers.move_to_end(caller.prefix)
             if len(self._callers) > CACHED_KEYS:
                 self._callers.popitem(last=False)
+
+
+class Attempts:
+    """Failed attempts by client address: a few at once, then so many a minute. A key that was good before is let by."""
+
+    def __init__(self, keys: Keys, per_minute: int) -> None:
+        self._keys = keys
+        self._buckets = Buckets(per_minute / 60, per_minute)
+        self.failed = 0
+
+    @contextmanager
+    def watched(self, address: str, header: str | None) -> Iterator[None]:
+        """Let an attempt be made within, and count it if it fails with `UnknownKeyError`.
+
+        Raises:
+            KeyAttemptsError: too many failed from this address.
+        """
+        place, is_limited = _place(address), not self._keys.is_known(header)
+        # Taken before it is known how it ends: attempts made all at once are counted too.
+        if is_limited and (wait_s := self._buckets.take(place)):
+            raise KeyAttemptsError("too many unknown gateway keys came from this address", whole_seconds(wait_s))
+        has_failed = False
+        try:
+            yield
+        except UnknownKeyError:
+            has_failed = True
+            self.failed += 1
+            log.warning("unknown key", address=address, prefix=_shown_prefix(header))
+            raise
+        finally:
+            if is_limited and not has_failed:
+                self._buckets.spend(place, -1)
+
+
+def _place(address: str) -> str:
+    """What counts as one address: of IPv6 the /64, which one line is given whole."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return address if parsed.version == 4 else str(ipaddress.ip_network((parsed.packed, 64), strict=False))
+
+
+def _shown_prefix(header: str | None) -> str | None:
+    """The part of a key that is no secret, if it looks like one of ours."""
+    try:
+        prefix = _parse(header)[0]
+    except UnknownKeyError:
+        return None
+    return prefix if len(prefix) == PREFIX_CHARACTERS else None
 
 
 def _parse(header: str | None) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPBearer
 
-from ingest.auth import Caller
+from ingest.auth import Attempts, Caller
 from ingest.receiver import Receiver
 from schemas.errors import BodyTooLargeError, MalformedBodyError, StalledBodyError
 from schemas.wire import Receipt
@@ -32,9 +32,11 @@ TheReceiver = Annotated[Receiver, Depends(receiver_of)]
 async def authenticated(request: Request, receiver: TheReceiver) -> Caller:
     """The caller, before any of its body is read."""
     header = request.headers.get("Authorization")
-    caller = receiver.keys.remembered(header)
-    if caller is None:
-        caller = await in_thread(request, receiver.keys.verify, header)
+    attempts: Attempts = request.app.state.attempts
+    with attempts.watched(request.client.host if request.client else "", header):
+        caller = receiver.keys.remembered(header)
+        if caller is None:
+            caller = await in_thread(request, receiver.keys.verify, header)
     structlog.contextvars.bind_contextvars(gateway=caller.scope.gateway)
     return caller
 

@@ -101,13 +101,13 @@ class Drain(threading.Thread):
         return self._logs.load_waiting(caller, ticket)
 
     def _authorised(self, ticket: Ticket) -> Caller:
-        """The caller by what its key may write now.
+        """The caller by what its key may write now; a key that only came to its end since the upload is good.
 
         Raises:
             UnknownKeyError: the key was revoked, or its gateway ended, since the upload came.
         """
         with self._receiver.transaction() as db:
-            key = store.find_key(db, ticket.key_prefix)
+            key = store.find_key(db, ticket.key_prefix, ticket.received_at)
             if key is None or key.gateway_id != ticket.gateway_id:
                 raise UnknownKeyError("its gateway key was revoked before it could be loaded")
             return Caller(ticket.key_prefix, key.secret_sha256, store.scope(db, key.gateway_id), 0.0)

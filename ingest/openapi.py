@@ -140,7 +140,7 @@ log again after a DELETE), when the vehicle is wrong (403), when `start` is miss
 
 # --- problems -------------------------------------------------------------------------------------
 
-KNOWN = (errors.UnknownKeyError, errors.UnavailableError)
+KNOWN = (errors.UnknownKeyError, errors.KeyAttemptsError, errors.UnavailableError)
 EVERYWHERE = (errors.MalformedBodyError, *KNOWN)
 UPLOADS = (
     *EVERYWHERE, errors.NotAllowedError, errors.StalledBodyError, errors.BodyTooLargeError, errors.UnknownFormatError,

@@ -58,6 +58,13 @@ PROBLEMS: dict[type[errors.BeachheadError], Meaning] = {
         retryable=True,
         headers={"Retry-After": str(PARTS_RETRY_AFTER_S)},
     ),
+    errors.KeyAttemptsError: Meaning(
+        "key-attempts",
+        429,
+        "Too many unknown keys from this address",
+        retryable=True,
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    ),
     errors.IdempotencyError: Meaning("idempotency", 422, "The idempotency key was used for another upload"),
     errors.UnavailableError: _unavailable("unavailable", "Not available now"),
     errors.BusyError: _unavailable("busy", "Another request is at work on this upload"),
@@ -96,7 +103,8 @@ async def _domain(_: Request, error: errors.BeachheadError) -> JSONResponse:
         errors=[Reject(row=r.row, field=r.field, value=r.value, reason=r.reason) for r in rejects],
         expected_offset=getattr(error, "expected_offset", None),
     )
-    return _answer(problem, meaning.headers)
+    retry_after_s: int | None = getattr(error, "retry_after_s", None)
+    return _answer(problem, meaning.headers | ({"Retry-After": str(retry_after_s)} if retry_after_s else {}))
 
 
 async def _http(_: Request, error: HTTPException) -> JSONResponse:

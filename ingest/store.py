@@ -36,6 +36,7 @@ class KeyInfo:
     pilot: str
     created_at: dt.datetime
     last_used_at: dt.datetime | None
+    expires_at: dt.datetime | None
     revoked_at: dt.datetime | None
 
 
@@ -45,6 +46,7 @@ class StoredKey:
 
     gateway_id: int
     secret_sha256: bytes
+    expires_at: dt.datetime | None
 
 
 def create_key(connection: sa.Connection, gateway_id: int) -> str:
@@ -53,6 +55,18 @@ def create_key(connection: sa.Connection, gateway_id: int) -> str:
     values = {"gateway_id": gateway_id, "prefix": prefix, "secret_sha256": hash_secret(secret)}
     connection.execute(sa.insert(ApiKey).values(**values))
     return f"{KEY_SCHEME}_{prefix}_{secret}"
+
+
+def rotate_key(connection: sa.Connection, gateway_id: int, overlap: dt.timedelta) -> tuple[str, list[str]]:
+    """Make a key for a gateway, and let its others end after `overlap`, or sooner where that was said before.
+
+    Returns the new key and the prefixes of those that end.
+    """
+    live = sa.and_(ApiKey.revoked_at.is_(None), sa.func.coalesce(ApiKey.expires_at > sa.func.now(), sa.true()))
+    ending = sa.update(ApiKey).where(ApiKey.gateway_id == gateway_id, live).returning(ApiKey.prefix)
+    ends_at = sa.func.least(ApiKey.expires_at, sa.func.now() + overlap)
+    prefixes = sorted(connection.scalars(ending.values(expires_at=ends_at)))
+    return create_key(connection, gateway_id), prefixes
 
 
 def hash_secret(secret: str) -> bytes:
@@ -64,7 +78,7 @@ def list_keys(connection: sa.Connection) -> list[KeyInfo]:
     """All keys, the oldest first."""
     columns = (
         ApiKey.prefix, Gateway.slug, Pilot.slug.label("pilot"), ApiKey.created_at, ApiKey.last_used_at,
-        ApiKey.revoked_at,
+        ApiKey.expires_at, ApiKey.revoked_at,
     )  # fmt: skip
     query = sa.select(*columns).join(Gateway, ApiKey.gateway_id == Gateway.id).join(Pilot, Gateway.pilot_id == Pilot.id)
     return [KeyInfo(*row) for row in connection.execute(query.order_by(ApiKey.created_at, ApiKey.id))]
@@ -82,22 +96,27 @@ def revoke_key(connection: sa.Connection, prefix: str) -> None:
         raise NotFoundError(f"no key begins with {KEY_SCHEME}_{prefix}_")
 
 
-def find_key(db: psycopg.Connection, prefix: str) -> StoredKey | None:
-    """The live key of a prefix; a key ends with its gateway."""
+def find_key(db: psycopg.Connection, prefix: str, at: dt.datetime | None = None) -> StoredKey | None:
+    """The live key of a prefix; a key ends with its gateway. With `at`, one that had not expired then."""
     return (
         db.cursor(row_factory=class_row(StoredKey))
         .execute(
-            "SELECT k.gateway_id, k.secret_sha256 FROM api_key k JOIN gateway g ON g.id = k.gateway_id"
-            " WHERE k.prefix = %s AND k.revoked_at IS NULL AND (g.ends_on IS NULL OR g.ends_on >= current_date)",
-            [prefix],
+            "SELECT k.gateway_id, k.secret_sha256, k.expires_at FROM api_key k JOIN gateway g ON g.id = k.gateway_id"
+            " WHERE k.prefix = %s AND k.revoked_at IS NULL AND (g.ends_on IS NULL OR g.ends_on >= current_date)"
+            " AND (k.expires_at IS NULL OR k.expires_at > coalesce(%s, now()))",
+            [prefix, at],
         )
         .fetchone()
     )
 
 
-def touch_key(db: psycopg.Connection, prefix: str) -> None:
-    """Record that a key is in use."""
-    db.execute("UPDATE api_key SET last_used_at = now() WHERE prefix = %s", [prefix])
+def touch_key(db: psycopg.Connection, prefix: str, period_s: float) -> None:
+    """Record that a key is in use, if that was not done within `period_s`, here or by another receiver."""
+    db.execute(
+        "UPDATE api_key SET last_used_at = now() WHERE prefix = %s"
+        " AND (last_used_at IS NULL OR last_used_at <= now() - make_interval(secs => %s))",
+        [prefix, period_s],
+    )
 
 
 # --- what a gateway may write ---------------------------------------------------------------------
@@ -206,6 +225,22 @@ def same_upload(db: psycopg.Connection, gateway_id: int, kind: str, sha256: byte
         [gateway_id, kind, sha256, query],
     ).fetchone()
     return row[0] if row else None
+
+
+Identity = tuple[int, bytes, str]
+"""What makes an upload the same: gateway, sha256 and query."""
+
+
+def same_uploads(db: psycopg.Connection, identities: Sequence[Identity], kind: str) -> set[Identity]:
+    """Which of these uploads have loaded before, or were taken back since."""
+    gateways, hashes, queries = ([one[n] for one in identities] for n in range(3))
+    found = db.cursor(binary=True).execute(
+        "SELECT u.gateway_id, u.sha256, u.query"
+        " FROM unnest(%s::int[], %s::bytea[], %s::text[]) AS given(gateway_id, sha256, query)"
+        " JOIN upload u USING (gateway_id, sha256, query) WHERE u.kind = %s AND u.status IN ('loaded', 'void')",
+        [gateways, hashes, queries, kind],
+    )
+    return {(gateway, bytes(sha256), query) for gateway, sha256, query in found}
 
 
 def is_in_ledger(db: psycopg.Connection, upload_id: uuid.UUID) -> bool:

@@ -15,6 +15,8 @@ BeachheadError
 │       └── UnknownClockError       a log counts time from a moment that nobody told
 ├── NotAllowedError         a key covers none of the vehicles
 ├── UnknownKeyError         no such gateway key
+├── RateLimitError          too much in too short a time; tells when to come back
+│   └── KeyAttemptsError        too many keys that are none, from one address
 ├── IdempotencyError        the same idempotency key with other bytes
 ├── PartsConflictError      a part or its completion does not fit what came before; tells where to go on
 ├── PartsLimitError         a gateway has too many unfinished uploads
@@ -123,6 +125,18 @@ class NotAllowedError(BeachheadError):
 
 class UnknownKeyError(BeachheadError):
     """No such gateway key, or it was revoked."""
+
+
+class RateLimitError(BeachheadError):
+    """Too much in too short a time; it may be done again after `retry_after_s`."""
+
+    def __init__(self, sentence: str, retry_after_s: int) -> None:
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
+
+
+class KeyAttemptsError(RateLimitError):
+    """Too many keys that are none came from one address."""
 
 
 class IdempotencyError(BeachheadError):

@@ -47,6 +47,12 @@ class Settings(BaseSettings):
     key_cache_s: float = Field(
         30, ge=0, description="A verified gateway key is trusted this long without asking again."
     )
+    trusted_proxies: str = Field(
+        "", description="Addresses of proxies that tell clients' addresses in X-Forwarded-For, as 127.0.0.1,10.0.0.0/8."
+    )
+    failed_keys_per_minute: int = Field(
+        30, ge=0, description="Unknown gateway keys from one address before it has to wait; 0: no limit."
+    )
     database_pool: int = Field(8, gt=0, description="Database connections of one receiver or read side.")
     max_future_s: int = Field(600, ge=0, description="Rows further in the future than this are rejected.")
     late_after_s: int = Field(3600, ge=0, description="Rows older than this when they arrive are counted as late.")

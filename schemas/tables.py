@@ -200,6 +200,7 @@ class ApiKey(Base):
     created_at: Mapped[dt.datetime] = mapped_column(server_default=sa.func.now())
     revoked_at: Mapped[dt.datetime | None]
     last_used_at: Mapped[dt.datetime | None]
+    expires_at: Mapped[dt.datetime | None]  # when a key that another takes the place of ends
 
 
 # --- records: what people and schedules say -------------------------------------------------------

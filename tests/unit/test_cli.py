@@ -12,7 +12,7 @@ from pipelines.cli import COMMANDS, typer_app
 BEACHHEAD = Path(sys.executable).with_name("beachhead")
 GROUPS = {
     "db": ("up", "down", "status", "url"), "serve": ("ingest", "analytics"), "pilot": ("import", "list", "show"),
-    "records": ("import",), "key": ("create", "list", "revoke"), "upload": ("list", "show"),
+    "records": ("import",), "key": ("create", "rotate", "list", "revoke"), "upload": ("list", "show"),
 }  # fmt: skip
 
 
