@@ -113,6 +113,8 @@ def gateway(receiver: Receiver, scope: Scope) -> GatewayInfo:
         max_fields=receiver.limits.fields,
         max_log_bytes=receiver.settings.max_log_bytes,
         max_part_bytes=receiver.settings.max_body_bytes,
+        max_requests_per_s=receiver.settings.gateway_requests_per_s,
+        max_bytes_per_s=receiver.settings.gateway_bytes_per_s,
     )
 
 

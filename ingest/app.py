@@ -12,6 +12,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from granian.constants import Interfaces
+from granian.http import HTTP2Settings
 from granian.server import Server
 from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from starlette.responses import HTMLResponse
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp
 from ingest import endpoints, log_endpoints, logs, problems
 from ingest.auth import Attempts
 from ingest.drain import Drain
+from ingest.gates import Gates
 from ingest.log_parts import LogParts
 from ingest.log_receiver import LogReceiver
 from ingest.openapi import DESCRIPTION, complete
@@ -43,6 +45,7 @@ def create_app(given: Settings) -> FastAPI:
         app.state.receiver = Receiver(engine, given)
         app.state.log_receiver = LogReceiver(app.state.receiver)
         app.state.attempts = Attempts(app.state.receiver.keys, given.failed_keys_per_minute)
+        app.state.gates = Gates(given)
         app.state.log_parts = LogParts(app.state.log_receiver)
         app.state.limiter = CapacityLimiter(given.database_pool)
         app.state.disk_limiter = CapacityLimiter(given.database_pool)
@@ -114,4 +117,5 @@ def serve(given: Settings, *, host: str, port: int, workers: int = 1) -> None:
         interface=Interfaces.ASGI,
         factory=True,
         log_access=False,
+        http2_settings=HTTP2Settings(max_headers_size=given.max_header_bytes),
     ).serve()

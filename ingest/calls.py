@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import IO, Annotated, TypeVar
 
 import structlog
@@ -12,12 +14,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPBearer
 
 from ingest.auth import Attempts, Caller
+from ingest.gates import Gates, UnderWay
 from ingest.receiver import Receiver
 from schemas.errors import BodyTooLargeError, MalformedBodyError, StalledBodyError
 from schemas.wire import Receipt
 
 T = TypeVar("T")
 WRITE_BYTES = 4 * 2**20
+WITH_BODY = frozenset({"POST", "PUT"})
 
 
 def receiver_of(request: Request) -> Receiver:
@@ -26,11 +30,19 @@ def receiver_of(request: Request) -> Receiver:
     return receiver
 
 
+def gates_of(request: Request) -> Gates:
+    """The limits of this process."""
+    gates: Gates = request.app.state.gates
+    return gates
+
+
 TheReceiver = Annotated[Receiver, Depends(receiver_of)]
 
 
-async def authenticated(request: Request, receiver: TheReceiver) -> Caller:
-    """The caller, before any of its body is read."""
+async def authenticated(request: Request, receiver: TheReceiver) -> AsyncIterator[Caller]:
+    """The caller, before any of its body is read; the limits hold until it is answered."""
+    gates = gates_of(request)
+    gates.check_headers(request.headers.raw)
     header = request.headers.get("Authorization")
     attempts: Attempts = request.app.state.attempts
     with attempts.watched(request.client.host if request.client else "", header):
@@ -38,7 +50,9 @@ async def authenticated(request: Request, receiver: TheReceiver) -> Caller:
         if caller is None:
             caller = await in_thread(request, receiver.keys.verify, header)
     structlog.contextvars.bind_contextvars(gateway=caller.scope.gateway)
-    return caller
+    with gates.request(str(caller.scope.gateway_id), has_body=request.method in WITH_BODY) as under_way:
+        request.state.under_way = under_way
+        yield caller
 
 
 bearer = HTTPBearer(scheme_name="gateway key", description="bh_…, one per gateway", auto_error=False)
@@ -62,6 +76,12 @@ def v1_router(tag: str) -> APIRouter:
     return APIRouter(prefix="/v1", dependencies=[Depends(bearer)], tags=[tag])
 
 
+def under_way_of(request: Request) -> UnderWay:
+    """What the limits know of this request."""
+    under_way: UnderWay = request.state.under_way
+    return under_way
+
+
 def announced_bytes(request: Request) -> int | None:
     """How long the body is said to be; null if that is not said."""
     length = request.headers.get("Content-Length")
@@ -69,21 +89,25 @@ def announced_bytes(request: Request) -> int | None:
 
 
 async def pieces_of(request: Request, limit_bytes: int, patience_s: float) -> AsyncIterator[bytes]:
-    """The body, given up as soon as it is too large or stops coming.
+    """The body, given up as soon as it is too large, stops coming or comes too slowly.
 
     Raises:
         BodyTooLargeError: it is, or is said to be, larger than the limit.
-        StalledBodyError: no byte came for `patience_s`.
+        StalledBodyError: no byte came for `patience_s`, or so few that it is that late by the slowest rate allowed.
+        RateLimitError: the gateway has sent too many bytes before.
         MalformedBodyError: it is not as long as it was said to be.
     """
     announced = announced_bytes(request)
     too_large = BodyTooLargeError(f"the body is larger than {limit_bytes} bytes")
     if announced is not None and announced > limit_bytes:
         raise too_large
+    gates, under_way = gates_of(request), under_way_of(request)
+    gates.begin_body(under_way)
     size_bytes = 0
-    stream = request.stream()
-    while (piece := await _next(stream, patience_s)) is not None:
+    stream = Stream(request.stream(), patience_s, receiver_of(request).settings.min_body_bytes_per_s)
+    while (piece := await stream.next()) is not None:
         size_bytes += len(piece)
+        gates.passed(under_way, len(piece))
         if size_bytes > limit_bytes:
             raise too_large
         yield piece
@@ -91,18 +115,44 @@ async def pieces_of(request: Request, limit_bytes: int, patience_s: float) -> As
         raise MalformedBodyError(f"the body is {size_bytes} bytes long, and not {announced} as was said")
 
 
-async def _next(stream: AsyncGenerator[bytes, None], patience_s: float) -> bytes | None:
-    try:
-        async with asyncio.timeout(patience_s):
-            return await anext(stream, None)
-    except TimeoutError:
-        raise StalledBodyError(f"no byte of the body came for {patience_s:g} s") from None
+@dataclass
+class Stream:
+    """A body as it comes. Only the time counts in which it is waited for."""
+
+    pieces: AsyncGenerator[bytes, None]
+    patience_s: float
+    slowest_bytes_per_s: float
+    size_bytes: int = 0
+    waited_s: float = 0.0
+
+    async def next(self) -> bytes | None:
+        """The next piece; null at the end."""
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(min(self.patience_s, self._credit_s())):
+                piece = await anext(self.pieces, None)
+        except TimeoutError:
+            slowly = f", or fewer than {self.slowest_bytes_per_s:g} a second" if self.slowest_bytes_per_s else ""
+            raise StalledBodyError(f"no byte of the body came for {self.patience_s:g} s{slowly}") from None
+        self.waited_s += time.monotonic() - began
+        self.size_bytes += len(piece or b"")
+        return piece
+
+    def _credit_s(self) -> float:
+        """How long it may still be waited for by the slowest rate; a slow start is forgiven."""
+        if not self.slowest_bytes_per_s:
+            return self.patience_s
+        return self.patience_s + self.size_bytes / self.slowest_bytes_per_s - self.waited_s
 
 
 async def read_body(request: Request, receiver: Receiver) -> bytes:
-    """The whole body; raises as `pieces_of` does."""
-    pieces = pieces_of(request, receiver.limits.body_bytes, receiver.settings.body_timeout_s)
-    return b"".join([piece async for piece in pieces])
+    """The whole body, in memory; raises as `pieces_of` does, and `OverloadedError` where too much is in memory."""
+    gates, under_way = gates_of(request), under_way_of(request)
+    pieces = []
+    async for piece in pieces_of(request, receiver.limits.body_bytes, receiver.settings.body_timeout_s):
+        gates.hold(under_way, len(piece))
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 async def write_body(request: Request, file: IO[bytes], limit_bytes: int, patience_s: float) -> None:

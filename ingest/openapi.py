@@ -22,6 +22,7 @@ Vehicles' gateways push rows here. Send the gateway key with every call: `Author
 **Retrying.** Send the same bytes again after a timeout, a 408, 429, 500 or 503 (wait `Retry-After` seconds where it is
 given). A repeated upload is recognised by its bytes and answered with its first receipt and `"status": "duplicate"`.
 Overlapping uploads are fine too: a stored value is never counted twice and never overwritten.
+A gateway that asks too often, or sends too much, gets a 429 (`GET /v1/gateway` tells the rates).
 Do not send again after another 4xx: `retryable` in the answer is false.
 
 **Rows.** Row numbers count from 1: data rows of a CSV without its header, lines without blank ones, elements of an
@@ -121,7 +122,7 @@ another, each beginning where the one before ended; how long each is, is up to y
 - The same part again changes nothing.
 - 409: it does not begin where the kept bytes end, or other bytes are kept. `expected_offset` says where to go on; null:
   the log is complete.
-- 429: this gateway has too many unfinished logs."""
+- 429: this gateway has too many unfinished logs, or sends too much at once."""
 
 PART_BODY: dict[str, Any] = {
     "requestBody": {
@@ -140,19 +141,23 @@ log again after a DELETE), when the vehicle is wrong (403), when `start` is miss
 
 # --- problems -------------------------------------------------------------------------------------
 
-KNOWN = (errors.UnknownKeyError, errors.KeyAttemptsError, errors.UnavailableError)
+KNOWN = (
+    errors.UnknownKeyError, errors.KeyAttemptsError, errors.RateLimitError, errors.HeadersTooLargeError,
+    errors.UnavailableError,
+)  # fmt: skip
 EVERYWHERE = (errors.MalformedBodyError, *KNOWN)
+WITH_BODY = (*EVERYWHERE, errors.OverloadedError)
 UPLOADS = (
-    *EVERYWHERE, errors.NotAllowedError, errors.StalledBodyError, errors.BodyTooLargeError, errors.UnknownFormatError,
+    *WITH_BODY, errors.NotAllowedError, errors.StalledBodyError, errors.BodyTooLargeError, errors.UnknownFormatError,
     errors.NothingUsableError, errors.IdempotencyError,
 )  # fmt: skip
 LOGS = (*UPLOADS, errors.StorageFullError)
 PART = (
-    *EVERYWHERE, errors.StalledBodyError, errors.PartsConflictError, errors.BodyTooLargeError, errors.PartChecksumError,
+    *WITH_BODY, errors.StalledBodyError, errors.PartsConflictError, errors.BodyTooLargeError, errors.PartChecksumError,
     errors.PartsLimitError, errors.BusyError, errors.StorageFullError,
 )  # fmt: skip
 COMPLETION = (
-    *EVERYWHERE, errors.NotAllowedError, errors.NotFoundError, errors.PartsConflictError, errors.BodyTooLargeError,
+    *WITH_BODY, errors.NotAllowedError, errors.NotFoundError, errors.PartsConflictError, errors.BodyTooLargeError,
     errors.UnknownFormatError, errors.NothingUsableError, errors.ChecksumError, errors.IdempotencyError,
     errors.BusyError, errors.StorageFullError,
 )  # fmt: skip

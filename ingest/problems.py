@@ -44,7 +44,9 @@ PROBLEMS: dict[type[errors.BeachheadError], Meaning] = {
     ),
     errors.NotAllowedError: Meaning("not-allowed", 403, "The key does not cover these vehicles"),
     errors.NotFoundError: Meaning("not-found", 404, "Not found"),
-    errors.StalledBodyError: Meaning("stalled-body", 408, "The body stopped coming", retryable=True),
+    errors.StalledBodyError: Meaning(
+        "stalled-body", 408, "The body stopped coming, or comes too slowly", retryable=True
+    ),
     errors.BodyTooLargeError: Meaning("too-large", 413, "The upload is too large"),
     errors.UnknownFormatError: Meaning("unknown-format", 415, "Unknown format"),
     errors.NothingUsableError: Meaning("nothing-usable", 422, "Nothing in the upload can be used"),
@@ -58,6 +60,10 @@ PROBLEMS: dict[type[errors.BeachheadError], Meaning] = {
         retryable=True,
         headers={"Retry-After": str(PARTS_RETRY_AFTER_S)},
     ),
+    errors.HeadersTooLargeError: Meaning("headers-too-large", 431, "The headers are too large"),
+    errors.RateLimitError: Meaning(
+        "rate-limit", 429, "Too much at once", retryable=True, headers={"Retry-After": str(RETRY_AFTER_S)}
+    ),
     errors.KeyAttemptsError: Meaning(
         "key-attempts",
         429,
@@ -68,6 +74,7 @@ PROBLEMS: dict[type[errors.BeachheadError], Meaning] = {
     errors.IdempotencyError: Meaning("idempotency", 422, "The idempotency key was used for another upload"),
     errors.UnavailableError: _unavailable("unavailable", "Not available now"),
     errors.BusyError: _unavailable("busy", "Another request is at work on this upload"),
+    errors.OverloadedError: _unavailable("overloaded", "Too many uploads are under way"),
     errors.StorageFullError: _unavailable("storage-full", "The receiver's disk is full"),
 }
 

@@ -8,7 +8,8 @@ BeachheadError
 │   ├── MalformedBodyError      the bytes are not what they claim to be
 │   ├── UnknownFormatError      no decoder for the content type
 │   ├── BodyTooLargeError       more bytes or rows than the limit
-│   ├── StalledBodyError        the body stopped coming
+│   ├── HeadersTooLargeError    headers of more bytes than the limit
+│   ├── StalledBodyError        the body stopped coming, or comes too slowly
 │   ├── ChecksumError           the bytes are not those whose sha256 was told
 │   │   └── PartChecksumError       of one part, which can be sent again
 │   └── NothingUsableError      every row was rejected; carries them
@@ -24,6 +25,7 @@ BeachheadError
 ├── NotFoundError           no such pilot, vehicle, upload …
 └── UnavailableError        the database cannot be reached now; try again
     ├── BusyError               another request is at work on the same upload
+    ├── OverloadedError         too many uploads at once
     └── StorageFullError        the disk is full
 """
 
@@ -81,8 +83,12 @@ class BodyTooLargeError(UnusableUploadError):
     """More bytes or rows than the limit allows, also after decompression."""
 
 
+class HeadersTooLargeError(UnusableUploadError):
+    """The headers of a request have more bytes than the limit allows."""
+
+
 class StalledBodyError(UnusableUploadError):
-    """The body stopped coming before it was complete."""
+    """The body stopped coming before it was complete, or came too slowly."""
 
 
 class ChecksumError(UnusableUploadError):
@@ -172,6 +178,10 @@ class UnavailableError(BeachheadError):
 
 class BusyError(UnavailableError):
     """Another request is at work on the same upload; its outcome can be asked for later."""
+
+
+class OverloadedError(UnavailableError):
+    """More uploads are under way than can be at once. Nothing of the request was kept."""
 
 
 class StorageFullError(UnavailableError):

@@ -44,6 +44,28 @@ class Settings(BaseSettings):
         16 * 2**30, gt=0, description="Most that may wait in the landing store while the database is away."
     )
     body_timeout_s: float = Field(30, gt=0, description="An upload whose body stops coming for this long is ended.")
+    min_body_bytes_per_s: float = Field(
+        256, ge=0, description="An upload whose body comes more slowly than this, beyond the time above, is ended."
+    )
+    max_header_bytes: int = Field(16 * 2**10, gt=0, description="Largest headers of a request, all together.")
+    max_uploads_at_once: int = Field(
+        256, gt=0, description="Uploads under way at once in one process, those included that wait their turn."
+    )
+    max_held_bytes: int = Field(
+        2**30, gt=0, description="Bytes of rows that the uploads under way in one process hold in memory as they came."
+    )
+    gateway_requests_per_s: float = Field(
+        50, ge=0, description="Requests a second of one gateway in the long run, in each process; 0: no limit."
+    )
+    gateway_burst_requests: float = Field(
+        1000, ge=1, description="Requests that a gateway may make at once after a quiet time."
+    )
+    gateway_bytes_per_s: float = Field(
+        16 * 2**20, ge=0, description="Bytes a second of one gateway in the long run, in each process; 0: no limit."
+    )
+    gateway_burst_bytes: float = Field(
+        4 * 2**30, ge=1, description="Bytes that a gateway may send at once after a quiet time."
+    )
     key_cache_s: float = Field(
         30, ge=0, description="A verified gateway key is trusted this long without asking again."
     )

@@ -151,6 +151,8 @@ class GatewayInfo(Body):
     max_fields: int
     max_log_bytes: int = Field(description="of a raw CAN log, also when unpacked")
     max_part_bytes: int = Field(description="of one part of a raw CAN log")
+    max_requests_per_s: float = Field(description="of this gateway in the long run, else 429; 0: no limit")
+    max_bytes_per_s: float = Field(description="of this gateway in the long run, else 429; 0: no limit")
 
 
 # --- read side ------------------------------------------------------------------------------------

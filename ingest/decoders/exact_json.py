@@ -14,6 +14,7 @@ from schemas.errors import BodyTooLargeError, MalformedBodyError
 
 ROWS_AT_ONCE = 10_000  # Python objects are large; few exist at a time
 SHOWN_CHARACTERS = 200
+TOO_DEEP = "nested too deeply"
 _CONSTANTS = {"NaN": None, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -47,7 +48,7 @@ def _read_line(line: bytes) -> Read:
     except UnicodeDecodeError:
         return None, line.decode(errors="replace")[:SHOWN_CHARACTERS], "not UTF-8"
     except RecursionError:
-        return None, line.decode()[:SHOWN_CHARACTERS], "nested too deeply"
+        return None, line.decode()[:SHOWN_CHARACTERS], TOO_DEEP
     except ValueError as error:
         return None, line.decode()[:SHOWN_CHARACTERS], f"not JSON: {error}"
 
@@ -57,7 +58,14 @@ def _object_or_fault(value: Any, shown: str) -> Read:  # noqa: ANN401  (any JSON
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401  (any JSON value)
-    return "" if isinstance(value, dict) else json.dumps(value, ensure_ascii=False)[:SHOWN_CHARACTERS]
+    return "" if isinstance(value, dict) else _dumped(value)
+
+
+def _dumped(value: Any) -> str:  # noqa: ANN401  (any JSON value)
+    try:
+        return json.dumps(value, ensure_ascii=False)[:SHOWN_CHARACTERS]
+    except RecursionError:  # it may be read and still be too deep to write
+        return TOO_DEEP
 
 
 def _elements(text: str, start: int) -> Iterator[Any]:
@@ -69,7 +77,7 @@ def _elements(text: str, start: int) -> Iterator[Any]:
         try:
             value, at = DECODER.raw_decode(text, at)
         except RecursionError:
-            raise MalformedBodyError("the body is nested too deeply") from None
+            raise MalformedBodyError(f"the body is {TOO_DEEP}") from None
         except ValueError as error:
             raise MalformedBodyError(f"the body is not JSON: {error}") from None
         yield value
@@ -137,7 +145,7 @@ def _number(value: Any) -> float | None:  # noqa: ANN401  (any JSON value)
 
 
 def _nested(value: Any) -> str | None:  # noqa: ANN401  (any JSON value)
-    return json.dumps(value, ensure_ascii=False)[:SHOWN_CHARACTERS] if isinstance(value, dict | list) else None
+    return _dumped(value) if isinstance(value, dict | list) else None
 
 
 def _simplified(frame: pl.DataFrame, height: int) -> pl.DataFrame:

@@ -21,7 +21,7 @@ ANSWERS = {200, 400, 413, 415, 422}
 def receiver(module_database: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     landing = tmp_path_factory.mktemp("landing")
     world = make_world(module_database)
-    with receiving(world, landing_url=f"file://{landing}") as client:
+    with receiving(world, landing_url=f"file://{landing}", gateway_requests_per_s=0) as client:
         yield Pusher(client, world.keys["one"]), landing, module_database
 
 

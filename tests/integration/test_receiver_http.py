@@ -208,7 +208,7 @@ def test_documentation_is_complete_and_needs_no_network(client: Client) -> None:
         "application/json", "application/x-ndjson", "text/csv", "application/vnd.apache.parquet",
         "application/vnd.apache.arrow.stream",
     }  # fmt: skip
-    assert set(upload["responses"]) == {"200", "400", "401", "403", "408", "413", "415", "422", "503"}
+    assert set(upload["responses"]) == {"200", "400", "401", "403", "408", "413", "415", "422", "429", "431", "503"}
     assert all("application/problem+json" in upload["responses"][status]["content"] for status in ("400", "422", "503"))
     assert "battery_soc_pct" in document["components"]["schemas"]["Row"]["properties"]
 

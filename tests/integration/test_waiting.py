@@ -148,6 +148,20 @@ def test_a_key_that_was_revoked_meanwhile_loads_nothing(place: Place) -> None:
     assert len(list((place.landing / "raw").rglob("*/*"))) == 1
 
 
+def test_a_key_that_came_to_its_end_meanwhile_was_good_when_the_upload_came(place: Place) -> None:
+    with place.database.connect() as owner:
+        ends = "UPDATE api_key SET expires_at = now() + interval '3 s' WHERE prefix = %s"
+        owner.execute(ends, [place.pusher.key.split("_")[1]])
+    assert place.pusher.get("/v1/gateway").status_code == 200
+    place.away()
+    place.queued(body(10))
+    time.sleep(3)
+    assert place.pusher.post(body(11, first=1), NDJSON).status_code == 503
+    place.back()
+    wait_for(lambda: place.speeds() == [10])
+    assert place.pusher.get("/v1/gateway").status_code == 401
+
+
 def test_without_database_and_disk_nothing_is_kept(place: Place) -> None:
     place.away()
     place.landing.mkdir(exist_ok=True)
