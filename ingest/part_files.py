@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from schemas.errors import BusyError, PartsConflictError
 
@@ -124,7 +124,9 @@ class PartFolder:
 
     def logs(self) -> list[Unfinished]:
         """The unfinished logs, by name."""
-        return sorted((Unfinished.at(path) for path in self.path.glob("*.*")), key=lambda log: log.name)
+        # Network file systems leave files of their own here while one is taken away that somebody reads.
+        found = self.path.glob("[0-9a-f]*.[0-9]*")
+        return sorted(map(Unfinished.at, found), key=lambda log: log.name)
 
     def find(self, name: str) -> Unfinished | None:
         """The unfinished log of a name."""
@@ -148,8 +150,8 @@ class PartFolder:
         """What the complete log of a name became."""
         try:
             return Finished.model_validate_json(self._finished(name).read_bytes())
-        except FileNotFoundError:
-            return None
+        except (FileNotFoundError, ValidationError):
+            return None  # what cannot be read is forgotten: the log can be sent again, and is then a duplicate
 
     def finish(self, name: str, finished: Finished) -> None:
         """Remember what a log became, durably, and take its parts away."""

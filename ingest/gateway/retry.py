@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from schemas.wire import Problem, Receipt
 
+MOST_DOUBLINGS = 100  # longer than anybody waits; a float holds it
 RETRY_STATUSES = frozenset({408, 429, 502, 503, 504})
 
 
@@ -34,7 +35,7 @@ class Patience:
 
     def wait(self, failures: int, asked_s: float | None) -> None:
         """Sleep before the next try; `asked_s` is what the receiver asked for."""
-        bound = min(self.longest_wait_s, self.first_wait_s * 2 ** (failures - 1))
+        bound = min(self.longest_wait_s, self.first_wait_s * 2.0 ** min(failures - 1, MOST_DOUBLINGS))
         self.sleep((asked_s or 0.0) + self.dice.uniform(0, bound if asked_s is None else self.first_wait_s))
 
 

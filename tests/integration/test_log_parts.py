@@ -20,8 +20,6 @@ import httpx
 import pytest
 from receiver_kit import T0, Pusher, World, empty, make_world, receiving
 
-from ingest.log_receiver import LogReceiver
-
 EPOCH_S = int(T0.timestamp())
 QUERY = "vehicle=truck-01"
 OCTETS = "application/octet-stream"
@@ -64,6 +62,11 @@ class Parted:
     def receipt(self, name: str, query: str = QUERY) -> dict[str, Any]:
         answer = self.complete(name, query)
         assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def receipt_or_queued(self, name: str) -> dict[str, Any]:
+        answer = self.complete(name)
+        assert answer.status_code in (200, 202), answer.text
         return answer.json()
 
     def durable_bytes(self, name: str) -> int | None:
@@ -451,17 +454,24 @@ def test_while_a_log_is_read_nobody_changes_it(one: Parted, landing: Path) -> No
 # --- what fails half-way --------------------------------------------------------------------------
 
 
-def test_a_database_that_is_away_costs_no_parts(one: Parted, made: World, landing: Path) -> None:
+def test_while_the_database_is_away_a_complete_log_waits(one: Parted, made: World, landing: Path) -> None:
     one.send("a")
-    pusher = one.pusher
-    logs: LogReceiver = pusher.client.app.state.log_receiver
-    engine = logs.receiver._engine
+    receiver = one.pusher.client.app.state.receiver
+    engine = receiver._engine
     with receiving(World(made.url.rpartition("/")[0] + "/none", made.keys, {})) as away:
-        logs.receiver._engine = away.app.state.receiver._engine
-        assert problem(one.complete("a"), 503, "")["retryable"] is True
-    logs.receiver._engine = engine
-    assert one.durable_bytes("a") == len(LOG)
-    assert one.receipt("a")["status"] == "loaded"
+        receiver._engine = away.app.state.receiver._engine
+        try:
+            first, again = one.complete("a"), one.complete("a")
+        finally:
+            receiver._engine = engine
+    assert (first.status_code, first.json()["status"]) == (202, "queued")
+    assert (again.status_code, again.json()["upload_id"]) == (202, first.json()["upload_id"])
+    assert not list(landing.glob("parts/*/*.*"))
+    until = time.monotonic() + 30
+    while (receipt := one.receipt_or_queued("a"))["status"] == "queued" and time.monotonic() < until:
+        time.sleep(0.1)
+    assert (receipt["status"], receipt["upload_id"]) == ("duplicate", first.json()["upload_id"])
+    assert receipt["rows"]["accepted"] == 200
 
 
 def test_what_a_kill_left_behind_the_durable_bytes_does_not_count(one: Parted, landing: Path) -> None:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from typing import Any
 import httpx
 import pytest
 from receiver_kit import World, empty, make_world
-from test_log_parts import QUERY, files, same, speeds
+from test_log_parts import EPOCH_S, QUERY, files, same, speeds
 from typer.testing import CliRunner, Result
 
 from ingest.gateway import parts as client_parts
@@ -28,6 +29,7 @@ from ingest.gateway.parts import LargeLog
 from ingest.gateway.push import Outcome, Patience, push
 from pipelines.cli import typer_app
 from schemas.local.cluster import free_port
+from tests import campaign
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROGRAM = (
@@ -152,35 +154,39 @@ def test_a_receiver_killed_between_and_during_parts(served: Served, landing: Pat
     assert same(served.client.post(f"/v1/can-logs?{QUERY}", content=LOG).json()) == same(receipt)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(campaign.size(300, 3600))
 def test_a_receiver_killed_at_any_moment(
     served: Served, module_database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gateway's client sends on, and asks until it has the receipt; the receiver dies now and then."""
     monkeypatch.setattr(client_parts, "PART_BYTES", 4000)
     monkeypatch.setattr(client_parts, "LEAST_PART_BYTES", 1000)
+    log, dice = speeds(campaign.size(3000, 50_000)), random.Random(campaign.SEED)
     file = tmp_path / "drive.log"
-    file.write_bytes(LOG)
+    file.write_bytes(log)
     outcomes: list[Outcome] = []
 
     def send() -> None:
         patience = Patience(tries=10_000, longest_wait_s=0.1)
-        log = LargeLog(file, file.name, {"vehicle": "truck-01"})
-        outcomes.extend(push([log], str(served.client.base_url), served.key, patience=patience))
+        large = LargeLog(file, file.name, {"vehicle": "truck-01"})
+        outcomes.extend(push([large], str(served.client.base_url), served.key, patience=patience))
 
     sender = threading.Thread(target=send)
     sender.start()
-    for n in range(3):
-        time.sleep(0.05 + 0.05 * n)
+    for _ in range(campaign.size(3, 60)):
+        time.sleep(dice.uniform(0.02, 0.3))
         served.kill()
         served.start()
-    sender.join(60)
+    sender.join(300)
     (outcome,) = outcomes
     assert outcome.receipt is not None, outcome.problem
     assert outcome.receipt.status in ("loaded", "duplicate")
     receipt = outcome.receipt.model_dump(mode="json")
-    assert same(served.complete(SHA256).json()) == same({**receipt, "status": "duplicate"})
+    again = served.client.post(f"{PARTS}/{hashlib.sha256(log).hexdigest()}/complete?{QUERY}").json()
+    assert same(again) == same({**receipt, "status": "duplicate"})
     empty(module_database)
-    whole = served.client.post(f"/v1/can-logs?{QUERY}", content=LOG).json()
+    whole = served.client.post(f"/v1/can-logs?{QUERY}", content=log).json()
     assert same(whole) == same({**receipt, "status": "loaded"})
 
 
@@ -374,3 +380,26 @@ def test_push_says_what_a_log_needs(served: Served, tmp_path: Path) -> None:
     done = command(served, str(other), "--vehicle", "truck-01")
     assert done.exit_code == 1
     assert "raw CAN log" in str(done.exception)
+
+
+def test_a_gateway_killed_in_the_middle_goes_on(served: Served, tmp_path: Path) -> None:
+    """The command itself, and a log of the size that it sends in parts."""
+    file = tmp_path / "drive.log"
+    line = f"({EPOCH_S}.000000) can0 18FEF100#FF0032FFFFFFFFFF\n".encode()
+    file.write_bytes(line * (34 * 2**20 // len(line)))
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    beachhead = [str(Path(sys.executable).with_name("beachhead")), "push", str(file), "--vehicle", "truck-01", "--json"]
+    environment = served.environment | {
+        "BEACHHEAD_PUSH_URL": str(served.client.base_url), "BEACHHEAD_PUSH_KEY": served.key,
+    }  # fmt: skip
+    first = subprocess.Popen(beachhead, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 60
+    while not (kept := served.durable_bytes(sha256)) and time.monotonic() < until:
+        time.sleep(0.01)
+    first.kill()
+    first.wait(30)
+    assert 0 < kept < file.stat().st_size
+    done = subprocess.run(beachhead, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (told,) = json.loads(done.stdout)
+    assert (told["status"], told["frames_read"]) == ("loaded", file.stat().st_size // len(line))

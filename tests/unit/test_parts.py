@@ -142,3 +142,15 @@ def test_a_half_written_memory_of_a_finished_log_is_none(tmp_path: Path) -> None
         parts.finish(1, "log", finished)
     assert parts.finished(1, "log") == finished
     assert stored(parts) is None
+
+
+def test_files_of_others_and_broken_memories_are_passed_over(tmp_path: Path) -> None:
+    parts = Parts(tmp_path, LIMITS)
+    append(parts, 0, b"abc")
+    (tmp_path / "1" / "finished").mkdir()
+    (tmp_path / "1" / "finished" / b"other".hex()).write_bytes(b"")
+    (tmp_path / "1" / ".nfs00000001").touch()
+    (tmp_path / "lost+found").mkdir()
+    assert [log.name for log in parts.unfinished(1).uploads] == ["log"]
+    assert parts.finished(1, "other") is None
+    parts.expire()

@@ -122,6 +122,15 @@ def test_a_receiver_that_cannot_be_reached_is_tried_again_then_told():
     assert len(script.waits) == 3
 
 
+def test_a_link_that_is_away_for_days_is_waited_for():
+    waits = []
+    patience = Patience(longest_wait_s=60, sleep=waits.append)
+    for failures in range(1, 5000):
+        patience.wait(failures, None)
+    assert max(waits) <= 60
+    assert sum(waits) > 60 * 1000
+
+
 @pytest.mark.parametrize("status", [400, 403, 413, 415, 422, 500])
 def test_what_is_final_is_not_tried_again(status):
     [outcome] = Script(problem(status)).push([small()])
