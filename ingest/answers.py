@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from ingest import store
 from ingest.checks.scope import Scope
 from ingest.receiver import Receiver
-from schemas.errors import NotAllowedError, UnavailableError
+from schemas.errors import NotAllowedError, NotFoundError, UnavailableError
 from schemas.signals import SIGNALS
 from schemas.wire import GatewayInfo, GatewayVehicleInfo, Receipt, Receipts, Rejects
 
@@ -45,9 +45,19 @@ def receipt_of(receiver: Receiver, gateway_id: int, upload_id: uuid.UUID) -> Rec
         NotFoundError: it made no such upload.
         UnavailableError: the database is away, and the upload does not wait for it.
     """
-    ticket = receiver.waiting.find(upload_id, gateway_id)
-    if ticket is not None:
-        return ticket.receipt()
+    try:
+        return _loaded_receipt(receiver, gateway_id, upload_id)
+    except (NotFoundError, UnavailableError) as error:
+        ticket = receiver.waiting.find(upload_id, gateway_id)
+        if ticket is not None:
+            return ticket.receipt()
+        if isinstance(error, UnavailableError):
+            raise
+    # It may have been loaded between the two looks.
+    return _loaded_receipt(receiver, gateway_id, upload_id)
+
+
+def _loaded_receipt(receiver: Receiver, gateway_id: int, upload_id: uuid.UUID) -> Receipt:
     with receiver.transaction() as db:
         return _told_now(store.stored_receipt(db, gateway_id, upload_id))
 

@@ -51,6 +51,7 @@ def create_app(given: Settings) -> FastAPI:
         app.state.disk_limiter = CapacityLimiter(given.database_pool)
         await to_thread.run_sync(app.state.log_parts.parts.expire)
         await to_thread.run_sync(app.state.receiver.waiting.sweep)
+        await to_thread.run_sync(app.state.receiver.landing.sweep)
         drain = Drain(app.state.receiver, app.state.log_receiver)
         drain.start()
         yield

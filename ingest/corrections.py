@@ -16,11 +16,11 @@ import sqlalchemy as sa
 
 from ingest import ledger
 from ingest.definitions import setup_of
-from ingest.landing import Landing
+from ingest.landing import landing_of
 from ingest.ledger import KeptUpload
 from ingest.rebuild import Rebuild, Where
 from schemas.errors import CorrectionError
-from schemas.settings import Settings, landing_folder
+from schemas.settings import Settings
 
 LOGS_AT_ONCE = 20
 """Their vehicle's uploads wait meanwhile."""
@@ -103,7 +103,7 @@ class Corrections:
     @contextmanager
     def _rebuild(self) -> Iterator[Rebuild]:
         with self._transaction() as db:
-            rebuild = Rebuild(db, Landing(landing_folder(self.settings)), self.settings)
+            rebuild = Rebuild(db, landing_of(self.settings), self.settings)
             yield rebuild
         for key in rebuild.obsolete:
             rebuild.landing.forget(key)

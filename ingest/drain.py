@@ -14,7 +14,7 @@ from ingest.auth import Caller
 from ingest.log_receiver import LogReceiver
 from ingest.receiver import Receiver
 from ingest.waiting import Ticket, Waiting
-from schemas.errors import BeachheadError, UnavailableError, UnknownKeyError
+from schemas.errors import BeachheadError, LandingAwayError, StorageFullError, UnavailableError, UnknownKeyError
 from schemas.wire import Receipt
 
 PERIOD_S = 1.0
@@ -78,6 +78,8 @@ class Drain(threading.Thread):
                 return
         try:
             receipt = self._loaded(ticket)
+        except (LandingAwayError, StorageFullError):
+            raise
         except UnavailableError:
             self._tries[ticket.upload_id] += 1
             if self._tries[ticket.upload_id] < MOST_TRIES:

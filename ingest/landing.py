@@ -1,6 +1,6 @@
-"""Where raw logs are kept: a folder, every file durable before it is acknowledged, named by the hash of its content.
+"""Where raw logs are kept: a folder or a bucket, every file durable before it is acknowledged.
 
-A file appears under its name by a rename, when it and its folder are on disk: there is never half a file. What lies
+A log is named by the hash of its content without gzip or zstd around it. There is never half a file, and what lies
 there is never altered.
 """
 
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import secrets
 import shutil
 import tempfile
+import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -22,29 +22,52 @@ from typing import IO, BinaryIO, cast
 
 import zstandard
 
+from ingest.folder import Folder
+from ingest.objects import Objects
+from ingest.s3 import S3
 from schemas.errors import BodyTooLargeError, MalformedBodyError
+from schemas.settings import Settings, landing_place
 
 RAW, SIGNALS, INCOMING = "raw", "signals", "incoming"
 GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 PIECE_BYTES = 2**20
+LEFT_S = 2 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """The landing store in a folder."""
+    """The landing store. `scratch` is a folder of this machine for what is on its way; with a folder, it is that."""
 
-    root: Path
+    objects: Objects
+    scratch: Path
+
+    @property
+    def on_its_way(self) -> Path:
+        """The folder for files on the way; made when it is asked for."""
+        folder = self.scratch / INCOMING
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def sweep(self) -> None:
+        """Take away what a killed process left on its way; what is young may be another's that is at work."""
+        for path in self.on_its_way.iterdir():
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > LEFT_S:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def incoming(self) -> IO[bytes]:
         """A file to write an upload to; it goes when it is closed without having been kept."""
-        folder = self.root / INCOMING
-        folder.mkdir(parents=True, exist_ok=True)
-        return tempfile.NamedTemporaryFile(dir=folder)
+        return tempfile.NamedTemporaryFile(dir=self.on_its_way)
 
     def keep(self, file: IO[bytes], sha256: str) -> str:
-        """Make a written file durable under its content's hash and return its key."""
+        """Make a written file durable under its content's hash and return its key.
+
+        Raises:
+            UnavailableError: and its kinds: the store is away or full; nothing was kept.
+        """
         key = self.raw_key(sha256)
-        self._publish(Path(file.name), key)
+        file.flush()
+        self.objects.keep(key, Path(file.name))
         return key
 
     def raw_key(self, sha256: str) -> str:
@@ -54,25 +77,12 @@ class Landing:
     def keep_signals(self, file: Path, upload: str) -> str:
         """Make the decoded signals of an upload durable, beside any that were decoded before, and return their key."""
         key = f"{SIGNALS}/{upload[:2]}/{upload}-{secrets.token_hex(4)}.parquet"
-        self._publish(file, key)
+        self.objects.keep(key, file)
         return key
-
-    def _publish(self, source: Path, key: str) -> None:
-        target = self.root / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # A file of the same name has the same content. Somebody else may just have made it: its folder is synced too.
-        if not target.exists():
-            with source.open("rb") as written:
-                os.fsync(written.fileno())
-            partial = target.with_name(f".{target.name}.{os.getpid()}.{source.name}")
-            os.link(source, partial)
-            partial.replace(target)
-        for folder in (target.parent, target.parent.parent, self.root):
-            _sync_folder(folder)
 
     def forget(self, key: str) -> None:
         """Take away a file that no upload needs."""
-        (self.root / key).unlink(missing_ok=True)
+        self.objects.delete(key)
 
     @contextmanager
     def opened(self, key: str, limit_bytes: int) -> Iterator[BinaryIO]:
@@ -82,16 +92,20 @@ class Landing:
             BodyTooLargeError: it is larger than the limit when unpacked.
             MalformedBodyError: what is around it is broken.
         """
-        with (self.root / key).open("rb") as file, unpacked(file, self.root / INCOMING, limit_bytes) as plain:
+        with self.objects.opened(key) as file, unpacked(file, self.on_its_way, limit_bytes) as plain:
             yield plain
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def landing_of(settings: Settings) -> Landing:
+    """The landing store that is set.
+
+    Raises:
+        SettingsError: the setting names none.
+    """
+    place = landing_place(settings)
+    if isinstance(place, Path):
+        return Landing(Folder(place), place)
+    return Landing(S3.of(place, place.scratch / INCOMING), place.scratch)
 
 
 @contextmanager
@@ -141,8 +155,3 @@ def sha256_of(file: BinaryIO) -> tuple[str, int]:
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     return digest, file.tell()
-
-
-def clear_incoming(root: Path) -> None:
-    """Take away what a killed process left half written."""
-    shutil.rmtree(root / INCOMING, ignore_errors=True)

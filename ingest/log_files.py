@@ -43,9 +43,7 @@ class Shelf:
     @contextmanager
     def folder(self) -> Iterator[Path]:
         """A folder for files on the way; it goes at the end."""
-        incoming = self.landing.root / "incoming"
-        incoming.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=incoming) as folder:
+        with tempfile.TemporaryDirectory(dir=self.landing.on_its_way) as folder:
             yield Path(folder)
 
 

@@ -31,7 +31,7 @@ class LogParts:
 
     def __init__(self, logs: LogReceiver) -> None:
         self._logs = logs
-        self.parts = Parts(logs.landing.root / PARTS, _limits(logs.receiver.settings))
+        self.parts = Parts(logs.landing.scratch / PARTS, _limits(logs.receiver.settings))
 
     def complete(
         self, caller: Caller, name: str, query: LogQuery, sha256: str | None, idempotency_key: str | None

@@ -24,8 +24,7 @@ from ingest.can.whole import Reading
 from ingest.checks.logs import Gate, passed
 from ingest.checks.rows import Clock
 from ingest.definitions import setup_of
-from ingest.disk import unavailable_when_full
-from ingest.landing import Landing, sha256_of, unpacked
+from ingest.landing import sha256_of, unpacked
 from ingest.loader import Upload
 from ingest.log_files import KeptLog, Shelf, tell_alone
 from ingest.log_loader import CAN_LOG, ToldLog, can_counts
@@ -40,7 +39,6 @@ from schemas.errors import (
     UnavailableError,
     UnusableUploadError,
 )
-from schemas.settings import landing_folder
 from schemas.wire import Receipt
 
 OCTETS = "application/octet-stream"
@@ -88,7 +86,7 @@ class LogReceiver:
 
     def __init__(self, receiver: Receiver) -> None:
         self.receiver = receiver
-        self.landing = Landing(landing_folder(receiver.settings))
+        self.landing = receiver.landing
 
     def receive(self, caller: Caller, file: IO[bytes], query: LogQuery, idempotency_key: str | None) -> Receipt:
         """Take in a log that was written to the landing store. What the receipt tells is committed.
@@ -99,7 +97,7 @@ class LogReceiver:
             UnavailableError: neither the database nor the landing store can be written; nothing was kept.
         """
         limit = self.receiver.settings.max_log_bytes
-        with unpacked(file, self.landing.root / "incoming", limit) as plain:  # type: ignore[arg-type]
+        with unpacked(file, self.landing.on_its_way, limit) as plain:  # type: ignore[arg-type]
             sha256, size = sha256_of(plain)
             upload = Upload(
                 uuid.uuid4(), caller.scope.gateway_id, bytes.fromhex(sha256), query.normalised(), OCTETS, size,
@@ -117,8 +115,8 @@ class LogReceiver:
     def load_waiting(self, caller: Caller, ticket: Ticket) -> Receipt:
         """Load a log that waited; raises as `receive` does."""
         upload, limit = ticket.upload(), self.receiver.settings.max_log_bytes
-        path = self.landing.root / self.landing.raw_key(ticket.sha256)
-        with path.open("rb") as file, unpacked(file, self.landing.root / "incoming", limit) as plain:
+        key = self.landing.raw_key(ticket.sha256)
+        with self.landing.objects.opened(key) as file, unpacked(file, self.landing.on_its_way, limit) as plain:
             return self._load(caller, file, plain, LogQuery.of(ticket.query), upload)
 
     def _wait(
@@ -129,8 +127,7 @@ class LogReceiver:
             raise NotAllowedError(f"{query.vehicle} is not known as a vehicle of this key")
         plain.seek(0)
         _ = query.format or recognise(plain.read(HEAD_BYTES))
-        with unavailable_when_full():
-            self.landing.keep(file, upload.sha256.hex())
+        self.landing.keep(file, upload.sha256.hex())
         ticket = Ticket.of(upload, CAN_LOG, caller.prefix)
         self.receiver.waiting.add(ticket, None)
         return ticket.receipt()

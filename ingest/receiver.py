@@ -23,11 +23,12 @@ from ingest.checks.scope import Scope
 from ingest.decoders import decode, media_type
 from ingest.decoders.decoded import Decoded, Limits
 from ingest.decoders.encodings import decompress
+from ingest.landing import landing_of
 from ingest.loader import Upload
-from ingest.waiting import WAITING, Ticket, Waiting
+from ingest.waiting import Ticket, Waiting
 from schemas import database
 from schemas.errors import NotAllowedError, NothingUsableError, UnavailableError
-from schemas.settings import Settings, landing_folder
+from schemas.settings import Settings
 from schemas.wire import Receipt
 
 KNOWN_SIGNALS = 100_000
@@ -53,7 +54,8 @@ class Receiver:
         self.settings = settings
         self.limits = Limits(settings.max_body_bytes, settings.max_rows, settings.max_fields)
         self.keys = Keys(self.transaction, settings.key_cache_s)
-        self.waiting = Waiting(landing_folder(settings) / WAITING, settings.max_waiting_bytes)
+        self.landing = landing_of(settings)
+        self.waiting = Waiting(self.landing.objects, settings.max_waiting_bytes)
         # The kind of an extra signal never changes, so what was once read stays true.
         self._signals = pl.DataFrame(schema=store.SIGNAL_SCHEMA)
 

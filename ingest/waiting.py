@@ -7,25 +7,26 @@ ticket is there. Names begin with the time of arrival, so that names in order ar
 from __future__ import annotations
 
 import datetime as dt
-import os
+import math
+import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import contextmanager, suppress
 
 import zstandard
 from pydantic import BaseModel
 
-from ingest.disk import unavailable_when_full
 from ingest.loader import Upload
-from schemas.errors import StorageFullError, UnavailableError
+from ingest.objects import Entry, Objects
+from schemas.errors import LandingAwayError, StorageFullError, UnavailableError
 from schemas.wire import Receipt, RowCounts
 
 WAITING, TICKET, BODY = "waiting", ".json", ".zst"
 LEVEL = 1
 SETTLED_S = 3600
+AWAY_TIMES, BYTES_TIMES = 5, 10
+"""So many times as long is it taken for granted that the store is away, and how many bytes wait."""
 
 
 class Ticket(BaseModel, frozen=True):
@@ -72,66 +73,107 @@ class Ticket(BaseModel, frozen=True):
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """The waiting uploads of a landing folder; several receivers may share it."""
+class Glance:
+    """Whether anything waits, and how many bytes, asked of the store as seldom as it wants.
 
-    folder: Path
-    most_bytes: int
+    What this receiver itself adds or takes away is known at once; what others do, when the store is asked again.
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._asking = threading.Lock()
+        self._empty: bool | None = None
+        self._bytes = 0
+        self._changes = 0
+        self._empty_until_s = self._bytes_until_s = -math.inf
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits. A store that is away must not keep rows from the database: then nothing does."""
+        if self._empty is not None and (time.monotonic() < self._empty_until_s or self._asking.locked()):
+            return self._empty
+        with self._asking:
+            changes = self._changes
+            try:
+                empty, trusted_s = self._ask(), self._objects.trusted_s
+            except UnavailableError:
+                empty, trusted_s = True, self._objects.trusted_s * AWAY_TIMES
+            if changes == self._changes and trusted_s:
+                self._empty, self._empty_until_s = empty, time.monotonic() + trusted_s
+            return empty
+
+    def _ask(self) -> bool:
+        return not any(_is_ticket(entry) for entry in self._objects.under(WAITING))
+
+    def bytes_waiting(self) -> int:
+        """The size of everything that waits, as far as is known; raises where the store is away."""
+        if time.monotonic() >= self._bytes_until_s:
+            self._bytes = sum(entry.size_bytes for entry in self._objects.under(WAITING))
+            self._bytes_until_s = time.monotonic() + self._objects.trusted_s * BYTES_TIMES
+        return self._bytes
+
+    def added(self, size_bytes: int) -> None:
+        """An upload was made to wait by this receiver."""
+        self._changes += 1
+        self._bytes += size_bytes
+        if self._objects.trusted_s:
+            self._empty, self._empty_until_s = False, time.monotonic() + self._objects.trusted_s
+
+    def taken(self) -> None:
+        """An upload was taken away by this receiver: the store is to be asked again whether others wait."""
+        self._changes += 1
+        self._empty_until_s = -math.inf
+
+
+class Waiting:
+    """The waiting uploads of a landing store; several receivers may share it."""
+
+    def __init__(self, objects: Objects, most_bytes: int) -> None:
+        self.objects, self.most_bytes = objects, most_bytes
+        self._glance = Glance(objects)
 
     def add(self, ticket: Ticket, body: bytes | None) -> None:
         """Make an upload wait; it is durable when this returns. `body` is None where the bytes are kept already.
 
         Raises:
-            StorageFullError: the disk, or what may wait, is full; nothing of the upload is kept.
-            UnavailableError: the landing store cannot be written.
+            StorageFullError: the store, or what may wait, is full; nothing of the upload is kept.
+            LandingAwayError: the landing store cannot be written.
         """
-        with _told_as_ours():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if self.bytes_waiting() > self.most_bytes:
-                raise StorageFullError("too many uploads wait for the database; nothing of this one was kept")
-            if body is not None:
-                self._write(ticket.name + BODY, zstandard.ZstdCompressor(level=LEVEL).compress(body))
-            self._write(ticket.name + TICKET, ticket.model_dump_json().encode())
+        packed = None if body is None else zstandard.ZstdCompressor(level=LEVEL).compress(body)
+        told = ticket.model_dump_json().encode()
+        with _both_away():
+            self._refuse_too_much()
+            if packed is not None:
+                self.objects.put(_key(ticket, BODY), packed)
+            self.objects.put(_key(ticket, TICKET), told)
+        self._glance.added(len(packed or b"") + len(told))
 
     def check(self) -> None:
         """Return if an upload could be made to wait; raises as `add` does."""
-        with _told_as_ours():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if self.bytes_waiting() > self.most_bytes:
-                raise StorageFullError("too many uploads wait for the database")
-            name = f".check-{uuid.uuid4().hex}"
-            self._write(name, b"")
-            (self.folder / name).unlink()
+        with _both_away():
+            self._refuse_too_much()
+            key = f"{WAITING}/.check-{uuid.uuid4().hex}"
+            self.objects.put(key, b"")
+            self.objects.delete(key)
 
-    def _write(self, name: str, data: bytes) -> None:
-        partial = self.folder / f".{name}.{os.getpid()}"
-        try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.rename(self.folder / name)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
-        _sync(self.folder)
+    def _refuse_too_much(self) -> None:
+        if self._glance.bytes_waiting() > self.most_bytes:
+            raise StorageFullError("too many uploads wait for the database; nothing of this one was kept")
 
     def is_empty(self) -> bool:
-        """Whether nothing waits."""
-        return next(self._names(), None) is None
+        """Whether nothing waits, as far as is known."""
+        return self._glance.is_empty()
 
     def tickets(self) -> Iterator[Ticket]:
         """What waits, in the order of arrival. One that was loaded meanwhile is left out."""
-        for name in sorted(self._names()):
-            ticket = self._read(name)
+        for key in self._keys():
+            ticket = self._read(key)
             if ticket is not None:
                 yield ticket
 
     def find(self, upload_id: uuid.UUID, gateway_id: int) -> Ticket | None:
         """A gateway's waiting upload."""
-        name = next((name for name in self._names() if name.endswith(f"-{upload_id}{TICKET}")), None)
-        ticket = self._read(name) if name else None
+        key = next((key for key in self._keys() if key.endswith(f"-{upload_id}{TICKET}")), None)
+        ticket = self._read(key) if key else None
         return ticket if ticket is not None and ticket.gateway_id == gateway_id else None
 
     def has(self, sha256: str) -> bool:
@@ -140,61 +182,56 @@ class Waiting:
 
     def body(self, ticket: Ticket) -> bytes:
         """The bytes of an upload of rows."""
-        data = (self.folder / (ticket.name + BODY)).read_bytes()
+        data = self.objects.read(_key(ticket, BODY))
         return zstandard.ZstdDecompressor().decompress(data, max_output_size=max(1, ticket.size_bytes))
 
     def done(self, ticket: Ticket) -> None:
         """Forget an upload that is in the ledger."""
-        for ending in (TICKET, BODY):
-            (self.folder / (ticket.name + ending)).unlink(missing_ok=True)
+        try:
+            self.objects.delete(_key(ticket, TICKET), _key(ticket, BODY))
+        finally:
+            self._glance.taken()
 
     def bytes_waiting(self) -> int:
-        """The size of everything that waits."""
-        return sum(entry.stat().st_size for entry in self._entries())
+        """The size of everything that waits, as far as is known."""
+        return self._glance.bytes_waiting()
 
     def count(self) -> int:
         """How many uploads wait."""
-        return sum(1 for _ in self._names())
+        return sum(1 for _ in self._keys())
 
     def sweep(self) -> None:
         """Take away what a killed receiver left: bytes without a ticket were never acknowledged."""
-        for entry in self._entries():
-            path = Path(entry.path)
-            orphaned = entry.name.startswith(".") or not path.with_suffix(TICKET).exists()
-            # Another receiver may be about to write the ticket.
-            if orphaned and time.time() - entry.stat().st_mtime > SETTLED_S:
-                path.unlink(missing_ok=True)
+        with suppress(UnavailableError):  # it is done again at the next start
+            entries = list(self.objects.under(WAITING))
+            ticketed = {entry.key.removesuffix(TICKET) for entry in entries if _is_ticket(entry)}
+            for entry in entries:
+                orphaned = not _is_ticket(entry) and entry.key.removesuffix(BODY) not in ticketed
+                # Another receiver may be about to write the ticket.
+                if orphaned and time.time() - entry.changed_s > SETTLED_S:
+                    self.objects.delete(entry.key)
 
-    def _names(self) -> Iterator[str]:
-        return (entry.name for entry in self._entries() if entry.name.endswith(TICKET) and entry.name[0] != ".")
+    def _keys(self) -> Iterator[str]:
+        return (entry.key for entry in self.objects.under(WAITING) if _is_ticket(entry))
 
-    def _entries(self) -> list[os.DirEntry[str]]:
+    def _read(self, key: str) -> Ticket | None:
         try:
-            with os.scandir(self.folder) as entries:
-                return list(entries)
-        except OSError:
-            return []  # nothing waits yet; or the folder cannot be read, which must not keep rows from the database
-
-    def _read(self, name: str) -> Ticket | None:
-        try:
-            return Ticket.model_validate_json((self.folder / name).read_bytes())
+            return Ticket.model_validate_json(self.objects.read(key))
         except FileNotFoundError:
             return None
 
 
+def _key(ticket: Ticket, ending: str) -> str:
+    return f"{WAITING}/{ticket.name}{ending}"
+
+
+def _is_ticket(entry: Entry) -> bool:
+    return entry.key.endswith(TICKET) and not entry.key.startswith(f"{WAITING}/.")
+
+
 @contextmanager
-def _told_as_ours() -> Iterator[None]:
+def _both_away() -> Iterator[None]:
     try:
-        with unavailable_when_full():
-            yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise UnavailableError(f"neither the database nor the landing store can be written: {reason}") from error
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield
+    except LandingAwayError as error:
+        raise LandingAwayError(f"neither the database nor the landing store can be written: {error}") from error

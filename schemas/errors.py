@@ -25,8 +25,9 @@ BeachheadError
 ├── NotFoundError           no such pilot, vehicle, upload …
 └── UnavailableError        the database cannot be reached now; try again
     ├── BusyError               another request is at work on the same upload
+    ├── LandingAwayError        the landing store cannot be reached
     ├── OverloadedError         too many uploads at once
-    └── StorageFullError        the disk is full
+    └── StorageFullError        the disk or the landing store is full
 """
 
 from __future__ import annotations
@@ -180,9 +181,13 @@ class BusyError(UnavailableError):
     """Another request is at work on the same upload; its outcome can be asked for later."""
 
 
+class LandingAwayError(UnavailableError):
+    """The landing store cannot be reached or written now. Nothing of the request was kept."""
+
+
 class OverloadedError(UnavailableError):
     """More uploads are under way than can be at once. Nothing of the request was kept."""
 
 
 class StorageFullError(UnavailableError):
-    """The disk is full. Nothing of the request was kept."""
+    """The disk or the landing store is full. Nothing of the request was kept."""

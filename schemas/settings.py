@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -27,8 +28,23 @@ class Settings(BaseSettings):
         None, description="The role for accounts and records; default: the local server's."
     )
     landing_url: str | None = Field(
-        None, description="Where raw CAN logs are kept, as file:///a/folder; default: a folder beside the local server."
+        None,
+        description="Where raw CAN logs are kept and uploads wait, as file:///a/folder or s3://bucket/prefix;"
+        " default: a folder beside the local server.",
     )
+    landing_scratch: Path | None = Field(
+        None,
+        description="With s3://, a local folder for logs on their way and for parts of unfinished ones;"
+        " default: a folder under home.",
+    )
+    landing_endpoint: str | None = Field(
+        None, description="With s3://, address of the store; default: AWS_ENDPOINT_URL, or Amazon's in the region."
+    )
+    landing_region: str | None = Field(None, description="With s3://, default: AWS_REGION.")
+    landing_access_key: SecretStr | None = Field(
+        None, description="With s3://, default: AWS_ACCESS_KEY_ID, or the machine's role."
+    )
+    landing_secret_key: SecretStr | None = Field(None, description="With s3://, default: AWS_SECRET_ACCESS_KEY.")
     max_log_bytes: int = Field(4 * 2**30, gt=0, description="Largest raw CAN log, also when unpacked.")
     max_unfinished_logs: int = Field(16, gt=0, description="Raw CAN logs that a gateway may send in parts at a time.")
     max_unfinished_bytes: int = Field(16 * 2**30, gt=0, description="Bytes of a gateway's unfinished raw CAN logs.")
@@ -80,18 +96,43 @@ class Settings(BaseSettings):
     late_after_s: int = Field(3600, ge=0, description="Rows older than this when they arrive are counted as late.")
 
 
-def landing_folder(given: Settings) -> Path:
-    """The folder of the landing store.
+@dataclass(frozen=True, slots=True)
+class BucketPlace:
+    """A landing store in an S3-compatible bucket. What is null comes from the usual AWS_* variables."""
+
+    bucket: str
+    prefix: str
+    scratch: Path
+    endpoint: str | None
+    region: str | None
+    access_key: SecretStr | None
+    secret_key: SecretStr | None
+
+
+def landing_place(given: Settings) -> Path | BucketPlace:
+    """Where the landing store is: a folder, or a bucket.
 
     Raises:
-        SettingsError: the URL names no folder.
+        SettingsError: the URL names neither, or half a key is set.
     """
+    default = given.home / "landing"
     if given.landing_url is None:
-        return given.home / "landing"
+        return default
     scheme, _, path = given.landing_url.partition("://")
-    if scheme != "file" or not path.startswith("/"):
-        raise SettingsError("BEACHHEAD_LANDING_URL: must be file:// and an absolute path, as file:///var/lib/beachhead")
-    return Path(path)
+    bucket, _, prefix = path.partition("/")
+    if scheme == "file" and path.startswith("/"):
+        return Path(path)
+    if scheme != "s3" or not bucket:
+        raise SettingsError(
+            "BEACHHEAD_LANDING_URL: must be file:// and an absolute path, as file:///var/lib/beachhead,"
+            " or s3:// and a bucket, as s3://fleet/beachhead"
+        )
+    if (given.landing_access_key is None) != (given.landing_secret_key is None):
+        raise SettingsError("BEACHHEAD_LANDING_ACCESS_KEY and BEACHHEAD_LANDING_SECRET_KEY: set both or neither")
+    return BucketPlace(
+        bucket, prefix.strip("/"), given.landing_scratch or default, given.landing_endpoint, given.landing_region,
+        given.landing_access_key, given.landing_secret_key,
+    )  # fmt: skip
 
 
 @cache

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import httpx
+import pytest
 import sqlalchemy as sa
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
@@ -32,6 +33,10 @@ from schemas.tables import (
 
 START = dt.datetime(2026, 1, 5, 11, tzinfo=dt.UTC)  # 03:00 in Los Angeles
 T0 = dt.datetime(2026, 1, 6, 8, tzinfo=dt.UTC)
+
+
+on_both = pytest.mark.parametrize("landing_settings", ["file", "s3"], indirect=True)
+"""The test runs with the landing store in a folder, and in a bucket."""
 
 
 def at(second: float) -> str:

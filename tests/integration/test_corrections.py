@@ -18,10 +18,10 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from receiver_kit import T0, Pusher, World, empty, make_world, receiving
+from receiver_kit import T0, Pusher, World, empty, make_world, on_both, receiving
 
 from ingest.corrections import Corrections
-from ingest.landing import Landing
+from ingest.landing import landing_of
 from ingest.rebuild import Rebuild
 from schemas.database import engine
 from schemas.errors import CorrectionError, NotFoundError, NothingUsableError
@@ -156,6 +156,7 @@ class Place:
     world: World
     pusher: Pusher
     landing: Path
+    landing_settings: dict[str, Any]
     corrections: Corrections
 
     def dbc(self, *arguments: str) -> str:
@@ -164,8 +165,8 @@ class Place:
     def command(self, *arguments: str) -> str:
         program = [sys.executable, "-c", "from pipelines.cli import app; app()", *arguments]
         environment = os.environ | {
-            "BEACHHEAD_DATABASE_URL": self.database.url(), "BEACHHEAD_LANDING_URL": f"file://{self.landing}",
-            "COLUMNS": "200",
+            "BEACHHEAD_DATABASE_URL": self.database.url(), "COLUMNS": "200",
+            **{f"BEACHHEAD_{name.upper()}": str(value) for name, value in self.landing_settings.items()},
         }  # fmt: skip
         done = subprocess.run(program, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -181,23 +182,24 @@ class Place:
         self.dbc("add", str(file), "--vehicle", "truck-01", "--yes")
 
 
-def _place(database: Any, landing: Path) -> Any:
+def _place(database: Any, landing: Path, landing_settings: dict[str, Any]) -> Any:
     world = make_world(database)
     owner = engine(database.url())
-    corrections = Corrections(owner, Settings(_env_file=None, landing_url=f"file://{landing}"))
-    with receiving(world, landing_url=f"file://{landing}") as client:
-        yield Place(database, world, Pusher(client, world.keys["one"]), landing, corrections)
+    corrections = Corrections(owner, Settings(_env_file=None, **landing_settings))
+    with receiving(world, **landing_settings) as client:
+        yield Place(database, world, Pusher(client, world.keys["one"]), landing, landing_settings, corrections)
     owner.dispose()
 
 
 @pytest.fixture
-def place(database: Any, tmp_path: Path) -> Any:
-    yield from _place(database, tmp_path / "landing")
+def place(database: Any, tmp_path: Path, landing_settings: dict[str, Any]) -> Any:
+    yield from _place(database, tmp_path / "landing", landing_settings)
 
 
 @pytest.fixture(scope="module")
 def shared(module_database: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    yield from _place(module_database, tmp_path_factory.mktemp("landing"))
+    landing = tmp_path_factory.mktemp("landing")
+    yield from _place(module_database, landing, {"landing_url": f"file://{landing}"})
 
 
 @pytest.fixture(scope="module")
@@ -322,7 +324,7 @@ def test_building_any_stretch_anew_changes_nothing(
     low = data.draw(st.integers(0, 250))
     span = ((EPOCH_S + low) * 1_000_000, (EPOCH_S + low + data.draw(st.integers(1, 200))) * 1_000_000)
     with psycopg.connect(shared.database.url()) as db:
-        rebuild = Rebuild(db, Landing(shared.landing), shared.corrections.settings)
+        rebuild = Rebuild(db, landing_of(shared.corrections.settings), shared.corrections.settings)
         rebuild.run({shared.world.vehicle_ids["truck-01"]: [span]}, [], "test")
     assert (stored(shared.database), receipts(shared.database)) == before
     assert ids
@@ -347,6 +349,7 @@ def test_an_upload_that_was_taken_back_stays_so_when_it_is_sent_again(place: Pla
     assert len(stored(place.database)["rows"]) == 5
 
 
+@on_both
 def test_a_log_of_a_wrong_clock_is_put_right(place: Place) -> None:
     late_s = 40_000_000
     lines = (b"(%d.000000) can0 18FEF100#FF0032FFFFFFFFFF\n" % (EPOCH_S - late_s + n) for n in range(3))
@@ -447,6 +450,7 @@ def test_what_is_asked_for_must_be_there(place: Place) -> None:
         list(place.corrections.redecode([id_]))
 
 
+@on_both
 def test_decoding_anew_by_command(place: Place, tmp_path: Path) -> None:
     Upload(log_of(0, 10, 0, "p"), True).push(place.pusher)
     file = tmp_path / "bms.dbc"
@@ -458,5 +462,10 @@ def test_decoding_anew_by_command(place: Place, tmp_path: Path) -> None:
     assert "1 log decoded anew" in place.command("redecode", "--vehicle", "drayage/truck-01", "--all")
     (row, *_) = stored(place.database)["rows"]
     assert 352.5 in row
-    assert len(list((place.landing / "signals").rglob("*.parquet"))) == 1
+    with place.database.connect() as owner:
+        ((key,),) = owner.execute("SELECT signals_key FROM upload_log").fetchall()
+    objects = landing_of(place.corrections.settings).objects
+    assert [entry.key for entry in objects.under(key.rpartition("/")[0])] == [key]
+    with objects.opened(key) as kept:
+        assert "can0/BMS.PackVoltage" in pl.read_parquet(kept)["signal"].cast(pl.String)
     assert not list((place.landing / "incoming").iterdir())

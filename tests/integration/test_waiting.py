@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 from psycopg import sql
-from receiver_kit import Pusher, World, at, make_world, receiving
+from receiver_kit import Pusher, World, at, make_world, on_both, receiving
 
 from ingest import drain
+from ingest.folder import Folder
 from ingest.waiting import Waiting
 from schemas.errors import UnavailableError
 
@@ -34,6 +35,10 @@ class Place:
     world: World
     pusher: Pusher
     landing: Path
+
+    def waits(self) -> list[str]:
+        objects = self.pusher.client.app.state.receiver.landing.objects
+        return [entry.key for entry in objects.under("waiting")]
 
     def away(self) -> None:
         with self.database.server.admin() as admin:
@@ -74,16 +79,16 @@ def wait_for(is_done: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def place(database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def place(database: Any, landing_settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(drain, "PERIOD_S", 0.1)
     world = make_world(database)
-    landing = tmp_path / "landing"
-    with receiving(world, landing_url=f"file://{landing}", key_cache_s=0) as client:
+    with receiving(world, **landing_settings, key_cache_s=0) as client:
         pusher = Pusher(client, world.keys["one"])
         assert pusher.get("/v1/gateway").status_code == 200
-        yield Place(database, world, pusher, landing)
+        yield Place(database, world, pusher, tmp_path / "landing")
 
 
+@on_both
 def test_rows_wait_and_load_by_themselves(place: Place) -> None:
     place.away()
     receipt = place.queued(body(10, 11))
@@ -95,9 +100,10 @@ def test_rows_wait_and_load_by_themselves(place: Place) -> None:
     assert told["rows"]["accepted"] == 2
     assert told["received_at"] == receipt["received_at"]
     assert place.speeds() == [10, 11]
-    wait_for(lambda: not list((place.landing / "waiting").iterdir()))
+    wait_for(lambda: not place.waits())
 
 
+@on_both
 def test_logs_wait_too(place: Place) -> None:
     place.away()
     receipt = place.queued(CAN, "application/octet-stream", path=CAN_PATH)
@@ -108,6 +114,7 @@ def test_logs_wait_too(place: Place) -> None:
     assert place.speeds() == [50, 50]
 
 
+@on_both
 def test_what_waits_comes_before_what_comes_later(place: Place) -> None:
     place.away()
     first = place.queued(body(10, 11))
@@ -121,6 +128,7 @@ def test_what_waits_comes_before_what_comes_later(place: Place) -> None:
     assert place.loaded(last.json()["upload_id"])["rows"]["conflicting"] == 1
 
 
+@on_both
 def test_the_same_upload_twice_while_the_database_is_away(place: Place) -> None:
     place.away()
     receipts = [place.queued(body(10, 11)) for _ in range(2)]
@@ -177,9 +185,10 @@ def test_without_database_and_disk_nothing_is_kept(place: Place) -> None:
     assert place.speeds() == [10]
 
 
+@on_both
 def test_what_waits_is_bounded(place: Place) -> None:
     receiver = place.pusher.client.app.state.receiver
-    receiver.waiting = Waiting(receiver.waiting.folder, 100)
+    receiver.waiting = Waiting(receiver.landing.objects, 100)
     place.away()
     place.queued(body(10))
     answer = place.pusher.post(body(11, first=1), NDJSON)
@@ -216,6 +225,7 @@ def test_an_unknown_key_is_not_let_in_while_the_database_is_away(place: Place) -
     place.back()
 
 
+@on_both
 def test_a_receiver_killed_between_commit_and_clean_up_loads_nothing_twice(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,7 +239,7 @@ def test_a_receiver_killed_between_commit_and_clean_up_loads_nothing_twice(
         wait_for(lambda: bool(owner.execute("SELECT FROM upload").rowcount))
     time.sleep(0.5)  # it is drained again and again
     monkeypatch.setattr(Waiting, "done", done)
-    wait_for(lambda: not list((place.landing / "waiting").iterdir()))
+    wait_for(lambda: not place.waits())
     assert place.receipt(receipt["upload_id"])["rows"]["accepted"] == 2
     assert place.speeds() == [10, 11]
 
@@ -256,11 +266,12 @@ def test_an_upload_that_the_database_refuses_does_not_hold_up_others(
 
 
 def test_what_a_killed_receiver_left_half_written_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    waiting = Waiting(tmp_path, 1000)
-    (tmp_path / "000-a.zst").write_bytes(b"bytes without a ticket")
-    (tmp_path / ".000-b.json.17").write_bytes(b"half a ticket")
+    waiting, folder = Waiting(Folder(tmp_path), 1000), tmp_path / "waiting"
+    folder.mkdir()
+    (folder / "000-a.zst").write_bytes(b"bytes without a ticket")
+    (folder / ".000-b.json.17").write_bytes(b"half a ticket")
     waiting.sweep()
-    assert len(list(tmp_path.iterdir())) == 2, "somebody may be about to write the ticket"
+    assert len(list(folder.iterdir())) == 2, "somebody may be about to write the ticket"
     monkeypatch.setattr("ingest.waiting.SETTLED_S", -1)
     waiting.sweep()
-    assert not list(tmp_path.iterdir())
+    assert not list(folder.iterdir())
