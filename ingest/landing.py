@@ -50,8 +50,8 @@ class Landing:
 
     def sweep(self) -> None:
         """Take away what a killed process left on its way; what is young may be another's that is at work."""
-        for path in self.on_its_way.iterdir():
-            with suppress(FileNotFoundError):
+        for path in (self.scratch / INCOMING).glob("*"):
+            with suppress(OSError):
                 if time.time() - path.stat().st_mtime > LEFT_S:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 

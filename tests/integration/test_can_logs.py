@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from receiver_kit import T0, Client, Pusher, World, empty, make_world, receiving
+from receiver_kit import T0, Client, Pusher, World, empty, make_world, on_both, receiving
 
 from tests import campaign
 
@@ -38,9 +38,9 @@ def pack(second: float, source: int, volts: float, amperes: float) -> str:
 
 
 @pytest.fixture
-def logs(database: Any, tmp_path: Path) -> Any:
+def logs(database: Any, tmp_path: Path, landing_settings: dict[str, Any]) -> Any:
     world = make_world(database)
-    with receiving(world, landing_url=f"file://{tmp_path}/landing") as client:
+    with receiving(world, **landing_settings) as client:
         yield database, Pusher(client, world.keys["one"]), tmp_path / "landing"
 
 
@@ -55,6 +55,7 @@ def rows(database: Any, columns: str = "time, speed_kmh, battery_power_kw") -> l
         return owner.execute(f"SELECT {columns} FROM telemetry ORDER BY time").fetchall()
 
 
+@on_both
 def test_a_plain_truck_log_needs_no_dbc(logs: Any) -> None:
     database, pusher, landing = logs
     body = "".join(speed(n / 10, 50 + n % 10) for n in range(30)).encode()
@@ -63,10 +64,11 @@ def test_a_plain_truck_log_needs_no_dbc(logs: Any) -> None:
     assert receipt["can"]["format"] == "candump"
     assert receipt["can"]["frames_read"] == receipt["can"]["frames_decoded"] == 30
     assert [row[1] for row in rows(database)] == [pytest.approx(54.5)] * 3
-    kept = landing / "raw" / receipt["sha256"][:2] / receipt["sha256"]
-    assert kept.read_bytes() == body
-    (file,) = (landing / "signals").rglob("*.parquet")
-    every = pl.read_parquet(file).filter(pl.col("signal").cast(pl.String) == "can0/CCVS1.SPN84@00")
+    objects = pusher.client.app.state.receiver.landing.objects
+    assert objects.read(f"raw/{receipt['sha256'][:2]}/{receipt['sha256']}") == body
+    (kept,) = objects.under(f"signals/{receipt['upload_id'][:2]}")
+    with objects.opened(kept.key) as file:
+        every = pl.read_parquet(file).filter(pl.col("signal").cast(pl.String) == "can0/CCVS1.SPN84@00")
     assert every["value"].to_list() == [50 + n % 10 for n in range(30)]
     assert not list((landing / "incoming").iterdir())
 
@@ -80,6 +82,7 @@ def test_power_is_formed_before_it_is_averaged_and_packs_add(logs: Any) -> None:
     assert (volts, amperes, power) == (pytest.approx(350), pytest.approx(10), pytest.approx(5 + 3.5))
 
 
+@on_both
 def test_the_same_log_again_is_a_duplicate_also_when_compressed(logs: Any) -> None:
     database, pusher, _ = logs
     body = "".join(speed(n, 50) for n in range(5)).encode()
@@ -102,6 +105,7 @@ def test_a_raw_log_outranks_rows(logs: Any) -> None:
     assert set_aside == [(T0, "speed_kmh", "40", "a raw log took its place")]
 
 
+@on_both
 def test_what_another_log_told_is_not_replaced_but_told_together(logs: Any) -> None:
     database, pusher, _ = logs
     pusher.push([{"vehicle": "truck-01", "time": T0.isoformat(), "engine_speed_rpm": 700}])
