@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 
+import sqlalchemy as sa
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -25,6 +26,7 @@ from ingest.drain import Drain
 from ingest.gates import Gates
 from ingest.log_parts import LogParts
 from ingest.log_receiver import LogReceiver
+from ingest.meters import Measured, Meters, MetersServer, State, StateCollector
 from ingest.openapi import DESCRIPTION, complete
 from ingest.receiver import Receiver
 from schemas import database
@@ -36,6 +38,7 @@ ASSETS = "/docs/assets"
 
 def create_app(given: Settings) -> FastAPI:
     """The receiver. Nothing is opened before the app starts."""
+    meters = Meters()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -45,16 +48,22 @@ def create_app(given: Settings) -> FastAPI:
         app.state.receiver = Receiver(engine, given)
         app.state.log_receiver = LogReceiver(app.state.receiver)
         app.state.attempts = Attempts(app.state.receiver.keys, given.failed_keys_per_minute)
-        app.state.gates = Gates(given)
+        app.state.gates, app.state.meters = Gates(given), meters
         app.state.log_parts = LogParts(app.state.log_receiver)
         app.state.limiter = CapacityLimiter(given.database_pool)
         app.state.disk_limiter = CapacityLimiter(given.database_pool)
         await to_thread.run_sync(app.state.log_parts.parts.expire)
         await to_thread.run_sync(app.state.receiver.waiting.sweep)
         await to_thread.run_sync(app.state.receiver.landing.sweep)
-        drain = Drain(app.state.receiver, app.state.log_receiver)
+        drain = Drain(app.state.receiver, app.state.log_receiver, meters.upload)
         drain.start()
+        meters.registry.register(StateCollector(meters, states(app, engine)))
+        metrics = MetersServer(meters, given.metrics_address) if given.metrics_address else None
+        if metrics is not None:
+            metrics.start()
         yield
+        if metrics is not None:
+            await to_thread.run_sync(metrics.stop)
         await to_thread.run_sync(drain.stop)
         engine.dispose()
 
@@ -68,10 +77,28 @@ def create_app(given: Settings) -> FastAPI:
     )
     for router in (endpoints.v1, log_endpoints.v1, endpoints.router):
         app.include_router(router)
+    app.add_middleware(Measured, meters=meters)
     app.add_middleware(logs.RequestLog)
     problems.install(app)
     _add_docs(app)
     return app
+
+
+def states(app: FastAPI, engine: sa.Engine) -> list[State]:
+    """What can be asked of a running receiver."""
+    gates, attempts, waiting = app.state.gates, app.state.attempts, app.state.receiver.waiting
+    pool = cast(sa.QueuePool, engine.pool)
+    return [
+        State("uploads_under_way", "Uploads whose body comes or that are being loaded.", lambda: gates.uploads),
+        State("uploads_held_bytes", "Bytes of uploads of rows in memory.", lambda: gates.held_bytes),
+        State("received_bytes", "Bytes of bodies, as they came.", lambda: gates.received_bytes, counts=True),
+        State("database_connections_in_use", "Of the pool.", pool.checkedout),
+        State("database_connections_most", "The size of the pool.", pool.size),
+        State("waiting_uploads", "Uploads that wait for the database.", waiting.count),
+        State("waiting_bytes", "Bytes of uploads that wait for the database.", waiting.bytes_waiting),
+        State("unknown_keys", "Requests with an unknown key.", lambda: attempts.failed, counts=True),
+        State("key_attempts_refused", "Requests refused for too many of those.", lambda: attempts.refused, counts=True),
+    ]
 
 
 def _add_docs(app: FastAPI) -> None:

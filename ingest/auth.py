@@ -138,7 +138,7 @@ class Attempts:
     def __init__(self, keys: Keys, per_minute: int) -> None:
         self._keys = keys
         self._buckets = Buckets(per_minute / 60, per_minute)
-        self.failed = 0
+        self.failed = self.refused = 0
 
     @contextmanager
     def watched(self, address: str, header: str | None) -> Iterator[None]:
@@ -150,6 +150,7 @@ class Attempts:
         place, is_limited = _place(address), not self._keys.is_known(header)
         # Taken before it is known how it ends: attempts made all at once are counted too.
         if is_limited and (wait_s := self._buckets.take(place)):
+            self.refused += 1
             raise KeyAttemptsError("too many unknown gateway keys came from this address", whole_seconds(wait_s))
         has_failed = False
         try:

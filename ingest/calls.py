@@ -52,6 +52,7 @@ async def authenticated(request: Request, receiver: TheReceiver) -> AsyncIterato
     structlog.contextvars.bind_contextvars(gateway=caller.scope.gateway)
     with gates.request(str(caller.scope.gateway_id), has_body=request.method in WITH_BODY) as under_way:
         request.state.under_way = under_way
+        request.app.state.meters.seen(caller.scope)
         yield caller
 
 
@@ -65,8 +66,9 @@ async def in_thread(request: Request, call: Callable[..., T], *arguments: object
     return await to_thread.run_sync(call, *arguments, limiter=limiter)
 
 
-def answered(response: Response, receipt: Receipt) -> Receipt:
+def answered(request: Request, response: Response, receipt: Receipt) -> Receipt:
     """The receipt, as 200 or, while it waits for the database, as 202."""
+    request.state.receipt = receipt
     response.status_code = 202 if receipt.status == "queued" else 200
     return receipt
 

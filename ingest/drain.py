@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice
 
 import structlog
@@ -27,11 +28,11 @@ log = structlog.get_logger()
 
 
 class Drain(threading.Thread):
-    """Runs until it is stopped; looks for waiting uploads once a second."""
+    """Runs until it is stopped; looks for waiting uploads once a second. `told` hears of each that is loaded."""
 
-    def __init__(self, receiver: Receiver, logs: LogReceiver) -> None:
+    def __init__(self, receiver: Receiver, logs: LogReceiver, told: Callable[[str, Receipt], None]) -> None:
         super().__init__(name="drain", daemon=True)
-        self._receiver, self._logs = receiver, logs
+        self._receiver, self._logs, self._told = receiver, logs, told
         self._ended = threading.Event()
         self._tries: Counter[uuid.UUID] = Counter()
 
@@ -94,6 +95,7 @@ class Drain(threading.Thread):
         else:
             if receipt.status == "duplicate":
                 self._enter(ticket, receipt.model_copy(update={"upload_id": ticket.upload_id}), None)
+            self._told(ticket.kind, receipt)
             log.info("waiting upload", upload_id=str(ticket.upload_id), status=receipt.status)
 
     def _loaded(self, ticket: Ticket) -> Receipt:

@@ -50,7 +50,7 @@ async def upload_telemetry(
     log.info(
         "upload", upload_id=str(receipt.upload_id), status=receipt.status, bytes=len(body), **receipt.rows.model_dump()
     )
-    return answered(response, receipt)
+    return answered(request, response, receipt)
 
 
 @v1.get("/uploads/{upload_id}", summary="One receipt", responses=problems(*EVERYWHERE, NotFoundError))

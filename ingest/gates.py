@@ -28,6 +28,7 @@ class Gates:
         self._bytes = Buckets(settings.gateway_bytes_per_s, settings.gateway_burst_bytes)
         self.uploads = 0
         self.held_bytes = 0
+        self.received_bytes = 0
 
     def check_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Return if a request's headers are no larger than they may be.
@@ -72,6 +73,7 @@ class Gates:
 
     def passed(self, under_way: UnderWay, size_bytes: int) -> None:
         """Count bytes of a body that came; what was begun is let come whole."""
+        self.received_bytes += size_bytes
         self._bytes.spend(under_way.gateway, size_bytes)
 
     def hold(self, under_way: UnderWay, size_bytes: int) -> None:

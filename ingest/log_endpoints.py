@@ -81,7 +81,7 @@ async def upload_log(
         await write_body(request, file, settings.max_log_bytes, settings.body_timeout_s)
         receipt = await in_thread(request, logs.receive, caller, file, query, idempotency_key)
     log.info("can log", upload_id=str(receipt.upload_id), status=receipt.status, **receipt.rows.model_dump())
-    return answered(response, receipt)
+    return answered(request, response, receipt)
 
 
 # --- in parts -------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ async def complete_log(
     with unavailable_when_full():
         receipt = await in_thread(request, log_parts.complete, caller, name, query, sha256, idempotency_key)
     log.info("can log", upload_id=str(receipt.upload_id), status=receipt.status, **receipt.rows.model_dump())
-    return answered(response, receipt)
+    return answered(request, response, receipt)
 
 
 @v1.delete(

@@ -91,6 +91,11 @@ class Settings(BaseSettings):
     failed_keys_per_minute: int = Field(
         30, ge=0, description="Unknown gateway keys from one address before it has to wait; 0: no limit."
     )
+    metrics_address: str = Field(
+        "127.0.0.1:9110",
+        pattern=r"^(.+:[0-9]{1,5})?$",
+        description="Where the receiver serves /metrics; further workers take the next free ports; empty: nowhere.",
+    )
     database_pool: int = Field(8, gt=0, description="Database connections of one receiver or read side.")
     max_future_s: int = Field(600, ge=0, description="Rows further in the future than this are rejected.")
     late_after_s: int = Field(3600, ge=0, description="Rows older than this when they arrive are counted as late.")

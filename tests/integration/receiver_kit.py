@@ -165,7 +165,7 @@ class Pusher:
 @contextmanager
 def receiving(world: World, **changes: Any) -> Iterator[Client]:
     """The app on the world's database."""
-    settings = Settings(_env_file=None, ingest_url=world.url, **changes)
+    settings = Settings(_env_file=None, ingest_url=world.url, **({"metrics_address": ""} | changes))
     app = create_app(settings)
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(app.router.lifespan_context(app)):
         yield Client(app, portal)
