@@ -138,4 +138,6 @@ def ready(receiver: Receiver) -> None:
         with receiver.transaction() as db:
             db.execute("SELECT 1")
     except UnavailableError:
+        if not receiver.keys.knows_any():
+            raise
         receiver.waiting.check()

@@ -24,6 +24,7 @@ from ingest import endpoints, log_endpoints, logs, problems
 from ingest.auth import Attempts
 from ingest.drain import Drain
 from ingest.gates import Gates
+from ingest.group import Groups
 from ingest.log_parts import LogParts
 from ingest.log_receiver import LogReceiver
 from ingest.meters import Measured, Meters, MetersServer, State, StateCollector
@@ -57,6 +58,8 @@ def create_app(given: Settings) -> FastAPI:
         await to_thread.run_sync(app.state.receiver.landing.sweep)
         drain = Drain(app.state.receiver, app.state.log_receiver, meters.upload)
         drain.start()
+        app.state.groups = Groups(app.state.receiver, given.group_wait_ms / 1000)
+        app.state.groups.start()
         meters.registry.register(StateCollector(meters, states(app, engine)))
         metrics = MetersServer(meters, given.metrics_address) if given.metrics_address else None
         if metrics is not None:
@@ -64,6 +67,7 @@ def create_app(given: Settings) -> FastAPI:
         yield
         if metrics is not None:
             await to_thread.run_sync(metrics.stop)
+        await to_thread.run_sync(app.state.groups.stop)
         await to_thread.run_sync(drain.stop)
         engine.dispose()
 

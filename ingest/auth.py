@@ -109,6 +109,10 @@ class Keys:
         self._remember(caller)
         return caller
 
+    def knows_any(self) -> bool:
+        """Whether anybody could be let in while the database is away."""
+        return bool(self._callers)
+
     def refreshed(self, caller: Caller) -> Caller:
         """The caller with its scope as it is now: a vehicle may be new. Not more than once a second."""
         if time.monotonic() - caller.read_at < FRESH_S:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import uuid
 from typing import Annotated
@@ -10,12 +11,14 @@ import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from ingest import answers
+from ingest.auth import Caller
 from ingest.calls import TheCaller, TheReceiver, answered, in_thread, read_body, v1_router
 from ingest.checks.rows import Query as RowQuery
 from ingest.decoders import media_type
 from ingest.decoders.encodings import check_encoding
+from ingest.group import Groups
 from ingest.openapi import EVERYWHERE, KNOWN, TELEMETRY_BODY, UPLOADS, problems
-from ingest.receiver import Incoming
+from ingest.receiver import Incoming, Receiver
 from schemas.errors import MalformedBodyError, NotAllowedError, NotFoundError, UnavailableError
 from schemas.wire import GatewayInfo, Receipt, Receipts, Rejects
 
@@ -46,11 +49,19 @@ async def upload_telemetry(
     media_type(content_type), check_encoding(encoding)
     body = await read_body(request, receiver)
     incoming = Incoming(body, content_type, encoding, RowQuery(vehicle, tz), idempotency_key)
-    receipt = await in_thread(request, receiver.receive, caller, incoming)
+    receipt = await _received(request, receiver, caller, incoming)
     log.info(
         "upload", upload_id=str(receipt.upload_id), status=receipt.status, bytes=len(body), **receipt.rows.model_dump()
     )
     return answered(request, response, receipt)
+
+
+async def _received(request: Request, receiver: Receiver, caller: Caller, incoming: Incoming) -> Receipt:
+    groups: Groups = request.app.state.groups
+    together = groups.submit(caller, incoming)
+    if together is not None:
+        return await asyncio.wrap_future(together)
+    return await in_thread(request, receiver.receive, caller, incoming)
 
 
 @v1.get("/uploads/{upload_id}", summary="One receipt", responses=problems(*EVERYWHERE, NotFoundError))

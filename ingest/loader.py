@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -60,11 +61,7 @@ def repeated(db: psycopg.Connection, upload: Upload, kind: str = TELEMETRY) -> R
     Raises:
         IdempotencyError: its idempotency key came before with other bytes.
     """
-    identities = [f"{upload.gateway_id} {kind} {upload.sha256.hex()} {upload.query}"]
-    if upload.idempotency_key is not None:
-        identities.append(f"{upload.gateway_id} key {upload.idempotency_key}")
-    for number in sorted(map(_lock_number, identities)):
-        db.execute("SELECT pg_advisory_xact_lock(%s)", [number])
+    hold_identities(db, [upload], kind)
     receipt = _receipt_by_key(db, upload) or store.same_upload(db, upload.gateway_id, kind, upload.sha256, upload.query)
     return as_duplicate(Receipt.model_validate(receipt)) if receipt else None
 
@@ -73,6 +70,14 @@ def as_duplicate(receipt: Receipt) -> Receipt:
     """A stored receipt as it is told again."""
     warnings = [*receipt.warnings, TAKEN_BACK] if receipt.status == "void" else receipt.warnings
     return receipt.model_copy(update={"status": "duplicate", "warnings": warnings})
+
+
+def hold_identities(db: psycopg.Connection, uploads: Sequence[Upload], kind: str) -> None:
+    """Until the transaction ends, nobody else takes in the same uploads."""
+    identities = {f"{one.gateway_id} {kind} {one.sha256.hex()} {one.query}" for one in uploads}
+    identities |= {f"{one.gateway_id} key {one.idempotency_key}" for one in uploads if one.idempotency_key is not None}
+    numbers = sorted(map(_lock_number, identities))
+    db.execute("SELECT pg_advisory_xact_lock(n) FROM unnest(%s::bigint[]) AS n", [numbers])
 
 
 def _lock_number(identity: str) -> int:
@@ -139,10 +144,17 @@ def with_fixed_kinds(
     decoded: Decoded, checked: Checked, scope: Scope, query: Query, clock: Clock, signals: pl.DataFrame
 ) -> Checked:
     """The rows checked again, if one of the extra signals that exist is of another kind than was assumed."""
-    assumed = checked.extras.join(signals, on=["vehicle_id", "name"])
-    if assumed.filter(pl.col("kind") != pl.col("kind_right")).is_empty():
+    if not has_other_kinds(checked, signals):
         return checked
     return check(decoded, scope, query, clock, signals.select(*KIND_SCHEMA))
+
+
+def has_other_kinds(checked: Checked, signals: pl.DataFrame) -> bool:
+    """Whether one of the extra signals that exist is of another kind than was assumed."""
+    if not checked.extras.height or not signals.height:
+        return False
+    assumed = checked.extras.join(signals, on=["vehicle_id", "name"])
+    return not assumed.filter(pl.col("kind") != pl.col("kind_right")).is_empty()
 
 
 def keep_failed(db: psycopg.Connection, upload: Upload, checked: Checked, body: bytes) -> Receipt:

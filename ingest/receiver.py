@@ -57,7 +57,7 @@ class Receiver:
         self.landing = landing_of(settings)
         self.waiting = Waiting(self.landing.objects, settings.max_waiting_bytes)
         # The kind of an extra signal never changes, so what was once read stays true.
-        self._signals = pl.DataFrame(schema=store.SIGNAL_SCHEMA)
+        self.known_signals = pl.DataFrame(schema=store.SIGNAL_SCHEMA)
 
     @contextmanager
     def transaction(self) -> Iterator[psycopg.Connection]:
@@ -83,16 +83,7 @@ class Receiver:
             UnavailableError: neither the database nor the landing store can be written; nothing was kept.
         """
         body = decompress(incoming.body, incoming.encoding, self.limits.body_bytes)
-        upload = Upload(
-            id=uuid.uuid4(),
-            gateway_id=caller.scope.gateway_id,
-            sha256=hashlib.sha256(body).digest(),
-            query=_normalised(incoming.query),
-            content_type=media_type(incoming.content_type),
-            size_bytes=len(body),
-            received_at=dt.datetime.now(dt.UTC),
-            idempotency_key=incoming.idempotency_key,
-        )
+        upload = self.upload_of(caller, incoming, body)
         decoded = decode(upload.content_type, body, self.limits)
         if self.waiting.is_empty():
             try:
@@ -105,6 +96,19 @@ class Receiver:
         ticket = Ticket.of(upload, loader.TELEMETRY, caller.prefix)
         self.waiting.add(ticket, body)
         return ticket.receipt()
+
+    def upload_of(self, caller: Caller, incoming: Incoming, body: bytes) -> Upload:
+        """A new upload of this body, uncompressed."""
+        return Upload(
+            id=uuid.uuid4(),
+            gateway_id=caller.scope.gateway_id,
+            sha256=hashlib.sha256(body).digest(),
+            query=_normalised(incoming.query),
+            content_type=media_type(incoming.content_type),
+            size_bytes=len(body),
+            received_at=dt.datetime.now(dt.UTC),
+            idempotency_key=incoming.idempotency_key,
+        )
 
     def load(self, caller: Caller, upload: Upload, decoded: Decoded, query: Query, body: bytes) -> Receipt:
         """Load an upload in one transaction; raises as `receive` does."""
@@ -141,12 +145,12 @@ class Receiver:
         signals = self._signals_of(db, vehicle_ids, decoded)
         checked = loader.with_fixed_kinds(decoded, checked, scope, query, clock, signals)
         loaded = loader.load(db, upload, checked, signals, self.settings.late_after_s, scope.vehicle_names, body)
-        self._learn(loaded.signals)
+        self.learn(loaded.signals)
         return loaded.receipt
 
     def _check(self, decoded: Decoded, caller: Caller, query: Query, clock: Clock) -> tuple[Scope, Checked]:
         """Check with what is known of vehicles and extra signals; a vehicle not known may just be new."""
-        kinds = self._signals.select(*KIND_SCHEMA)
+        kinds = self.known_signals.select(*KIND_SCHEMA)
         checked = check(decoded, caller.scope, query, clock, kinds)
         if checked.foreign and (newer := self.keys.refreshed(caller)) is not caller:
             caller = newer
@@ -157,10 +161,11 @@ class Receiver:
         names = extra_names(decoded)
         return store.extra_signals(db, vehicle_ids, names) if names else pl.DataFrame(schema=store.SIGNAL_SCHEMA)
 
-    def _learn(self, signals: pl.DataFrame) -> None:
+    def learn(self, signals: pl.DataFrame) -> None:
+        """Remember the kinds of extra signals."""
         if signals.height:
-            known = pl.concat([self._signals, signals]).unique(["vehicle_id", "name"], keep="last")
-            self._signals = known.tail(KNOWN_SIGNALS)
+            known = pl.concat([self.known_signals, signals]).unique(["vehicle_id", "name"], keep="last")
+            self.known_signals = known.tail(KNOWN_SIGNALS)
 
 
 def _normalised(query: Query) -> str:

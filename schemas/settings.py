@@ -97,6 +97,9 @@ class Settings(BaseSettings):
         description="Where the receiver serves /metrics; further workers take the next free ports; empty: nowhere.",
     )
     database_pool: int = Field(8, gt=0, description="Database connections of one receiver or read side.")
+    group_wait_ms: float = Field(
+        20, ge=0, description="Small uploads wait at most this long for others to share a transaction with."
+    )
     max_future_s: int = Field(600, ge=0, description="Rows further in the future than this are rejected.")
     late_after_s: int = Field(3600, ge=0, description="Rows older than this when they arrive are counted as late.")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from ingest.checks.extras import KIND_SCHEMA, read_extras
-from ingest.checks.scope import Scope
+from ingest.checks.scope import Joint, Scope
 from ingest.checks.signals import all_fine, read_signal
 from ingest.checks.times import read_times
 from ingest.checks.values import shown
@@ -69,7 +69,9 @@ def extra_names(decoded: Decoded) -> list[str]:
     return [name for name in decoded.frame.columns if name not in SIGNALS and name not in (TIME, VEHICLE)]
 
 
-def check(decoded: Decoded, scope: Scope, query: Query, clock: Clock, kinds: pl.DataFrame | None = None) -> Checked:
+def check(
+    decoded: Decoded, scope: Scope | Joint, query: Query, clock: Clock, kinds: pl.DataFrame | None = None
+) -> Checked:
     """Check decoded rows.
 
     `kinds` (vehicle_id, name, kind) are the kinds of extra signals seen before.
@@ -92,7 +94,7 @@ def check(decoded: Decoded, scope: Scope, query: Query, clock: Clock, kinds: pl.
     return Checked(rows, extras, rejects, decoded.received, foreign)
 
 
-def _keys(decoded: Decoded, scope: Scope, query: Query, clock: Clock) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _keys(decoded: Decoded, scope: Scope | Joint, query: Query, clock: Clock) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Vehicle and time of every row, with `usable`; and the rows that lack one."""
     frame, height = decoded.frame, decoded.row.len()
     addresses = _addresses(frame, height, query)

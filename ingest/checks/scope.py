@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
 
 import polars as pl
 
@@ -27,15 +30,40 @@ class Scope:
     names: pl.DataFrame
     spans: pl.DataFrame
 
-    @property
+    @cached_property
     def hulls(self) -> pl.DataFrame:
         """Per vehicle the first `low` and the last `high`."""
         last = pl.when(pl.col("high").is_null().any()).then(None).otherwise(pl.col("high").max())
         return self.spans.group_by("vehicle_id").agg(pl.col("low").min(), last.alias("high"))
 
-    @property
+    @cached_property
     def gaps(self) -> pl.DataFrame:
         """Times between the spans of a vehicle: vehicle_id, low, high."""
         after = pl.col("low").shift(-1).over("vehicle_id")
         gaps = self.spans.sort("vehicle_id", "low").select("vehicle_id", low="high", high=after)
         return gaps.filter(pl.col("low") < pl.col("high"))
+
+    @cached_property
+    def own_names(self) -> pl.DataFrame:
+        """`names`, each after its gateway."""
+        before = pl.lit(f"{self.gateway_id}{Joint.BETWEEN}")
+        return self.names.with_columns(address=before + pl.col("address"))
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Several gateways and their vehicles: `names` have the gateway before the address, BETWEEN between them."""
+
+    BETWEEN: ClassVar[str] = "\x1f"
+    names: pl.DataFrame
+    hulls: pl.DataFrame
+    gaps: pl.DataFrame
+
+
+def joint(scopes: Mapping[int, Scope]) -> Joint | None:
+    """The scopes as one; None where two gateways write for one vehicle at different times."""
+    names = pl.concat([scope.own_names for scope in scopes.values()])
+    hulls = pl.concat([scope.hulls for scope in scopes.values()]).unique(maintain_order=True)
+    if hulls["vehicle_id"].n_unique() < hulls.height:
+        return None
+    return Joint(names, hulls, pl.concat([scope.gaps for scope in scopes.values()]).unique(maintain_order=True))

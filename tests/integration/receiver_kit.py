@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -164,8 +165,12 @@ class Pusher:
 
 @contextmanager
 def receiving(world: World, **changes: Any) -> Iterator[Client]:
-    """The app on the world's database."""
-    settings = Settings(_env_file=None, ingest_url=world.url, **({"metrics_address": ""} | changes))
-    app = create_app(settings)
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(app.router.lifespan_context(app)):
+    """The app on the world's database, with a landing folder of its own."""
+    changes = {"metrics_address": ""} | changes
+    with ExitStack() as stack:
+        if "landing_url" not in changes:
+            changes = {**changes, "landing_url": f"file://{stack.enter_context(TemporaryDirectory())}"}
+        app = create_app(Settings(_env_file=None, ingest_url=world.url, **changes))
+        portal = stack.enter_context(start_blocking_portal())
+        stack.enter_context(portal.wrap_async_context_manager(app.router.lifespan_context(app)))
         yield Client(app, portal)

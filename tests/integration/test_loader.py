@@ -33,7 +33,7 @@ def client(made: World) -> Iterator[Client]:
 def clear(client: Client, database: Any) -> None:
     empty(database)
     receiver = client.app.state.receiver
-    receiver._signals = receiver._signals.clear()
+    receiver.known_signals = receiver.known_signals.clear()
 
 
 def stored(owner: psycopg.Connection) -> dict[tuple[str, Any], dict[str, Any]]:

@@ -1,0 +1,169 @@
+"""Small uploads that share a transaction: each has its own outcome, the same as if it had come alone."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from receiver_kit import Pusher, World, at, empty, make_world, receiving
+
+from ingest import group
+from tests import campaign
+
+NDJSON = "application/x-ndjson"
+
+
+@pytest.fixture(scope="module")
+def world(module_database: Any) -> World:
+    return make_world(module_database)
+
+
+@pytest.fixture(scope="module")
+def app(world: World, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with receiving(world, landing_url=f"file://{tmp_path_factory.mktemp('landing')}", group_wait_ms=200) as client:
+        yield client
+
+
+@pytest.fixture
+def pushers(app: Any, world: World, module_database: Any) -> dict[str, Pusher]:
+    clear(app, module_database)
+    return {name: Pusher(app, key) for name, key in world.keys.items()}
+
+
+def clear(app: Any, database: Any) -> None:
+    empty(database)
+    app.app.state.receiver.known_signals = app.app.state.receiver.known_signals.clear()
+
+
+def lines(*rows: dict[str, Any]) -> bytes:
+    return "\n".join(json.dumps({"vehicle": "truck-01", **row}) for row in rows).encode()
+
+
+def together(app: Any, uploads: list[tuple[Pusher, bytes, str]]) -> list[Any]:
+    """Answers to uploads that come at the same time and are one group, in their order."""
+    groups = app.app.state.groups
+    groups._lately = len(uploads)
+    posts = [partial(pusher.post, body, NDJSON, path=path) for pusher, body, path in uploads]
+    with ThreadPoolExecutor(len(uploads)) as threads:
+        return [future.result() for future in [threads.submit(post) for post in posts]]
+
+
+def rows(database: Any, columns: str = "time, speed_kmh") -> list[Any]:
+    with database.connect() as owner:
+        return owner.execute(f"SELECT {columns} FROM telemetry ORDER BY vehicle_id, time").fetchall()
+
+
+PATH = "/v1/telemetry"
+
+
+def test_each_has_its_own_receipt_and_its_own_failure(
+    app: Any, pushers: dict[str, Pusher], module_database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    take = group.Groups._together
+    monkeypatch.setattr(group.Groups, "_together", lambda self, some: sizes.append(len(some)) or take(self, some))
+    one, both, bus = pushers["one"], pushers["both"], pushers["bus"]
+    answers = together(
+        app,
+        [
+            (one, lines({"time": at(0), "speed_kmh": 10}, {"time": at(1), "speed_kmh": 11}), PATH),
+            (both, lines({"vehicle": "truck-02", "time": at(0), "speed_kmh": 20, "door": "open"}), PATH),
+            (bus, lines({"vehicle": "bus-01", "time": at(0), "speed_kmh": 30}, {"time": at(0), "speed_kmh": 1}), PATH),
+            (one, lines({"time": at(5), "speed_kmh": 500, "battery_soc_pct": 50}), PATH),
+            (one, lines({"vehicle": "bus-01", "time": at(0), "speed_kmh": 1}), PATH),
+            (one, b'{"time": 5, "vehicle": "truck-01", "speed_kmh": 12}', PATH),
+            (one, b'{"time": "%s", "speed_kmh": 13}\n' % at(7).encode(), PATH + "?vehicle=VIN-truck-01"),
+            (one, b"{not json}", PATH),
+        ],
+    )
+    assert max(sizes) > 3, "they did not come together"
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 403, 422, 200, 422]
+    told = [answer.json() for answer in answers]
+    assert told[0]["rows"]["accepted"] == 2
+    assert told[1]["vehicles"] == ["truck-02"]
+    assert told[1]["extra_signals"] == ["door"]
+    assert told[2]["rows"] == {**told[2]["rows"], "received": 2, "accepted": 1, "rejected": 1}
+    assert told[2]["rejects"] == [
+        {"row": 2, "field": "vehicle", "value": "truck-01", "reason": "not a vehicle of this key"}
+    ]
+    assert told[3]["fields_rejected"] == 1
+    assert told[3]["rejects"] == [{"row": 1, "field": "speed_kmh", "value": "500", "reason": "above 160"}]
+    assert "upload requeue" in told[5]["detail"]
+    assert [row[1] for row in rows(module_database)] == [10, 11, None, 13, 20, 30]
+    for n in (0, 1, 2, 3, 6):
+        pusher = (one, both, bus, one, one, one, one)[n]
+        assert pusher.get(f"/v1/uploads/{told[n]['upload_id']}").json()["rows"] == told[n]["rows"]
+        kept = pusher.get(f"/v1/uploads/{told[n]['upload_id']}/rejects").json()["rejects"]
+        assert kept == told[n]["rejects"]
+
+
+def test_the_same_upload_twice_in_one_group_loads_once(
+    app: Any, pushers: dict[str, Pusher], module_database: Any
+) -> None:
+    body = lines({"time": at(0), "speed_kmh": 10})
+    answers = together(app, [(pushers["one"], body, PATH)] * 3)
+    assert sorted(answer.json()["status"] for answer in answers) == ["duplicate", "duplicate", "loaded"]
+    assert len({answer.json()["upload_id"] for answer in answers}) == 1
+    assert len(rows(module_database)) == 1
+
+
+def test_two_gateways_for_one_vehicle(app: Any, pushers: dict[str, Pusher], module_database: Any) -> None:
+    answers = together(
+        app,
+        [
+            (pushers["one"], lines({"time": at(0), "speed_kmh": 10}), PATH),
+            (pushers["both"], lines({"time": at(0), "battery_soc_pct": 50}), PATH),
+        ],
+    )
+    assert sorted(json.dumps(a.json()["rows"]["accepted"]) for a in answers) == ["0", "1"]
+    assert rows(module_database, "speed_kmh, battery_soc_pct") == [(10, 50)]
+
+
+moments = st.sampled_from([("truck-01", n) for n in range(12)] + [("truck-02", n) for n in range(12)])
+parts = st.lists(st.lists(st.tuples(moments, st.booleans()), min_size=1, max_size=6), min_size=2, max_size=8)
+
+
+@settings(
+    max_examples=campaign.size(15, 300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(sent=parts, numbered=st.booleans())
+def test_any_uploads_at_once_give_the_table_and_the_counts_of_the_truth(
+    app: Any, world: World, module_database: Any, sent: list[list[tuple[tuple[str, int], bool]]], numbered: bool
+) -> None:
+    """Without conflicts: one value for each moment and signal, whoever sends it and how often."""
+    clear(app, module_database)
+    pusher = Pusher(app, world.keys["both"])
+    bodies = []
+    for n, part in enumerate(sent):
+        told = []
+        for (vehicle, second), fast in part:
+            signals = {"speed_kmh": second + 0.5} if fast else {"battery_soc_pct": second * 2, "door": "open"}
+            told.append({"vehicle": vehicle, "time": at(second), **signals})
+        bodies.append(lines(*told, *([{"time": at(60 + n)}] if numbered else [])))
+    answers = [answer.json() for answer in together(app, [(pusher, body, PATH) for body in bodies])]
+    first = [answer for answer in answers if answer["status"] == "loaded"]
+    assert {a["status"] for a in answers} <= {"loaded", "duplicate"}
+    wanted = {moment: set() for part in sent for moment, _ in part}
+    for part in sent:
+        for moment, fast in part:
+            wanted[moment].add(fast)
+    stored = rows(module_database, "speed_kmh, battery_soc_pct")
+    moments_stored = [row for row in stored if row != (None, None)]
+    assert len(moments_stored) == len(wanted)
+    assert sum(speed is not None for speed, _ in moments_stored) == sum(True in kinds for kinds in wanted.values())
+    assert sum(soc is not None for _, soc in moments_stored) == sum(False in kinds for kinds in wanted.values())
+    assert sum(a["rows"]["accepted"] for a in first) == len(stored)
+    assert sum(a["rows"]["conflicting"] for a in first) == 0
+    for answer in first:
+        counts = answer["rows"]
+        assert counts["received"] == sum(
+            counts[name] for name in ("accepted", "merged", "duplicate", "conflicting", "rejected")
+        )
+    with module_database.connect() as owner:
+        assert owner.execute("SELECT count(*), sum(rows_accepted) FROM upload").fetchone() == (len(first), len(stored))
+        assert owner.execute("SELECT count(*) FROM upload_body").fetchone() == (len(first),)
