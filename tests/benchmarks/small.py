@@ -1,0 +1,86 @@
+"""Small posts from many connections: 60 rows each, from 64 connections of the load generator wrk, beside InfluxDB."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from tests.benchmarks import influxdb
+from tests.benchmarks.receiver import VEHICLES, database_of, peak_mb, receiver
+from tests.benchmarks.result import Result
+
+SCRIPT = Path(__file__).with_name("small.lua")
+ROWS, CONNECTIONS, THREADS, SECONDS = 60, 64, 2, 15
+ROUNDS = 3
+NAME = "ingest.small_vs_influxdb"
+
+
+@dataclass(frozen=True, order=True)
+class Round:
+    """What wrk saw."""
+
+    rows_per_s: float
+    p50_ms: float
+    p99_ms: float
+    peak_mb: float
+
+
+def run() -> list[Result]:
+    """Measure."""
+    if shutil.which("wrk") is None:
+        return [Result(NAME, None, "rows/s", note="wrk is not installed (Debian's package wrk)")]
+    ours, theirs = [], []
+    for _ in range(ROUNDS):
+        ours.append(_ours())
+        if influxdb.is_installed():
+            theirs.append(_theirs())
+    one, note = sorted(ours)[ROUNDS // 2], f"{ROWS} rows a post, {CONNECTIONS} connections"
+    note += f"; p50 {one.p50_ms:.0f} ms, p99 {one.p99_ms:.0f} ms"
+    if not theirs:
+        return [Result(NAME, one.rows_per_s, "rows/s", peak_mb=one.peak_mb, note=f"{note}; {influxdb.NOTE}")]
+    peer = sorted(theirs)[ROUNDS // 2]
+    note += f"; the peer's p50 {peer.p50_ms:.0f} ms, p99 {peer.p99_ms:.0f} ms, {peer.peak_mb:.0f} MB"
+    ratio = one.rows_per_s / peer.rows_per_s
+    return [Result(NAME, one.rows_per_s, "rows/s", "InfluxDB 1.6", peer.rows_per_s, ratio, one.peak_mb, note)]
+
+
+def _ours() -> Round:
+    with tempfile.TemporaryDirectory() as folder, database_of(Path(folder)) as (owner_url, ingest_url, key):
+        with receiver(ingest_url, landing_url=f"file://{folder}/landing") as (port, pid):
+            _load(port, "ndjson", "/v1/telemetry", key, seconds=2)
+            with psycopg.connect(owner_url) as owner:
+                owner.execute("TRUNCATE telemetry, upload, upload_vehicle, upload_body, upload_log, upload_reject")
+            told = _load(port, "ndjson", "/v1/telemetry", key, seconds=SECONDS)
+            peak = peak_mb(pid)
+        with psycopg.connect(owner_url) as owner:
+            ((stored,),) = owner.execute("SELECT count(*) FROM telemetry").fetchall()
+        return _round(told, stored, peak)
+
+
+def _theirs() -> Round:
+    with tempfile.TemporaryDirectory() as folder, influxdb.influxdb(Path(folder)) as influx:
+        told = _load(influx.port, "line", "/write?db=bench", "none", seconds=SECONDS)
+        return _round(told, influx.rows(), peak_mb(influx.pid))
+
+
+def _load(port: int, kind: str, path: str, key: str, seconds: int) -> list[int]:
+    """Requests, microseconds, errors, p50 and p99 in microseconds."""
+    given = {"BENCH_KIND": kind, "BENCH_PATH": path, "BENCH_KEY": key, "BENCH_VEHICLES": str(VEHICLES // THREADS)}
+    program = ["wrk", f"-t{THREADS}", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT),
+               f"http://127.0.0.1:{port}"]  # fmt: skip
+    said = subprocess.run(program, env=os.environ | given, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return [int(part) for part in said.partition("RESULT ")[2].split()]
+
+
+def _round(told: list[int], stored: int, peak: float) -> Round:
+    requests, took_us, errors, p50_us, p99_us = told
+    # Requests under way at the end are stored and not counted.
+    if errors or not requests * ROWS <= stored <= (requests + CONNECTIONS) * ROWS:
+        raise RuntimeError(f"{requests} posts, {errors} errors, {stored} rows stored")
+    return Round(requests * ROWS / took_us * 1e6, p50_us / 1e3, p99_us / 1e3, peak)
