@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR
 from typing import BinaryIO
 
 from ingest.disk import unavailable_when_full
@@ -80,6 +81,8 @@ class Folder:
                 found_now = entry.stat()
             except FileNotFoundError:
                 continue  # somebody else has just taken it away
+            if S_ISDIR(found_now.st_mode):
+                continue
             yield Entry(f"{folder}/{entry.name}", found_now.st_size, found_now.st_mtime)
 
     def delete(self, *keys: str) -> None:

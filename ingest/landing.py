@@ -14,7 +14,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
@@ -25,7 +25,7 @@ import zstandard
 from ingest.folder import Folder
 from ingest.objects import Objects
 from ingest.s3 import S3
-from schemas.errors import BodyTooLargeError, MalformedBodyError
+from schemas.errors import BodyTooLargeError, MalformedBodyError, NotFoundError
 from schemas.settings import Settings, landing_place
 
 RAW, SIGNALS, INCOMING = "raw", "signals", "incoming"
@@ -85,14 +85,29 @@ class Landing:
         self.objects.delete(key)
 
     @contextmanager
+    def as_sent(self, key: str) -> Iterator[BinaryIO]:
+        """A kept log as it came, seekable.
+
+        Raises:
+            NotFoundError: it is not kept any more.
+        """
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(self.objects.opened(key))
+            except FileNotFoundError:
+                raise NotFoundError(f"{key} is not in the landing store any more") from None
+            yield file
+
+    @contextmanager
     def opened(self, key: str, limit_bytes: int) -> Iterator[BinaryIO]:
         """A kept log without gzip or zstd around it, seekable.
 
         Raises:
+            NotFoundError: it is not kept any more.
             BodyTooLargeError: it is larger than the limit when unpacked.
             MalformedBodyError: what is around it is broken.
         """
-        with self.objects.opened(key) as file, unpacked(file, self.on_its_way, limit_bytes) as plain:
+        with self.as_sent(key) as file, unpacked(file, self.on_its_way, limit_bytes) as plain:
             yield plain
 
 

@@ -31,6 +31,7 @@ from ingest.log_loader import CAN_LOG, ToldLog, can_counts
 from ingest.receiver import Receiver
 from ingest.waiting import Ticket
 from schemas.errors import (
+    LandingAwayError,
     MalformedBodyError,
     NotAllowedError,
     NothingUsableError,
@@ -106,7 +107,7 @@ class LogReceiver:
             if self.receiver.waiting.is_empty():
                 try:
                     return self._load(caller, file, plain, query, upload)
-                except StorageFullError:
+                except (LandingAwayError, StorageFullError):
                     raise
                 except UnavailableError as error:
                     log.warning("database away", upload_id=str(upload.id), reason=str(error.__cause__ or error))
@@ -116,7 +117,7 @@ class LogReceiver:
         """Load a log that waited; raises as `receive` does."""
         upload, limit = ticket.upload(), self.receiver.settings.max_log_bytes
         key = self.landing.raw_key(ticket.sha256)
-        with self.landing.objects.opened(key) as file, unpacked(file, self.landing.on_its_way, limit) as plain:
+        with self.landing.as_sent(key) as file, unpacked(file, self.landing.on_its_way, limit) as plain:
             return self._load(caller, file, plain, LogQuery.of(ticket.query), upload)
 
     def _wait(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 import obstore
+import structlog
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
@@ -41,6 +42,8 @@ RETRIES: RetryConfig = {
 }
 FULL = ("507 Insufficient Storage", "<Code>QuotaExceeded", "<Code>XMinioStorageFull", "<Code>XMinioAdminBucketQuota")
 NO_BUCKET = "<Code>NoSuchBucket"
+REASON_CHARACTERS = 500
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class S3:
     def read(self, key: str) -> bytes:
         """A small file's content."""
         with _told_as_ours():
-            found = obstore.get(self.quick, key)
+            found = obstore.get(self.long, key)
             data = bytes(found.bytes())
         _compare(key, found.attributes.get(SHA256), hashlib.sha256(data).hexdigest())
         return data
@@ -105,11 +108,12 @@ class S3:
             yield cast(BinaryIO, copy)
 
     def under(self, folder: str) -> Iterator[Entry]:
-        """What lies in a folder, in the order of keys; asked for as far as it is looked at."""
+        """What lies directly in a folder, in the order of keys; asked for as far as it is looked at."""
         with _told_as_ours(), _none_is_away():
             for page in obstore.list(self.quick, folder, chunk_size=1000):
                 for one in page:
-                    yield Entry(one["path"], one["size"], one["last_modified"].timestamp())
+                    if one["path"].rpartition("/")[0] == folder:
+                        yield Entry(one["path"], one["size"], one["last_modified"].timestamp())
 
     def delete(self, *keys: str) -> None:
         """Take files away, in this order; those that are not there are passed over."""
@@ -154,6 +158,7 @@ def _told_as_ours() -> Iterator[None]:
             raise LandingAwayError("the landing store has no such bucket") from error
         raise
     except BaseError as error:
+        log.warning("landing store", reason=str(error).partition("\n")[0][:REASON_CHARACTERS])
         if any(word in str(error) for word in FULL):
             raise StorageFullError("the landing store is full; nothing of this request was kept") from error
         raise LandingAwayError("the landing store cannot be reached now") from error

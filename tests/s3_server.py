@@ -54,7 +54,9 @@ class S3Server:
                     Path(sys.executable).parent / "weed", "server", f"-dir={self.folder}/data", "-ip=127.0.0.1",
                     "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={self.folder}/keys.json", "-s3.iam=false",
                     "-master.volumePreallocate=false", "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
-                    "-volume.max=50", f"-volume.port.grpc={self.ports[-1]}", *ports,
+                    "-volume.max=50", "-s3.port.iceberg=0", "-s3.port.lance=0",
+                    f"-s3.localSocket={self.folder}/s3.sock",
+                    f"-filer.localSocket={self.folder}/filer.sock", f"-volume.port.grpc={self.ports[-1]}", *ports,
                 ],
                 stdout=log, stderr=log,
             )  # fmt: skip

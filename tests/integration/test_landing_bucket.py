@@ -21,6 +21,7 @@ from ingest.corrections import Corrections
 from ingest.landing import landing_of
 from ingest.objects import Objects
 from schemas.database import engine
+from schemas.errors import NotFoundError
 from schemas.settings import Settings
 from tests.s3_server import S3Server
 
@@ -117,6 +118,16 @@ def test_a_log_is_kept_decoded_anew_taken_back_and_loaded_again(place: Place) ->
     corrections.retry(id_)
     assert place.speeds() == list(range(40, 100))
     assert place.scratch_is_empty()
+    corrections.engine.dispose()
+
+
+def test_a_log_that_somebody_took_from_the_bucket_is_said_to_be_gone(place: Place) -> None:
+    receipt = place.log(log_of(50, 51))
+    place.objects.delete(*place.keys(receipt["sha256"]))
+    corrections = place.corrections()
+    with pytest.raises(NotFoundError, match="not in the landing store any more"):
+        list(corrections.redecode([uuid.UUID(receipt["upload_id"])]))
+    assert place.speeds() == [50, 51]
     corrections.engine.dispose()
 
 

@@ -76,9 +76,12 @@ def test_what_is_not_there_is_said_to_be_so(objects: Objects) -> None:
     objects.delete("raw/00/nothing")
 
 
-def test_a_folder_lists_what_lies_in_it_as_a_bucket_does(objects: Objects) -> None:
+@on_both
+def test_only_what_lies_in_a_folder_is_told_of_it(objects: Objects) -> None:
     objects.put("waiting-not/a", b"")
+    objects.put("raw/ab/name", b"")
     assert list(objects.under("waiting")) == []
+    assert not [entry for entry in objects.under("raw") if "/ab/" in entry.key]
 
 
 @pytest.fixture

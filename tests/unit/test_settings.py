@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from schemas.errors import SettingsError
-from schemas.settings import Settings, env_example, settings
+from schemas.settings import BucketPlace, Settings, env_example, landing_place, settings
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -38,3 +38,34 @@ def test_secrets_do_not_show_when_settings_are_printed(monkeypatch: pytest.Monke
     given = Settings()
     assert isinstance(given.jobs_url, SecretStr)
     assert "hunter2" not in repr(given)
+
+
+# --- where the landing store is -------------------------------------------------------------------
+
+
+def given(**values: str) -> Settings:
+    return Settings(_env_file=None, home=Path("/home-folder"), **values)
+
+
+def test_the_landing_store_is_a_folder_unless_it_is_set() -> None:
+    assert landing_place(given()) == Path("/home-folder/landing")
+    assert landing_place(given(landing_url="file:///var/lib/logs")) == Path("/var/lib/logs")
+
+
+def test_the_landing_store_may_be_a_bucket() -> None:
+    place = landing_place(given(landing_url="s3://fleet/a/b/", landing_access_key="who", landing_secret_key="hunter2"))
+    assert isinstance(place, BucketPlace)
+    assert (place.bucket, place.prefix, place.scratch) == ("fleet", "a/b", Path("/home-folder/landing"))
+    assert place.endpoint is None
+    assert "hunter2" not in repr(place)
+
+
+@pytest.mark.parametrize("url", ["relative/path", "file://relative", "s3://", "s3:///prefix", "gs://fleet", ""])
+def test_another_address_of_the_landing_store_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="s3:// and a bucket"):
+        landing_place(given(landing_url=url))
+
+
+def test_half_a_key_of_the_landing_store_is_refused() -> None:
+    with pytest.raises(SettingsError, match="set both or neither"):
+        landing_place(given(landing_url="s3://fleet", landing_access_key="who"))
