@@ -25,8 +25,10 @@ from schemas.wire import Receipt, RowCounts
 WAITING, TICKET, BODY = "waiting", ".json", ".zst"
 LEVEL = 1
 SETTLED_S = 3600
-AWAY_TIMES, BYTES_TIMES = 5, 10
-"""So many times as long is it taken for granted that the store is away, and how many bytes wait."""
+AWAY_TIMES = 5
+"""So many times as long is it taken for granted that the store is away."""
+BYTES_S, FULL_S = 10.0, 1.0
+"""For so long a sum of all that waits is good; and one that is too much."""
 
 
 class Ticket(BaseModel, frozen=True):
@@ -79,8 +81,8 @@ class Glance:
     What this receiver itself adds or takes away is known at once; what others do, when the store is asked again.
     """
 
-    def __init__(self, objects: Objects) -> None:
-        self._objects = objects
+    def __init__(self, objects: Objects, most_bytes: int) -> None:
+        self._objects, self._most_bytes = objects, most_bytes
         self._asking = threading.Lock()
         self._empty: bool | None = None
         self._bytes = 0
@@ -108,13 +110,15 @@ class Glance:
         """The size of everything that waits, as far as is known; raises where the store is away."""
         if time.monotonic() >= self._bytes_until_s:
             self._bytes = sum(entry.size_bytes for entry in self._objects.under(WAITING))
-            self._bytes_until_s = time.monotonic() + self._objects.trusted_s * BYTES_TIMES
+            self._bytes_until_s = time.monotonic() + (BYTES_S if self._bytes <= self._most_bytes else FULL_S)
         return self._bytes
 
     def added(self, size_bytes: int) -> None:
         """An upload was made to wait by this receiver."""
         self._changes += 1
         self._bytes += size_bytes
+        if self._bytes > self._most_bytes:
+            self._bytes_until_s = -math.inf  # others may have taken some away
         if self._objects.trusted_s:
             self._empty, self._empty_until_s = False, time.monotonic() + self._objects.trusted_s
 
@@ -129,7 +133,7 @@ class Waiting:
 
     def __init__(self, objects: Objects, most_bytes: int) -> None:
         self.objects, self.most_bytes = objects, most_bytes
-        self._glance = Glance(objects)
+        self._glance = Glance(objects, most_bytes)
 
     def add(self, ticket: Ticket, body: bytes | None) -> None:
         """Make an upload wait; it is durable when this returns. `body` is None where the bytes are kept already.

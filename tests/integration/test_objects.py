@@ -224,6 +224,26 @@ def test_a_bucket_that_is_away_keeps_no_rows_from_the_database() -> None:
         waiting.bytes_waiting()
 
 
+@on_both
+def test_the_sum_of_what_waits_is_counted_on_and_asked_for_before_anything_is_refused(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = Waiting(objects, 100)
+    assert waiting.bytes_waiting() == 0
+    objects.put("waiting/a.zst", bytes(60))  # another receiver's
+    assert waiting.bytes_waiting() == 0
+    waiting._glance.added(90)
+    assert waiting.bytes_waiting() == 90
+    waiting._glance.added(20)
+    assert waiting.bytes_waiting() == 60
+    objects.put("waiting/b.zst", bytes(60))
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 11)
+    assert waiting.bytes_waiting() == 120
+    objects.delete("waiting/b.zst")
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 2)
+    assert waiting.bytes_waiting() == 60
+
+
 # --- durable, by what the system was asked to do --------------------------------------------------
 
 KEEPING = """
