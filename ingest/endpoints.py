@@ -8,9 +8,9 @@ import uuid
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
-from ingest import answers
+from ingest import answers, scorecard
 from ingest.auth import Caller
 from ingest.calls import TheCaller, TheReceiver, answered, in_thread, read_body, v1_router
 from ingest.checks.rows import Query as RowQuery
@@ -20,7 +20,7 @@ from ingest.group import Groups
 from ingest.openapi import EVERYWHERE, KNOWN, TELEMETRY_BODY, UPLOADS, problems
 from ingest.receiver import Incoming, Receiver
 from schemas.errors import MalformedBodyError, NotAllowedError, NotFoundError, UnavailableError
-from schemas.wire import GatewayInfo, Receipt, Receipts, Rejects
+from schemas.wire import GatewayInfo, GatewayScore, Receipt, Receipts, Rejects
 
 router = APIRouter(tags=["this receiver"])
 log = structlog.get_logger()
@@ -106,6 +106,17 @@ async def get_rejects(
 async def get_gateway(request: Request, receiver: TheReceiver, caller: TheCaller) -> GatewayInfo:
     """Tell the gateway its vehicles, the signals wanted, the limits, and the time."""
     return await in_thread(request, answers.gateway, receiver, caller.scope)
+
+
+@v1.get("/gateways/{gateway}", summary="How this gateway does", responses=problems(*EVERYWHERE, NotFoundError))
+async def get_score(
+    request: Request,
+    receiver: TheReceiver,
+    caller: TheCaller,
+    gateway: Annotated[str, Path(description="the name of the key's own gateway", max_length=200)],
+) -> GatewayScore:
+    """Tell the gateway what came from it in the last days, what was wrong with it, and whether its clock is right."""
+    return await in_thread(request, scorecard.own_score, receiver, caller.scope, gateway)
 
 
 @router.get("/healthz", summary="The process runs")

@@ -23,6 +23,7 @@ COMMANDS = {
     "pilot": "pilots:app",
     "records": "records:app",
     "key": "keys:app",
+    "gateway": "gateways:app",
     "dbc": "dbc:app",
     "push": "push:push",
     "upload": "uploads:app",

@@ -431,6 +431,7 @@ class Upload(Base):
         Index("uq_upload_idempotency_key", "gateway_id", "idempotency_key", unique=True,
               postgresql_where=sa.text("idempotency_key IS NOT NULL AND status = 'loaded'")),
         Index("ix_upload_received_at", "received_at"),
+        Index("ix_upload_gateway_id_received_at", "gateway_id", "received_at"),
     )  # fmt: skip
 
 

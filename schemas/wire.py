@@ -155,6 +155,59 @@ class GatewayInfo(Body):
     max_bytes_per_s: float = Field(description="of this gateway in the long run, else 429; 0: no limit")
 
 
+class GatewayPeriod(Body):
+    """What came from a gateway in the last days. Shares are null where no row came."""
+
+    uploads: int = Field(description="that were loaded; a repeated one counts once")
+    uploads_failed: int = Field(description="that were kept and brought no row")
+    rows_received: int
+    rows_accepted: int
+    rows_merged: int
+    rows_duplicate: int
+    rows_conflicting: int
+    rows_rejected: int
+    rows_late: int
+    late_pct: float | None = Field(description="of the rows received, those that arrived long after their time")
+    reject_pct: float | None = Field(description="of the rows received, those that could not be used")
+    conflict_pct: float | None = Field(description="of the rows received, those that differ from what was stored")
+
+
+class GatewayClock(Body):
+    """Whether a gateway's clock is right, from its uploads of the last seven days that held no late row."""
+
+    offset_s: float | None = Field(
+        description="median of arrival less time of the last row; negative: the clock is fast; null: no such upload"
+    )
+    spread_s: float | None = Field(description="between the quartiles of the same")
+    uploads: int = Field(description="so many were looked at, the newest")
+    rows_in_future: int = Field(description="rows that were rejected because their time lies in the future")
+    is_off: bool = Field(description="rows lie in the future, or the offset is beyond ten minutes")
+    note: str | None = Field(description="why it is off")
+
+
+class RejectReason(Body):
+    """Why rows or fields were rejected, in the newest uploads of the last thirty days that hold such."""
+
+    reason: str
+    field: str | None = Field(description="the field at fault; null: the whole row")
+    count: int
+    last_at: dt.datetime
+
+
+class GatewayScore(Body):
+    """How a gateway does. Uploads that were refused whole (4xx) leave nothing that could be counted."""
+
+    gateway: str
+    pilot: str
+    server_time: dt.datetime
+    last_seen_at: dt.datetime | None = Field(description="when it called last, to within half a minute")
+    last_upload_at: dt.datetime | None
+    last_7_days: GatewayPeriod
+    last_30_days: GatewayPeriod
+    clock: GatewayClock
+    last_rejects: list[RejectReason] = Field(description="the ten latest")
+
+
 # --- read side ------------------------------------------------------------------------------------
 
 Method = Literal["measured", "estimated", "mixed"]

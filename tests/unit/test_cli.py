@@ -13,6 +13,7 @@ BEACHHEAD = Path(sys.executable).with_name("beachhead")
 GROUPS = {
     "db": ("up", "down", "status", "url"), "serve": ("ingest", "analytics"), "pilot": ("import", "list", "show"),
     "records": ("import",), "key": ("create", "rotate", "list", "revoke"), "upload": ("list", "show"),
+    "gateway": ("show",),
 }  # fmt: skip
 
 
