@@ -43,6 +43,7 @@ class Corrections:
             upload = ledger.kept_upload(rebuild.db, upload_id)
             where = ledger.spans_of(rebuild.db, upload) if upload.status == "loaded" else {}
             ledger.set_status(rebuild.db, upload_id, "void", reason or "taken back")
+            ledger.drop_conflicts(rebuild.db, [upload_id], where)
             rebuild.run(where, [], "void")
 
     def retry(self, upload_id: uuid.UUID) -> None:

@@ -373,11 +373,12 @@ class _Written:
         return {place: sorted(names) for place, names in found.items()}
 
     def _write_rejects(self, ids: pl.DataFrame) -> None:
-        if not self.rejects.height:
+        rejects = loader.not_set_aside(self.db, self.rejects)
+        if not rejects.height:
             return
         offsets = np.concatenate(([0], self.read.ends))
-        places = self.read.upload_of(self.rejects["row"])
-        numbered = self.rejects.with_columns(
+        places = self.read.upload_of(rejects["row"])
+        numbered = rejects.with_columns(
             place=pl.Series(places), row=(pl.col("row").cast(pl.Int64) - pl.Series(offsets[places])).cast(pl.Int32)
         )
         numbered = numbered.join(ids, on="place", maintain_order="left").with_columns(

@@ -16,9 +16,8 @@ from psycopg.types.json import Jsonb
 from ingest.arrays import Times
 from ingest.can.spans import Spans, inside
 from ingest.can.whole import Reading
-from ingest.classify import DIFFERS
-from ingest.loader import write_rejects, write_vehicles
-from ingest.log_loader import REPLACED, as_multirange, as_spans, us_of
+from ingest.loader import SET_ASIDE, write_rejects, write_vehicles
+from ingest.log_loader import as_multirange, as_spans, us_of
 from schemas.errors import NotFoundError
 from schemas.frames import REJECT_SCHEMA, UTC_TIME
 from schemas.wire import Receipt
@@ -219,7 +218,7 @@ def drop_conflicts(db: psycopg.Connection, uploads: Collection[uuid.UUID], where
         db.execute(
             "DELETE FROM upload_reject WHERE upload_id = ANY(%s) AND vehicle_id = %s AND reason = ANY(%s)"
             " AND time <@ %s::tstzmultirange",
-            [list(uploads), vehicle_id, [DIFFERS, REPLACED], as_multirange(spans)],
+            [list(uploads), vehicle_id, SET_ASIDE, as_multirange(spans)],
         )
 
 

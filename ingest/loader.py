@@ -23,7 +23,7 @@ from ingest.arrays import Floats, Integers, Times, copy_in
 from ingest.checks.extras import KIND_SCHEMA
 from ingest.checks.rows import Checked, Clock, Query, check
 from ingest.checks.scope import Scope
-from ingest.classify import EXTRA_KEY, KEY, Outcome, RowClass, classify
+from ingest.classify import DIFFERS, EXTRA_KEY, KEY, Outcome, RowClass, classify
 from ingest.decoders.decoded import Decoded
 from schemas.errors import IdempotencyError, RejectedRow
 from schemas.frames import REJECT_SCHEMA, TELEMETRY_SCHEMA, UTC_TIME
@@ -35,6 +35,10 @@ CAUSE = "upload"
 VEHICLE_LOCKS = 7_251_001
 BODY_LEVEL = 1
 REJECTS_IN_RECEIPT = 100
+REPLACED = "a raw log took its place"
+SET_ASIDE = [DIFFERS, REPLACED]
+"""Why a good value is in the quarantine."""
+_VALUE = ["vehicle_id", "time", "field", "value"]
 TAKEN_BACK = "this upload was taken back by an operator: nothing of it is stored"
 RUN_GAP = dt.timedelta(seconds=10)
 
@@ -456,8 +460,26 @@ def write_vehicles(db: psycopg.Connection, upload_id: uuid.UUID, ranges: pl.Data
     )
 
 
+def not_set_aside(db: psycopg.Connection, rejects: pl.DataFrame) -> pl.DataFrame:
+    """Rejects without those values of stored instants that were set aside before."""
+    values = rejects.filter(pl.col("reason").is_in(SET_ASIDE))
+    if not values.height:
+        return rejects
+    found = db.execute(
+        "SELECT DISTINCT r.vehicle_id, r.time, r.field, r.value FROM unnest(%s, %s, %s::text[]) AS v(id, time, field)"
+        " JOIN upload_reject r ON r.vehicle_id = v.id AND r.time = v.time AND r.field = v.field"
+        " WHERE r.reason = ANY(%s)",
+        [Integers(values["vehicle_id"].to_numpy()), Times.of(values["time"]), values["field"].to_list(), SET_ASIDE],
+    ).fetchall()
+    known = pl.DataFrame(found, {name: REJECT_SCHEMA[name] for name in _VALUE}, orient="row")
+    is_value, is_first = pl.col("reason").is_in(SET_ASIDE), pl.struct(_VALUE).is_first_distinct()
+    marked = rejects.join(known.with_columns(known=True), on=_VALUE, how="left", maintain_order="left")
+    return marked.filter(~is_value | (pl.col("known").is_null() & is_first.over(is_value))).drop("known")
+
+
 def write_rejects(db: psycopg.Connection, upload_id: uuid.UUID, rejects: pl.DataFrame) -> None:
-    """Write an upload's quarantine."""
+    """Write an upload's quarantine. A value that another upload's has already is not set aside again."""
+    rejects = not_set_aside(db, rejects)
     # COPY takes a uuid as its sixteen bytes.
     numbered = rejects.select(
         pl.lit(upload_id.bytes).alias("upload_id"),

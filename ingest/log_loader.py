@@ -28,6 +28,7 @@ from ingest.can.whole import EPOCH, MICROSECOND, Counts, Reading
 from ingest.checks.logs import Passed
 from ingest.classify import KEY, RowClass
 from ingest.loader import (
+    REPLACED,
     TELEMETRY,
     Upload,
     first_rejects,
@@ -48,7 +49,6 @@ from schemas.wire import CanCounts, Receipt, RowCounts, UnknownId
 CAN_LOG = "can-log"
 NUMBER = "number"
 TOP_UNKNOWN = 10
-REPLACED = "a raw log took its place"
 NO_ROWS = pl.DataFrame(schema={"time": UTC_TIME})
 
 

@@ -489,6 +489,10 @@ class UploadReject(Base):
     field: Mapped[str | None]
     value: Mapped[str | None]
     reason: Mapped[str]
+    __table_args__ = (
+        Index("ix_upload_reject_value", "vehicle_id", "time", "field",
+              postgresql_where=sa.text("field IS NOT NULL AND time IS NOT NULL")),
+    )  # fmt: skip
 
 
 class StaleMark(Base):

@@ -11,7 +11,9 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from receiver_kit import Client, Pusher, World, at, empty, receiving
+from receiver_kit import T0, Client, Pusher, World, at, empty, receiving
+
+from tests import campaign
 
 COLUMNS = ("speed_kmh", "battery_soc_pct", "ready", "fault_count")
 EXTRAS = ("door", "gear", "oil_bar")
@@ -105,8 +107,11 @@ def test_overlapping_uploads_at_once(client: Client, made: World, module_databas
         assert owner.execute("SELECT count(*) FROM telemetry").fetchone() == (240,)
         assert owner.execute("SELECT count(*) FROM signal_sample").fetchone() == (480,)
         assert owner.execute("SELECT count(*) FROM extra_signal").fetchone() == (4,)
-        quarantined = owner.execute("SELECT count(*) FROM upload_reject").fetchone()
-    assert quarantined == (sum(r["fields_rejected"] for r in receipts),)
+        quarantined = "SELECT count(*), count(DISTINCT (vehicle_id, time, field, value)) FROM upload_reject"
+        ((kept, different),) = owner.execute(quarantined).fetchall()
+    # Each receipt tells of all its own; a value that several sent is set aside once.
+    assert kept == different == 2 * 40
+    assert kept < sum(r["fields_rejected"] for r in receipts)
 
 
 def test_the_same_upload_at_once_loads_once(client: Client, made: World, module_database: Any) -> None:
@@ -144,3 +149,28 @@ def test_a_large_upload(client: Client, made: World, module_database: Any) -> No
     assert pusher.push((head + rows).encode(), "text/csv")["rows"]["accepted"] == 100_000
     again = pusher.push((head + rows + "1767686399,truck-01,1\n").encode(), "text/csv")
     assert (again["rows"]["accepted"], again["rows"]["duplicate"]) == (1, 100_000)
+
+
+# --- with conflicts -------------------------------------------------------------------------------
+
+values = st.tuples(st.sampled_from(["truck-01", "truck-02"]), st.integers(0, 4), st.sampled_from([10.0, 20.0, 30.0]))
+
+
+@settings(
+    max_examples=campaign.size(15, 300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(sent=st.lists(st.lists(values, min_size=1, max_size=8), min_size=1, max_size=6))
+def test_table_and_quarantine_hold_every_value_ever_accepted_and_none_twice(
+    client: Client, made: World, module_database: Any, sent: list[list[tuple[str, int, float]]]
+) -> None:
+    clear(client, module_database)
+    pusher = Pusher(client, made.keys["both"])
+    for part in sent:
+        pusher.push([{"vehicle": vehicle, "time": at(n), "speed_kmh": value} for vehicle, n, value in part])
+    with module_database.connect() as owner:
+        names = dict(owner.execute("SELECT id, name FROM vehicle").fetchall())
+        stored = owner.execute("SELECT vehicle_id, time, speed_kmh FROM telemetry").fetchall()
+        aside = owner.execute("SELECT vehicle_id, time, value::float8 FROM upload_reject").fetchall()
+    found = [(names[id_], round((time - T0).total_seconds()), value) for id_, time, value in (*stored, *aside)]
+    assert len(found) == len(set(found))
+    assert set(found) == {value for part in sent for value in part}
