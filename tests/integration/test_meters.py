@@ -13,6 +13,7 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import sql
 from receiver_kit import Pusher, World, at, make_world, receiving
+from test_receiver_http import served
 
 from ingest import drain, meters
 from schemas.local.cluster import free_port
@@ -102,6 +103,29 @@ def test_workers_do_not_collide(world: World) -> None:
         assert counts == [1, 2]
     with receiving(world, metrics_address=address):  # a worker that comes back finds the port free
         assert scraped(ports[0])
+
+
+def test_workers_of_a_real_server_each_tell_their_own(world: World) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with served(world, workers=2, BEACHHEAD_METRICS_ADDRESS=address) as port:
+        auth = {"Authorization": f"Bearer {world.keys['both']}"}
+        first = int(address.rpartition(":")[2])
+        until = time.monotonic() + 30
+        while len(told := [one for one in map(attempted, range(first, first + 4)) if one]) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        for _ in range(20):
+            assert httpx.get(f"http://127.0.0.1:{port}/v1/gateway", headers=auth).status_code == 200
+        told = [one for one in map(attempted, range(first, first + 4)) if one]
+        counts = [value(one, "request_seconds_count", endpoint="GET /v1/gateway", status="200") for one in told]
+        assert sum(counts) == 20
+
+
+def attempted(port: int) -> Samples | None:
+    try:
+        return scraped(port)
+    except httpx.TransportError:
+        return None
 
 
 def test_without_an_address_there_is_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

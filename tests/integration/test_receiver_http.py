@@ -244,14 +244,16 @@ def test_the_examples_of_the_documentation_load(both: Pusher) -> None:
 
 
 @contextmanager
-def served(world: World, **settings: str) -> Iterator[int]:
+def served(world: World, workers: int = 1, **settings: str) -> Iterator[int]:
     port = free_port()
     program = (
         "import sys; from ingest.app import serve; from schemas.settings import settings;"
-        " serve(settings(), host='127.0.0.1', port=int(sys.argv[1]))"
+        " serve(settings(), host='127.0.0.1', port=int(sys.argv[1]), workers=int(sys.argv[2]))"
     )
     environment = os.environ | {"BEACHHEAD_INGEST_URL": world.url, **settings}
-    process = subprocess.Popen([sys.executable, "-c", program, str(port)], env=environment, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(port), str(workers)], env=environment, stderr=subprocess.PIPE
+    )
     try:
         until = time.monotonic() + 60
         while time.monotonic() < until:
