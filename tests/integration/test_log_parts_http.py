@@ -7,20 +7,19 @@ import hashlib
 import json
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from receiver_kit import World, empty, make_world
+from served import CHECKOUT, OWN_MOUNTS, Served
 from test_log_parts import EPOCH_S, QUERY, files, same, speeds
 from typer.testing import CliRunner, Result
 
@@ -28,62 +27,16 @@ from ingest.gateway import parts as client_parts
 from ingest.gateway.parts import LargeLog
 from ingest.gateway.push import Outcome, Patience, push
 from pipelines.cli import typer_app
-from schemas.local.cluster import free_port
 from tests import campaign
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-PROGRAM = (
-    "import sys; from ingest.app import serve; from schemas.settings import settings;"
-    " serve(settings(), host='127.0.0.1', port=int(sys.argv[1]))"
-)
 LOG = speeds(3000)
 SHA256 = hashlib.sha256(LOG).hexdigest()
 PART_BYTES = 20_000
 PARTS = "/v1/can-logs/parts"
-OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
 
 
-class Served:
-    """A receiver as processes of its own, which can be killed and started again on the same port."""
-
-    def __init__(self, world: World, landing: Path, disk_bytes: int | None = None) -> None:
-        self.port, self.key = free_port(), world.keys["one"]
-        self.client = httpx.Client(
-            base_url=f"http://127.0.0.1:{self.port}",
-            headers={"Authorization": f"Bearer {self.key}"},
-            timeout=60,
-            trust_env=False,
-        )
-        self.environment = os.environ | {
-            "BEACHHEAD_INGEST_URL": world.url, "BEACHHEAD_LANDING_URL": f"file://{landing}",
-            "PYTHONPATH": str(CHECKOUT),
-        }  # fmt: skip
-        self.command = [sys.executable, "-c", PROGRAM, str(self.port)]
-        if disk_bytes is not None:
-            script = f'mount -t tmpfs -o size={disk_bytes} none {landing} && exec "$@"'
-            self.command = [*OWN_MOUNTS, "sh", "-c", script, "sh", *self.command]
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            self.command, env=self.environment, stderr=subprocess.DEVNULL, start_new_session=True, cwd=CHECKOUT
-        )
-        until = time.monotonic() + 60
-        while time.monotonic() < until:
-            try:
-                self.client.get("/healthz")
-            except httpx.TransportError:
-                time.sleep(0.05)
-            else:
-                return
-        raise TimeoutError("the receiver did not answer")
-
-    def kill(self) -> None:
-        """As a power cut does: at once, with its workers."""
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(30)
-        self.process = None
+class Parts(Served):
+    """A receiver to which a log is sent in parts."""
 
     def put(self, name: str, offset: int, body: bytes) -> httpx.Response:
         return self.client.put(f"{PARTS}/{name}", params={"offset": offset}, content=body)
@@ -94,17 +47,6 @@ class Served:
 
     def complete(self, name: str) -> httpx.Response:
         return self.client.post(f"{PARTS}/{name}/complete?{QUERY}&sha256={SHA256}")
-
-    @contextmanager
-    def begun(self, target: str, method: str, body: bytes, length: int | None) -> Iterator[socket.socket]:
-        """A request whose body stays behind what was promised; chunked without a length."""
-        how = f"Content-Length: {length}" if length is not None else "Transfer-Encoding: chunked"
-        sent = body if length is not None else f"{len(body):x}\r\n".encode() + body + b"\r\n"
-        with socket.create_connection(("127.0.0.1", self.port)) as connection:
-            head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.key}\r\n{how}\r\n\r\n"
-            connection.sendall(head.encode() + sent)
-            time.sleep(0.2)
-            yield connection
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +60,9 @@ def landing(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def served(made: World, module_database: Any, landing: Path) -> Iterator[Served]:
+def served(made: World, module_database: Any, landing: Path) -> Iterator[Parts]:
     empty(module_database)
-    served = Served(made, landing)
+    served = Parts(made, landing)
     served.start()
     try:
         yield served
@@ -129,7 +71,7 @@ def served(made: World, module_database: Any, landing: Path) -> Iterator[Served]
         served.client.close()
 
 
-def test_a_receiver_killed_between_and_during_parts(served: Served, landing: Path, module_database: Any) -> None:
+def test_a_receiver_killed_between_and_during_parts(served: Parts, landing: Path, module_database: Any) -> None:
     offset, kills = 0, 0
     while offset < len(LOG):
         assert served.put("drive", offset, LOG[offset : offset + PART_BYTES]).json()["durable_bytes"] > offset
@@ -157,7 +99,7 @@ def test_a_receiver_killed_between_and_during_parts(served: Served, landing: Pat
 @pytest.mark.long
 @pytest.mark.timeout(campaign.size(300, 3600))
 def test_a_receiver_killed_at_any_moment(
-    served: Served, module_database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    served: Parts, module_database: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gateway's client sends on, and asks until it has the receipt; the receiver dies now and then."""
     monkeypatch.setattr(client_parts, "PART_BYTES", 4000)
@@ -190,7 +132,7 @@ def test_a_receiver_killed_at_any_moment(
     assert same(whole) == same({**receipt, "status": "loaded"})
 
 
-def test_a_receiver_killed_while_it_reads_the_log(served: Served, module_database: Any) -> None:
+def test_a_receiver_killed_while_it_reads_the_log(served: Parts, module_database: Any) -> None:
     served.put("drive", 0, LOG)
     with module_database.connect() as owner:
         # whoever loads waits here
@@ -217,7 +159,7 @@ def test_a_receiver_killed_while_it_reads_the_log(served: Served, module_databas
     assert served.complete("drive").json()["status"] == "duplicate"
 
 
-def test_a_client_that_did_not_wait_for_the_receipt_gets_it_later(served: Served, module_database: Any) -> None:
+def test_a_client_that_did_not_wait_for_the_receipt_gets_it_later(served: Parts, module_database: Any) -> None:
     served.put("drive", 0, LOG)
     with module_database.connect() as owner:
         owner.execute("LOCK TABLE upload IN ACCESS EXCLUSIVE MODE")
@@ -246,7 +188,7 @@ def _wait_for_lock(database: Any) -> None:
 
 
 @pytest.mark.parametrize("length", [len(LOG), None], ids=["content-length", "chunked"])
-def test_a_body_that_is_cut_leaves_nothing(served: Served, landing: Path, length: int | None) -> None:
+def test_a_body_that_is_cut_leaves_nothing(served: Parts, landing: Path, length: int | None) -> None:
     """Neither a part nor a whole log: the first half of either could be read by itself."""
     half = LOG[: len(LOG) // 2]
     for method, target in (("PUT", f"{PARTS}/cut?offset=0"), ("POST", f"/v1/can-logs?{QUERY}")):
@@ -267,7 +209,7 @@ def test_a_full_disk_is_told_and_keeps_nothing_half(made: World, module_database
         pytest.skip("this user may not mount a small disk")
     empty(module_database)
     landing.mkdir()
-    served = Served(made, landing, disk_bytes=2**20)
+    served = Parts(made, landing, disk_bytes=2**20)
     served.start()
     try:
         _fill(served)
@@ -284,7 +226,7 @@ def test_a_full_disk_is_told_and_keeps_nothing_half(made: World, module_database
         served.client.close()
 
 
-def _fill(served: Served) -> None:
+def _fill(served: Parts) -> None:
     """A log that is all there, and another one whose parts fill the disk; a part that does not fit changes nothing."""
     assert served.put("drive", 0, LOG).is_success
     offset = 0
@@ -301,7 +243,7 @@ def _is_full(answer: httpx.Response) -> bool:
     return (answer.status_code, told["type"], told["retryable"]) == (503, "urn:beachhead:problem:storage-full", True)
 
 
-def test_the_commands_of_the_documentation_work(served: Served, tmp_path: Path) -> None:
+def test_the_commands_of_the_documentation_work(served: Parts, tmp_path: Path) -> None:
     text = (CHECKOUT / "docs" / "can.md").read_text().partition("## Large logs, in parts")[2]
     script = text.partition("```sh\n")[2].partition("```")[0]
     script = script.replace("http://127.0.0.1:8000", str(served.client.base_url)).replace("head -c 8M", "head -c 50K")
@@ -322,7 +264,7 @@ def test_the_commands_of_the_documentation_work(served: Served, tmp_path: Path) 
 GOLDEN = CHECKOUT / "tests" / "golden" / "can"
 
 
-def pushed(served: Served, *arguments: str) -> list[dict[str, Any]]:
+def pushed(served: Parts, *arguments: str) -> list[dict[str, Any]]:
     """What `beachhead push` tells of each file."""
     done = command(served, *arguments, "--json")
     assert done.exit_code == 0, done.output
@@ -330,14 +272,14 @@ def pushed(served: Served, *arguments: str) -> list[dict[str, Any]]:
     return told
 
 
-def command(served: Served, *arguments: str) -> Result:
+def command(served: Parts, *arguments: str) -> Result:
     return CliRunner().invoke(
         typer_app, ["push", "--url", str(served.client.base_url), "--key", served.key, *arguments]
     )
 
 
 def test_push_takes_logs_and_rows_from_one_folder(
-    served: Served, landing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    served: Parts, landing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tmp_path /= "logs"
     (tmp_path / "more").mkdir(parents=True)
@@ -363,7 +305,7 @@ def test_push_takes_logs_and_rows_from_one_folder(
     assert "frames_read" not in pushed(served, str(tmp_path / "b.csv"), "--vehicle", "truck-01")[0]
 
 
-def test_push_says_what_a_log_needs(served: Served, tmp_path: Path) -> None:
+def test_push_says_what_a_log_needs(served: Parts, tmp_path: Path) -> None:
     log = GOLDEN / "gvret.csv"
     done = command(served, str(log))
     assert done.exit_code == 2
@@ -382,7 +324,7 @@ def test_push_says_what_a_log_needs(served: Served, tmp_path: Path) -> None:
     assert "raw CAN log" in str(done.exception)
 
 
-def test_a_gateway_killed_in_the_middle_goes_on(served: Served, tmp_path: Path) -> None:
+def test_a_gateway_killed_in_the_middle_goes_on(served: Parts, tmp_path: Path) -> None:
     """The command itself, and a log of the size that it sends in parts."""
     file = tmp_path / "drive.log"
     line = f"({EPOCH_S}.000000) can0 18FEF100#FF0032FFFFFFFFFF\n".encode()

@@ -1,0 +1,80 @@
+"""A receiver as processes of its own, which tests kill and start again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from receiver_kit import World
+
+from schemas.local.cluster import free_port
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PROGRAM = (
+    "import sys; from ingest.app import serve; from schemas.settings import settings;"
+    " serve(settings(), host='127.0.0.1', port=int(sys.argv[1]))"
+)
+OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]
+
+
+class Served:
+    """A receiver as processes of its own, which can be killed and started again on the same port."""
+
+    def __init__(self, world: World, landing: Path, disk_bytes: int | None = None) -> None:
+        self.port, self.key = free_port(), world.keys["one"]
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}",
+            headers={"Authorization": f"Bearer {self.key}"},
+            timeout=60,
+            trust_env=False,
+        )
+        self.environment = os.environ | {
+            "BEACHHEAD_INGEST_URL": world.url, "BEACHHEAD_LANDING_URL": f"file://{landing}",
+            "PYTHONPATH": str(CHECKOUT),
+        }  # fmt: skip
+        self.command = [sys.executable, "-c", PROGRAM, str(self.port)]
+        if disk_bytes is not None:
+            script = f'mount -t tmpfs -o size={disk_bytes} none {landing} && exec "$@"'
+            self.command = [*OWN_MOUNTS, "sh", "-c", script, "sh", *self.command]
+        self.landing = landing
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self.command, env=self.environment, stderr=subprocess.DEVNULL, start_new_session=True, cwd=CHECKOUT
+        )
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            try:
+                self.client.get("/healthz")
+            except httpx.TransportError:
+                time.sleep(0.05)
+            else:
+                return
+        raise TimeoutError("the receiver did not answer")
+
+    def kill(self) -> None:
+        """As a power cut does: at once, with its workers."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(30)
+        self.process = None
+
+    @contextmanager
+    def begun(self, target: str, method: str, body: bytes, length: int | None) -> Iterator[socket.socket]:
+        """A request whose body stays behind what was promised; chunked without a length."""
+        how = f"Content-Length: {length}" if length is not None else "Transfer-Encoding: chunked"
+        sent = body if length is not None else f"{len(body):x}\r\n".encode() + body + b"\r\n"
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.key}\r\n{how}\r\n\r\n"
+            connection.sendall(head.encode() + sent)
+            time.sleep(0.2)
+            yield connection
