@@ -14,17 +14,18 @@ from tests.can_logs.fuzz_samples import FILES, GOLDEN, samples
 
 PARTS = campaign.size(1, 20)
 EACH = campaign.size(150, 1_000)
-"""In each part."""
+"""In each part; of DBC files a fifth, as cantools takes its time."""
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("name", fuzz.NAMES)
 def test_broken_bytes(name, part):
+    each = EACH // 5 if name == fuzz.DBC else EACH
     with fuzz.limited_memory():
-        counts, failures = fuzz.run(name, range(part * EACH, (part + 1) * EACH), campaign.SEED)
+        counts, failures = fuzz.run(name, range(part * each, (part + 1) * each), campaign.SEED)
     assert not failures, fuzz.tell(name, counts, failures)
-    assert counts["read"] > 0.3 * EACH, "the mutations leave nothing to read"
+    assert counts["read"] > 0.3 * each, "the mutations leave nothing to read"
 
 
 def test_every_golden_log_is_broken():
