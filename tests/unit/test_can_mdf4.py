@@ -13,6 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.can.columns import columns
+from ingest.can.dbc import read_dbc
+from ingest.can.definitions import Bound, Definitions
 from ingest.can.formats import mdf4, mdf4_data, mdf4_unsorted
 from ingest.can.formats.log import Block, Clock
 from ingest.can.formats.mdf4 import read, recognises
@@ -106,6 +109,26 @@ def test_a_real_unfinished_truck_log_as_asammdf_reads_it(tmp_path):
     block, header = whole(TRUCK.read_bytes())
     assert (len(block.frames), block.rejected, header.clock) == (150_411, 0, Clock.UTC)
     assert sorted(rows(block.frames, 0)) == by_asammdf(copy)
+
+
+@pytest.mark.skipif(not TRUCK.exists(), reason=f"no recording at {TRUCK}")
+def test_a_real_truck_s_values_as_asammdf_decodes_them(tmp_path):
+    import asammdf
+
+    copy, dbc = tmp_path / "truck.mf4", TRUCK.with_name("j1939-demo.dbc")
+    copy.write_bytes(TRUCK.read_bytes())
+    defined = Definitions([Bound(None, read_dbc(dbc.read_bytes(), "demo").messages)])
+    ours = columns(read(io.BytesIO(TRUCK.read_bytes())), defined)
+    with asammdf.MDF(copy) as mdf, mdf.extract_bus_logging({"CAN": [(dbc, 0)]}) as theirs:
+        start_us = round(mdf.start_time.timestamp() * 1e6)
+        signals = [theirs.get(group=n, index=1) for n in range(len(theirs.groups))]
+    assert {signal.name for signal in signals} == {"EngineSpeed", "WheelBasedVehicleSpeed"}
+    for signal in signals:
+        ((time_us, values),) = (found for name, found in ours.items() if f".{signal.name}@00" in name)
+        where = np.searchsorted(time_us, start_us + np.rint(signal.timestamps * 1e6).astype(np.int64))
+        assert np.abs(time_us[where] - start_us - signal.timestamps * 1e6).max() <= 1
+        assert len(signal.samples) > 3900
+        assert np.array_equal(values[where], signal.samples)
 
 
 def messages(start):
