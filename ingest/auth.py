@@ -151,22 +151,18 @@ class Attempts:
         Raises:
             KeyAttemptsError: too many failed from this address.
         """
-        place, is_limited = _place(address), not self._keys.is_known(header)
-        # Taken before it is known how it ends: attempts made all at once are counted too.
-        if is_limited and (wait_s := self._buckets.take(place)):
+        place = _place(address)
+        # Looked at and not taken: many gateways behind one address may come at once, all with good keys.
+        if not self._keys.is_known(header) and (wait_s := self._buckets.wait_s(place)):
             self.refused += 1
             raise KeyAttemptsError("too many unknown gateway keys came from this address", whole_seconds(wait_s))
-        has_failed = False
         try:
             yield
         except UnknownKeyError:
-            has_failed = True
+            self._buckets.spend(place, 1)
             self.failed += 1
             log.warning("unknown key", address=address, prefix=_shown_prefix(header))
             raise
-        finally:
-            if is_limited and not has_failed:
-                self._buckets.spend(place, -1)
 
 
 def _place(address: str) -> str:

@@ -43,6 +43,13 @@ class Buckets:
             level.tokens -= tokens
             return 0.0
 
+    def wait_s(self, name: str) -> float:
+        """The seconds until there will be a whole token; 0: there is one."""
+        if not self._per_s:
+            return 0.0
+        with self._lock:
+            return max(0.0, (1 - self._level(name).tokens) / self._per_s)
+
     def spend(self, name: str, tokens: float) -> None:
         """Take tokens whether they are there or not; a negative number gives some back."""
         if self._per_s:

@@ -67,6 +67,7 @@ def receiver(ingest_url: str, **settings: str) -> Iterator[tuple[int, int]]:
     port = free_port()
     program = "import sys; from ingest.app import serve; from schemas.settings import settings; " \
         "serve(settings(), host='127.0.0.1', port=int(sys.argv[1]))"  # fmt: skip
+    settings = {"gateway_requests_per_s": "0", "gateway_bytes_per_s": "0", "metrics_address": ""} | settings
     given = {f"BEACHHEAD_{name.upper()}": value for name, value in settings.items()}
     environment = os.environ | {"BEACHHEAD_INGEST_URL": ingest_url} | given
     process = subprocess.Popen([sys.executable, "-c", program, str(port)], env=environment, stderr=subprocess.DEVNULL)

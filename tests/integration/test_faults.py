@@ -79,7 +79,7 @@ def made(module_database: Any) -> World:
 def served(made: World, module_database: Any, tmp_path: Path) -> Iterator[Served]:
     empty(module_database)
     served = Served(made, tmp_path / "landing")
-    served.environment |= {"BEACHHEAD_METRICS_ADDRESS": ""}
+    served.environment |= {"BEACHHEAD_METRICS_ADDRESS": "", "BEACHHEAD_GATEWAY_REQUESTS_PER_S": "0"}
     served.start()
     try:
         yield served
