@@ -9,10 +9,13 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import polars as pl
 import zstandard
@@ -23,6 +26,9 @@ from ingest.gateway.column_map import ColumnMap, map_columns
 from schemas.errors import MalformedBodyError, UnknownFormatError
 from schemas.wire import Reject
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 MAX_ROWS = 50_000
 MAX_TEXT_BYTES = 32 * 1024 * 1024
 CONTENT_TYPES: Mapping[str, str] = {
@@ -30,7 +36,46 @@ CONTENT_TYPES: Mapping[str, str] = {
     ".arrows": ARROW_STREAM,
 }  # fmt: skip
 ENCODINGS: Mapping[str, str] = {".gz": "gzip", ".zst": "zstd"}
+READ_BYTES = 2**14
 ARROW_FILE_MAGIC = b"ARROW1"
+
+
+class _Zstd(io.RawIOBase):
+    """Frames decompressed one after another. A file that ends within a frame raises EOFError, as gzip's does."""
+
+    def __init__(self, stored: BinaryIO) -> None:
+        self._stored = stored
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._left, self._plain = b"", memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        into = memoryview(buffer)
+        while not self._plain and self._more():
+            pass
+        size = min(len(into), len(self._plain))
+        into[:size] = self._plain[:size]
+        self._plain = self._plain[size:]
+        return size
+
+    def _more(self) -> bool:
+        """Decompress the next piece; false at the end."""
+        piece = self._left or self._stored.read(READ_BYTES)
+        if not piece:
+            if self._frame is not None:
+                raise EOFError("the archive is cut short")
+            return False
+        self._frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+        self._plain = memoryview(self._frame.decompress(piece))
+        self._left = self._frame.unused_data if self._frame.eof else b""
+        self._frame = None if self._frame.eof else self._frame
+        return True
+
+    def close(self) -> None:
+        self._stored.close()
+        super().close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +96,7 @@ class Source:
         if self.encoding == "gzip":
             return gzip.open(self.path, "rb")
         if self.encoding == "zstd":
-            reader = zstandard.ZstdDecompressor().stream_reader(self.path.open("rb"), read_across_frames=True)
-            return io.BufferedReader(reader)
+            return io.BufferedReader(_Zstd(self.path.open("rb")))
         return self.path.open("rb")
 
     def label(self, part: int | None) -> str:
@@ -93,11 +137,25 @@ def file_uploads(
     if columns is not None:
         if source.content_type != CSV:
             raise UnknownFormatError(f"{path.name}: a column map is for CSV files.")
-        with source.plain() as stream:
+        with _readable(path), source.plain() as stream:
             mapped = map_columns(stream.read(), columns)
         pieces = enumerate(mapped.frame.iter_slices(max_rows), start=1)
         return FileUploads((parquet(piece, source.label(n)) for n, piece in pieces if piece.height), mapped.rejects)
-    return FileUploads(_CUTTERS[source.content_type](source, max_rows))
+    return FileUploads(_cut(source, max_rows))
+
+
+def _cut(source: Source, max_rows: int) -> Iterator[Upload]:
+    with _readable(source.path):
+        yield from _CUTTERS[source.content_type](source, max_rows)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say of a file that is cut short, or not what its name says, that it is malformed."""
+    try:
+        yield
+    except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError, RecursionError) as error:
+        raise MalformedBodyError(f"{path.name}: cannot be read as its name says: {error}") from None
 
 
 def _source(path: Path, vehicle: str | None, tz: str | None) -> Source:

@@ -195,7 +195,7 @@ class _Sending:
                 method, path, params=params, content=content, headers=self._headers,
                 timeout=timeout or self._client.timeout,
             )  # fmt: skip
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             self._failed(None, unreached(error), None)
             return None
 

@@ -120,19 +120,20 @@ def _send_whole(client: httpx.Client, upload: Upload, key: str, patience: Patien
         last = tries == patience.tries
         try:
             answer = client.post(upload.path, content=upload.body, headers=headers, params=dict(upload.query))
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             if last:
                 return _outcome(upload, tries, None, None, unreached(error))
             patience.wait(tries, None)
             continue
         receipt, problem = receipt_or_problem(answer)
         if receipt or last or not may_pass(answer, problem):
-            return _outcome(upload, tries, answer.status_code, receipt, problem)
+            return _outcome(upload, tries, answer.status_code, receipt, problem, asked_s(answer))
         patience.wait(tries, asked_s(answer))
     raise ValueError("patience.tries must be at least 1")
 
 
 def _outcome(
-    upload: Upload, tries: int, status: int | None, receipt: Receipt | None, problem: Problem | None
-) -> Outcome:
-    return Outcome(upload.label, upload.rows, len(upload.body), tries, status, receipt, problem)
+    upload: Upload, tries: int, status: int | None, receipt: Receipt | None, problem: Problem | None,
+    asked_s: float | None = None,
+) -> Outcome:  # fmt: skip
+    return Outcome(upload.label, upload.rows, len(upload.body), tries, status, receipt, problem, asked_s)

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from schemas.wire import Problem, Receipt
 
+MOST_ASKED_S = 86_400.0
 MOST_DOUBLINGS = 100  # longer than anybody waits; a float holds it
 RETRY_STATUSES = frozenset({408, 429, 502, 503, 504})
 
@@ -41,7 +42,10 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one upload: a receipt, or a problem. `status` is null if the receiver was never reached."""
+    """What became of one upload: a receipt, or a problem. `status` is null if the receiver was never reached.
+
+    `asked_s` is how long the receiver asked to wait, where nobody waited for that.
+    """
 
     label: str
     rows: int
@@ -50,6 +54,7 @@ class Outcome:
     status: int | None
     receipt: Receipt | None
     problem: Problem | None
+    asked_s: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -86,19 +91,21 @@ def not_a_receiver(answer: httpx.Response) -> Problem:
     return Problem(title="Not an answer of a receiver", status=answer.status_code, detail=said)
 
 
-def unreached(error: httpx.TransportError) -> Problem:
+def unreached(error: httpx.RequestError) -> Problem:
     """Why there is no answer."""
     detail = str(error) or type(error).__name__
     return Problem(title="The receiver cannot be reached", status=0, detail=detail, retryable=True)
 
 
 def asked_s(answer: httpx.Response) -> float | None:
-    """Seconds to wait by Retry-After, given in seconds or as a date; null without one that can be read."""
+    """Seconds to wait by Retry-After, in seconds or as a date, at most a day; null without one that can be read."""
     asked = answer.headers.get("Retry-After", "").strip()
-    if asked.isdigit():
-        return float(asked)
+    if asked.isascii() and asked.isdigit():
+        return min(float(asked), MOST_ASKED_S)
     try:
         until = parsedate_to_datetime(asked)
     except ValueError:
         return None
-    return max(0.0, (until - dt.datetime.now(dt.UTC)).total_seconds())
+    # A date with the offset -0000 is in UTC and has no zone.
+    until = until if until.tzinfo else until.replace(tzinfo=dt.UTC)
+    return min(max(0.0, (until - dt.datetime.now(dt.UTC)).total_seconds()), MOST_ASKED_S)

@@ -113,6 +113,30 @@ def test_waits_at_least_as_long_as_the_receiver_asks():
     assert 27 <= script.waits[1] <= 30.5
 
 
+@pytest.mark.parametrize(
+    ("asked", "waits"),
+    [
+        ("Fri, 27 Nov 2020 03:00:00 -0000", (0, 0.5)),
+        ("²", (0, 0.5)),
+        ("-3", (0, 0.5)),
+        ("soon", (0, 0.5)),
+        ("9" * 400, (86_400, 86_400.5)),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", (86_400, 86_400.5)),
+    ],
+)
+def test_an_odd_retry_after_is_no_reason_to_stop(asked, waits):
+    answer = httpx.Response(429, headers={"Retry-After": asked.encode("latin-1")})
+    script = Script(answer)
+    assert script.push([small()])[0].ok
+    assert waits[0] <= script.waits[0] <= waits[1]
+
+
+def test_an_answer_garbled_on_its_way_is_tried_again():
+    garbled = httpx.Response(200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(b"not gzip"))
+    [outcome] = Script(garbled).push([small()])
+    assert (outcome.ok, outcome.tries) == (True, 2)
+
+
 def test_a_receiver_that_cannot_be_reached_is_tried_again_then_told():
     script = Script(*(httpx.ConnectError("refused") for _ in range(4)))
     [outcome] = script.push([small()])
@@ -296,3 +320,40 @@ def test_unknown_and_broken_files_are_told(tmp_path):
     wrong.write_text('{"a": 1}')
     with pytest.raises(MalformedBodyError, match="array of rows"):
         list(file_uploads(wrong).uploads)
+
+
+@pytest.mark.parametrize("suffix", [".csv.gz", ".csv.zst", ".ndjson.gz", ".json.gz", ".parquet.gz", ".arrow.zst"])
+def test_an_archive_cut_short_is_told(tmp_path, suffix):
+    path = written(tmp_path, suffix)
+    for kept in (path.read_bytes()[:-9], b"no archive at all"):
+        path.write_bytes(kept)
+        with pytest.raises(MalformedBodyError, match=f"log{suffix}"):
+            list(file_uploads(path).uploads)
+        if suffix.startswith(".csv"):
+            columns = ColumnMap.model_validate(
+                {
+                    "time": {"column": "time", "format": "%Y", "tz": "UTC"},
+                    "vehicle": "v",
+                    "signals": {"speed_kmh": {"column": "speed_kmh"}},
+                }
+            )
+            with pytest.raises(MalformedBodyError, match=f"log{suffix}"):
+                file_uploads(path, columns=columns)
+
+
+def test_json_nested_too_deeply_is_told(tmp_path):
+    path = tmp_path / "log.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(MalformedBodyError, match=r"log\.json"):
+        list(file_uploads(path).uploads)
+
+
+def test_frames_of_zstd_one_after_another_are_one_file(tmp_path):
+    path = tmp_path / "log.ndjson.zst"
+    lines = [json.dumps({"time": n, "note": "x" * 1000}).encode() + b"\n" for n in range(1000)]
+    path.write_bytes(b"".join(map(zstandard.compress, lines)) + zstandard.compress(b""))
+    parts = list(file_uploads(path, max_rows=300).uploads)
+    assert b"".join(plain(part.body, part.encoding) for part in parts) == b"".join(lines)
+    path.write_bytes(zstandard.compress(b"".join(lines) * 3)[:-5])
+    with pytest.raises(MalformedBodyError, match="cut short"):
+        list(file_uploads(path, max_rows=300).uploads)
