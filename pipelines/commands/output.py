@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import uuid
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -30,7 +31,10 @@ def show(rows: Sequence[Mapping[str, object]], *, as_json: bool, empty: str = "n
 def _table(rows: Sequence[Mapping[str, object]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, value in rows[0].items():
-        table.add_column(name.replace("_", " "), justify="right" if isinstance(value, int | float) else "left")
+        # What other commands are given must be there in full.
+        is_id = isinstance(value, uuid.UUID)
+        justify: Literal["left", "right"] = "right" if isinstance(value, int | float) else "left"
+        table.add_column(name.replace("_", " "), justify=justify, no_wrap=is_id, min_width=36 if is_id else None)
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
     return table
