@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from ingest.can.formats import FORMATS, HEAD_BYTES, read_log, recognise
-from ingest.can.formats.log import Clock, Header
+from ingest.can.formats.log import FAULTS_KEPT, Clock, Header
 from ingest.can.frames import EXTENDED, Frames, concat
 from schemas.errors import MalformedBodyError, UnknownFormatError
+from tests.can_logs import fuzz_samples
 
 DATA = Path(os.environ.get("BEACHHEAD_SAMPLE_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 FUZZED = 150
@@ -303,3 +304,15 @@ def test_no_beginning_takes_long(unit):
     with suppress(UnknownFormatError):
         recognise(unit * (HEAD_BYTES // len(unit)))
     assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in ("blf", "mdf4")])
+def test_all_bad_lines_are_counted_and_the_first_are_told(name):
+    sound = fuzz_samples.samples(name)[0]
+    before = load(sound, name).rejected
+    bad = load(sound + b"what is this\n" * 700, name)
+    assert bad.rejected - before == 700
+    faults = [fault for block in read_log(io.BytesIO(b"what is this\n" * 700 + sound), name).blocks
+              for fault in block.faults]  # fmt: skip
+    assert [fault.row for fault in faults[:FAULTS_KEPT]] == list(range(1, FAULTS_KEPT + 1))
+    assert {fault.value for fault in faults[:FAULTS_KEPT]} == {"what is this"}
