@@ -149,5 +149,8 @@ def serve(given: Settings, *, host: str, port: int, workers: int = 1) -> None:
         interface=Interfaces.ASGI,
         factory=True,
         log_access=False,
+        # A worker that is killed comes back; when that happens twice within seconds, whatever supervises starts anew.
+        respawn_failed_workers=True,
+        respawn_interval=0.1,
         http2_settings=HTTP2Settings(max_headers_size=given.max_header_bytes),
     ).serve()

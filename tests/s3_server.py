@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,6 +86,9 @@ class S3Server:
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+        for port in self.ports:  # sockets for which no setting names a place
+            for left in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink(missing_ok=True)
 
     @contextmanager
     def hung(self) -> Iterator[None]:

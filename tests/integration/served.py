@@ -51,6 +51,10 @@ class Served:
         self.process = subprocess.Popen(
             self.command, env=self.environment, stderr=subprocess.DEVNULL, start_new_session=True, cwd=CHECKOUT
         )
+        self.wait()
+
+    def wait(self) -> None:
+        """Return when it answers."""
         until = time.monotonic() + 60
         while time.monotonic() < until:
             try:
@@ -60,6 +64,16 @@ class Served:
             else:
                 return
         raise TimeoutError("the receiver did not answer")
+
+    def kill_worker(self) -> None:
+        """The process that serves, and not the one that watches over it."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        newest = max(map(int, children))
+        os.kill(newest, signal.SIGKILL)
+        until = time.monotonic() + 60
+        while Path(f"/proc/{newest}/stat").exists() and time.monotonic() < until:
+            time.sleep(0.02)
 
     def kill(self) -> None:
         """As a power cut does: at once, with its workers."""

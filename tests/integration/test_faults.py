@@ -199,3 +199,17 @@ def test_a_receiver_killed_while_the_database_is_away(served: Served, module_dat
     time.sleep(0.5)
     finish(clients, ended)
     check(module_database, served, clients)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(campaign.size(180, 3600))
+def test_a_worker_killed_now_and_then_comes_back_by_itself(served: Served, module_database: Any) -> None:
+    dice = random.Random(campaign.SEED + 3)
+    clients, ended = working(served)
+    for _ in range(campaign.size(2, 50)):
+        time.sleep(dice.uniform(6, 7.5))  # sooner would be taken for a fault of the program
+        served.kill_worker()
+        served.wait()
+    time.sleep(0.5)
+    finish(clients, ended)
+    check(module_database, served, clients)
