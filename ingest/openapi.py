@@ -17,7 +17,9 @@ DESCRIPTION = """
 Vehicles' gateways push rows here. Send the gateway key with every call: `Authorization: Bearer bh_…`.
 
 **Sending.** `POST /v1/telemetry` with as many rows as you like up to the limits (`GET /v1/gateway` tells them).
-`Content-Encoding: gzip` or `zstd` is welcome. A 200 means: committed. Everything else means: nothing was kept.
+`Content-Encoding: gzip` or `zstd` is welcome. A 200 means: committed. A 202 means: on disk, and loaded when the
+database is back. Everything else means: nothing was kept for loading. `docs/gateway-guide.md` has examples in curl,
+Python and C, and a client to run.
 
 **Retrying.** Send the same bytes again after a timeout, a 408, 429, 500 or 503 (wait `Retry-After` seconds where it is
 given). A repeated upload is recognised by its bytes and answered with its first receipt and `"status": "duplicate"`.
