@@ -167,6 +167,7 @@ class Spool:
             shutil.rmtree(left)
         self.damaged: list[str] = []
         self._entries = {entry.id: entry for entry in self._read_entries()}
+        self._sources = {entry.source for entry in self._entries.values()}
         self._arrived: dict[str, dict[int, Arrived]] = defaultdict(dict)
         for line in (*_lines(self.folder / OLD_RECEIPTS), *_lines(self.folder / RECEIPTS)):
             arrived = Arrived.model_validate(line)
@@ -209,11 +210,12 @@ class Spool:
             raise
         sync_folder(self.waiting)
         self._entries[entry.id] = entry
+        self._sources.add(source)
         return entry
 
     def knows(self, source: Source) -> bool:
         """Whether this file, as it is, waits or was left where it is when it was done."""
-        return source in self._recorded or any(entry.source == source for entry in self._entries.values())
+        return source in self._recorded or source in self._sources
 
     # --- out ---
 
@@ -274,6 +276,7 @@ class Spool:
             sync_folder(self.waiting)
             shutil.rmtree(self._incoming / entry.id)
         del self._entries[entry.id]
+        self._sources.discard(entry.source)
         self._arrived.pop(entry.id, None)
 
     def record(self, source: Source) -> None:

@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,7 +24,7 @@ from ingest.gateway.files import file_uploads
 from ingest.gateway.forward import Done, Forwarder, Tally, Teller
 from ingest.gateway.logs import log_upload
 from ingest.gateway.push import Patience
-from ingest.gateway.spool import FileChangedError, Source, Spool, SpoolError
+from ingest.gateway.spool import Entry, FileChangedError, Source, Spool, SpoolError
 from ingest.gateway.watched import Watched
 
 BATCH = 2
@@ -190,6 +191,18 @@ def test_one_upload_at_which_a_receiver_fails_does_not_hold_up_the_others(it: Se
     assert it.rows()[-1] == 1
 
 
+def test_what_waits_at_the_receiver_has_arrived(it: Setting) -> None:
+    def queued(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(202, json=json.loads(receipt(request).content) | {"status": "queued", "rows": {}})
+
+    it.answers = [queued]
+    it.write("a.ndjson", 1)
+    tally = it.run(watch=True)
+    assert [(done.status, done.rows.received) for done in it.told] == [("queued", 0)]
+    assert (it.inbox / "sent" / "a.ndjson").exists()
+    assert (tally.left, it.waiting(), it.waits) == (0, [], [])
+
+
 def test_an_unknown_key_ends_it_and_nothing_is_lost(it: Setting) -> None:
     it.answers = [refusal(401, "unknown-key")] * 20
     tally = it.run(*(it.write(f"{n}.ndjson", n) for n in range(10)))
@@ -244,6 +257,18 @@ def test_a_name_that_was_sent_before_overwrites_nothing(it: Setting) -> None:
         f'{{"time": {n}}}\n' for n in range(3)
     ]
     assert it.rows() == [0, 1, 2]
+
+
+def test_a_week_of_files_that_wait_is_looked_through_quickly(it: Setting) -> None:
+    """They lie in the watched folder and in the spool while the link is away, and are looked at every second."""
+    sources = [Source(path=it.inbox / f"{n}.csv", size_bytes=1, changed_ns=n) for n in range(10_000)]
+    with closing(Spool(it.spool)) as spool:
+        for n, source in enumerate(sources):
+            spool._entries[str(n)] = Entry(id=str(n), source=source, after="move")
+            spool._sources.add(source)
+        began = time.process_time()
+        assert all(spool.knows(source) for source in sources)
+        assert time.process_time() - began < 2
 
 
 def test_a_file_that_grows_is_waited_for(tmp_path: Path) -> None:
