@@ -83,7 +83,7 @@ class Groups:
     def submit(self, caller: Caller, incoming: Incoming) -> Future[Receipt] | None:
         """The receipt to come, or None where the upload is none for a group: it goes its own way."""
         lines = _lines(incoming.body) if _is_plain(incoming) else None
-        if lines is None or not self._receiver.waiting.is_empty():
+        if lines is None:
             return None
         small = Small(caller, incoming, self._receiver.upload_of(caller, incoming, incoming.body), incoming.body,
                       lines, Future())  # fmt: skip
@@ -128,7 +128,9 @@ class Groups:
     def _take(self, group: list[Small]) -> None:
         """Answer a group's uploads: together if that can be, else in halves, else one by one."""
         try:
-            left = self._together(group) if len(group) > 1 else group
+            # What waits for the database comes first: as long as something does, everything goes to wait behind it.
+            alone = len(group) == 1 or not self._receiver.waiting.is_empty()
+            left = group if alone else self._together(group)
         except UnavailableError:
             left = group  # each goes to wait on disk by itself
         except _ApartError:
