@@ -82,6 +82,7 @@ class Forwarder:
         self._held_back: set[str] = set()
         self._trouble: Outcome | None = None
         self._said = ""
+        self._not_taken_for: set[str] = set()
         self._failures = 0
         self._look_at_s = 0.0
         self.tally = Tally()
@@ -107,8 +108,11 @@ class Forwarder:
 
     # --- files into the spool ---
 
-    def take(self, path: Path, after: After = "leave") -> None:
-        """Put a file into the spool, unless it waits there. One that cannot be sent is refused here."""
+    def take(self, path: Path, after: After = "leave") -> bool:
+        """Put a file into the spool, unless it waits there. One that cannot be sent is refused here.
+
+        False: it could not be put in now, and is to be taken another time.
+        """
         try:
             source = Source.of(path)
             if not is_text(path.name):
@@ -116,13 +120,21 @@ class Forwarder:
             if not self._spool.knows(source):
                 self._spool.add(source, self._make(path), after)
         except FileChangedError:
-            self._say(f"{path.name} changed while it was read; it is taken when it no longer does")
+            return self._not_taken(f"{path.name} changed while it was read; it is taken when it no longer does")
         except OSError as error:
-            self._say(f"{path.name} cannot be put into the spool: {error.strerror or error}")
+            return self._not_taken(f"{path.name} cannot be put into the spool: {error.strerror or error}")
         except BeachheadError as error:
             problem = Problem(title="The file cannot be sent", status=0, detail=str(error))
             self._put_away(source, after, problem)
             self._tell(Done(path.name.encode(errors="replace").decode(), REFUSED, 0, RowCounts(), 0, str(error)))
+        return True
+
+    def _not_taken(self, sentence: str) -> bool:
+        """Tell it once, however often the file is looked at."""
+        if sentence not in self._not_taken_for:
+            self._not_taken_for.add(sentence)
+            self._teller.trouble(sentence)
+        return False
 
     def _look(self) -> None:
         """Take what has come into the watched folder since the last look."""

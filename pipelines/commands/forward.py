@@ -42,11 +42,10 @@ def forward(
             spool, url, key, make, Teller(teller.done, teller.trouble), stop=stop, watched=watched,
             after="record" if leave else "move",
         )  # fmt: skip
-        for file in files:
-            forwarder.take(file)
+        taken = [forwarder.take(file) for file in files]
         tally = forwarder.run()
     teller.sum_up(tally, folder)
-    if tally.key_unknown or tally.files[REFUSED] or (tally.left and watched is None):
+    if not all(taken) or tally.key_unknown or tally.files[REFUSED] or (tally.left and watched is None):
         raise typer.Exit(1)
 
 

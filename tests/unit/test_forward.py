@@ -19,6 +19,7 @@ import httpx
 import pytest
 import zstandard
 from test_push import problem, receipt
+from typer.testing import CliRunner
 
 from ingest.gateway.files import file_uploads
 from ingest.gateway.forward import Done, Forwarder, Tally, Teller
@@ -26,6 +27,7 @@ from ingest.gateway.logs import log_upload
 from ingest.gateway.push import Patience
 from ingest.gateway.spool import Entry, FileChangedError, Source, Spool, SpoolError
 from ingest.gateway.watched import Watched
+from pipelines.cli import typer_app
 
 BATCH = 2
 
@@ -402,7 +404,8 @@ def test_a_full_disk_is_told_and_what_was_half_written_goes(it: Setting, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr("ingest.gateway.spool._write_upload", full)
         it.run(path)
-    assert it.trouble == ["a.ndjson cannot be put into the spool: No space left on device"]
+        it.run(path, watch=True)
+    assert it.trouble == ["a.ndjson cannot be put into the spool: No space left on device"] * 2
     assert list((it.spool / "incoming").iterdir()) == []
     it.run(path)
     assert it.rows() == [1]
@@ -435,3 +438,24 @@ def test_a_file_is_spooled_when_all_of_it_is_on_disk(tmp_path: Path) -> None:
         assert any(name in call for call in before)
     assert before[-1].split("/incoming/")[1].count("/") == 0
     assert any("fsync" in call and "/spool/waiting>" in call for call in calls[renamed:])
+
+
+def test_a_file_that_cannot_be_spooled_is_a_failure_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ingest.gateway.spool._write_upload", full)
+    file = tmp_path / "a.ndjson"
+    file.write_text('{"time": 1}\n')
+    done = CliRunner().invoke(
+        typer_app,
+        ["push", str(file), "--spool", str(tmp_path / "spool"), "--url", "http://127.0.0.1:9", "--key", "k"],
+    )
+    assert done.exit_code == 1
+    assert "a.ndjson cannot be put into the spool: No space left on device" in done.output
+
+
+def test_nothing_to_send_is_wrong_usage() -> None:
+    assert CliRunner().invoke(typer_app, ["push", "--url", "http://127.0.0.1:9", "--key", "k"]).exit_code == 2
