@@ -28,7 +28,7 @@ from schemas.wire import Problem, RowCounts
 
 PROBLEM_TYPES = "urn:beachhead:problem:"
 LOOK_EVERY_S = 1.0
-QUEUED, SENT, REFUSED = "queued", "sent", "refused"
+QUEUED, DUPLICATE, SENT, REFUSED = "queued", "duplicate", "sent", "refused"
 Make = Callable[[Path], Iterable[Upload | LargeLog]]
 
 
@@ -242,12 +242,15 @@ class Forwarder:
             rows.update(receipt.rows.model_dump())
         queued = any(receipt.status == QUEUED for receipt in receipts)
         status = REFUSED if problems else QUEUED if queued else SENT
-        note = "; ".join(dict.fromkeys(problem.detail for problem in problems))
+        notes = list(dict.fromkeys(problem.detail for problem in problems))
+        there = sum(receipt.status == DUPLICATE for receipt in receipts)
+        if there:
+            notes.append(f"{there} of them had arrived before")
         self._put_away(entry.source, entry.after, problems[0] if problems else None)
         self._spool.done(entry)
         self._held_back.discard(entry.id)
         fields = sum(receipt.fields_rejected for receipt in receipts)
-        self._tell(Done(entry.name, status, len(receipts), RowCounts(**rows), fields, note))
+        self._tell(Done(entry.name, status, len(receipts), RowCounts(**rows), fields, "; ".join(notes)))
 
     # --- people ---
 

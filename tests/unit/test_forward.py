@@ -205,6 +205,15 @@ def test_what_waits_at_the_receiver_has_arrived(it: Setting) -> None:
     assert (tally.left, it.waiting(), it.waits) == (0, [], [])
 
 
+def test_what_had_arrived_before_is_said_to_have(it: Setting) -> None:
+    def again(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=json.loads(receipt(request).content) | {"status": "duplicate"})
+
+    it.answers = [again]
+    it.run(it.write("a.ndjson", 1, 2, 3))
+    assert [(done.status, done.uploads, done.note) for done in it.told] == [("sent", 2, "1 of them had arrived before")]
+
+
 def test_an_unknown_key_ends_it_and_nothing_is_lost(it: Setting) -> None:
     it.answers = [refusal(401, "unknown-key")] * 20
     tally = it.run(*(it.write(f"{n}.ndjson", n) for n in range(10)))
