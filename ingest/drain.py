@@ -15,6 +15,7 @@ from ingest.auth import Caller
 from ingest.log_receiver import LogReceiver
 from ingest.receiver import Receiver
 from ingest.waiting import Ticket, Waiting
+from schemas import database
 from schemas.errors import BeachheadError, LandingAwayError, StorageFullError, UnavailableError, UnknownKeyError
 from schemas.wire import Receipt
 
@@ -42,9 +43,11 @@ class Drain(threading.Thread):
 
     def run(self) -> None:
         """Load what waits, whenever the database is there."""
-        while not self._ended.wait(PERIOD_S):
+        more = False
+        while not self._ended.wait(0 if more else PERIOD_S):
+            more = False
             try:
-                self.drain()
+                more = self.drain()
             except UnavailableError:
                 continue
             except Exception:
@@ -55,23 +58,26 @@ class Drain(threading.Thread):
         self._ended.set()
         self.join()
 
-    def drain(self) -> None:
-        """Load everything that waits, unless another receiver is at it.
+    def drain(self) -> bool:
+        """Load what waits, unless another receiver is at it; returns whether there may be more by now.
 
         Raises:
             UnavailableError: the database is away; what is not loaded waits on.
         """
         if self._waiting.is_empty():
-            return
+            return False
+        done = 0
         with self._receiver.transaction() as held:
             # The lock ends with this connection: a receiver that is killed leaves none behind.
             if not held.execute("SELECT pg_try_advisory_xact_lock(%s)", [DRAIN_LOCK]).fetchall()[0][0]:
-                return
+                return False
             for ticket in islice(self._waiting.tickets(), AT_ONCE):
                 if self._ended.is_set():
-                    return
+                    return False
                 self._load(ticket)
                 self._waiting.done(ticket)
+                done += 1
+        return done > 0  # meanwhile others have come
 
     def _load(self, ticket: Ticket) -> None:
         with self._receiver.transaction() as db:
@@ -81,7 +87,9 @@ class Drain(threading.Thread):
             receipt = self._loaded(ticket)
         except (LandingAwayError, StorageFullError):
             raise
-        except UnavailableError:
+        except UnavailableError as error:
+            if database.is_out_of_room(error):
+                raise
             self._tries[ticket.upload_id] += 1
             if self._tries[ticket.upload_id] < MOST_TRIES:
                 raise

@@ -66,9 +66,7 @@ class Receiver:
         Raises:
             UnavailableError: the database is gone.
         """
-        with database.unavailable_when_gone(), self._engine.begin() as connection:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, psycopg.Connection)  # noqa: S101  (engine() names this driver)
+        with database.unavailable_when_gone(), database.psycopg_transaction(self._engine) as driver:
             yield driver
 
     def receive(self, caller: Caller, incoming: Incoming) -> Receipt:

@@ -25,6 +25,8 @@ from schemas.wire import Receipt, RowCounts
 WAITING, TICKET, BODY = "waiting", ".json", ".zst"
 LEVEL = 1
 SETTLED_S = 3600
+PROBE_BYTES = 2**16
+"""A full disk still takes a file of nothing."""
 AWAY_TIMES = 5
 """So many times as long is it taken for granted that the store is away."""
 BYTES_S, FULL_S = 10.0, 1.0
@@ -148,7 +150,13 @@ class Waiting:
             self._refuse_too_much()
             if packed is not None:
                 self.objects.put(_key(ticket, BODY), packed)
-            self.objects.put(_key(ticket, TICKET), told)
+            try:
+                self.objects.put(_key(ticket, TICKET), told)
+            except UnavailableError:
+                # Bytes that nobody is told of would fill a full store for good, one attempt after the other.
+                with suppress(UnavailableError):
+                    self.objects.delete(_key(ticket, TICKET), *([] if packed is None else [_key(ticket, BODY)]))
+                raise
         self._glance.added(len(packed or b"") + len(told))
 
     def check(self) -> None:
@@ -156,7 +164,7 @@ class Waiting:
         with _both_away():
             self._refuse_too_much()
             key = f"{WAITING}/.check-{uuid.uuid4().hex}"
-            self.objects.put(key, b"")
+            self.objects.put(key, bytes(PROBE_BYTES))
             self.objects.delete(key)
 
     def _refuse_too_much(self) -> None:

@@ -5,6 +5,7 @@ Addresses are libpq URLs (`postgresql://user:password@host:port/name`); SQLAlche
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from alembic.util.exc import CommandError
 from schemas import roles
 from schemas.errors import BeachheadError, UnavailableError
 
+TRYING_S = 1.0
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -50,6 +52,34 @@ def unavailable_when_gone() -> Iterator[None]:
         psycopg.InterfaceError,
     ) as error:
         raise UnavailableError("the database cannot be reached now") from error
+
+
+def is_out_of_room(error: UnavailableError) -> bool:
+    """Whether no connection could be had, or the server's disk is full: that is no upload's fault, and will pass."""
+    # What goes wrong within a transaction comes from the driver itself.
+    return isinstance(error.__cause__, sa.exc.DBAPIError | sa.exc.TimeoutError | psycopg.errors.DiskFull)
+
+
+@contextmanager
+def psycopg_transaction(engine: sa.Engine) -> Iterator[psycopg.Connection]:
+    """A transaction on the engine's driver, that commits at the end."""
+    with _connected(engine) as connection, connection.begin():
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)  # noqa: S101  (engine() names this driver)
+        yield driver
+
+
+def _connected(engine: sa.Engine) -> sa.Connection:
+    """A connection of the pool: also where the server lets in fewer than the pool would have, one of those."""
+    began, tries = time.monotonic(), engine.pool.size() if isinstance(engine.pool, sa.QueuePool) else 1
+    while True:
+        tries -= 1
+        try:
+            return engine.connect()
+        except sa.exc.OperationalError:
+            # The place in the pool whose connection ended goes to the back of the queue; the next may have one.
+            if tries <= 0 or time.monotonic() - began > TRYING_S:
+                raise
 
 
 def _config(url: str) -> Config:

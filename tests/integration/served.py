@@ -47,6 +47,12 @@ class Served:
         self.landing = landing
         self.process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def seen(self) -> Path:
+        """The landing folder as it is from outside: the receiver may have it on a disk of its own."""
+        assert self.process is not None
+        return Path(f"/proc/{self.process.pid}/root{self.landing}")
+
     def start(self) -> None:
         self.process = subprocess.Popen(
             self.command, env=self.environment, stderr=subprocess.DEVNULL, start_new_session=True, cwd=CHECKOUT
@@ -83,12 +89,14 @@ class Served:
         self.process = None
 
     @contextmanager
-    def begun(self, target: str, method: str, body: bytes, length: int | None) -> Iterator[socket.socket]:
+    def begun(
+        self, target: str, method: str, body: bytes, length: int | None, patience_s: float = 0.2
+    ) -> Iterator[socket.socket]:
         """A request whose body stays behind what was promised; chunked without a length."""
         how = f"Content-Length: {length}" if length is not None else "Transfer-Encoding: chunked"
         sent = body if length is not None else f"{len(body):x}\r\n".encode() + body + b"\r\n"
         with socket.create_connection(("127.0.0.1", self.port)) as connection:
             head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.key}\r\n{how}\r\n\r\n"
             connection.sendall(head.encode() + sent)
-            time.sleep(0.2)
+            time.sleep(patience_s)
             yield connection

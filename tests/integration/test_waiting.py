@@ -138,12 +138,15 @@ def test_the_same_upload_twice_while_the_database_is_away(place: Place) -> None:
     assert place.speeds() == [10, 11]
 
 
-def test_a_key_that_was_revoked_meanwhile_loads_nothing(place: Place) -> None:
+def test_a_key_that_was_revoked_meanwhile_loads_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.away()
     receipts = [place.queued(body(10)), place.queued(CAN, "application/octet-stream", path=CAN_PATH)]
-    place.back()
-    with place.database.connect() as owner:
-        owner.execute("UPDATE api_key SET revoked_at = now() WHERE prefix = %s", [place.pusher.key.split("_")[1]])
+    with monkeypatch.context() as held:
+        held.setattr(drain.Drain, "drain", lambda _: False)
+        time.sleep(2 * drain.PERIOD_S)
+        place.back()
+        with place.database.connect() as owner:
+            owner.execute("UPDATE api_key SET revoked_at = now() WHERE prefix = %s", [place.pusher.key.split("_")[1]])
     ids = [receipt["upload_id"] for receipt in receipts]
     with place.database.connect() as owner:
         owner.autocommit = True
