@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -19,6 +19,7 @@ from ingest.definitions import setup_of
 from ingest.landing import landing_of
 from ingest.ledger import KeptUpload
 from ingest.rebuild import Rebuild, Where
+from schemas import database
 from schemas.errors import CorrectionError
 from schemas.settings import Settings
 
@@ -38,6 +39,7 @@ class Corrections:
 
         Raises:
             NotFoundError: there is no such upload.
+            ExpiredError: the bytes of another one that touches its time are not kept any more.
         """
         with self._rebuild() as rebuild:
             upload = ledger.kept_upload(rebuild.db, upload_id)
@@ -50,7 +52,8 @@ class Corrections:
         """Load an upload again, in its old place in the order of acceptance.
 
         Raises:
-            NotFoundError: there is no such upload, or its bytes are not kept any more.
+            NotFoundError: there is no such upload.
+            ExpiredError: its bytes, or those of another one that touches its time, are not kept any more.
             CorrectionError: the same bytes were loaded as another upload.
             NothingUsableError: nothing in it can be used now either.
         """
@@ -63,6 +66,7 @@ class Corrections:
             self._again(rebuild, ledger.kept_upload(rebuild.db, upload_id), shift_s, "shift")
 
     def _again(self, rebuild: Rebuild, upload: KeptUpload, shift_s: float | None, cause: str) -> None:
+        ledger.require_bytes([upload])
         other = ledger.loaded_twin(rebuild.db, upload)
         if other is not None:
             raise CorrectionError(f"the same bytes were loaded as upload {other} already: nothing was changed")
@@ -84,7 +88,7 @@ class Corrections:
 
         Raises:
             NotFoundError: there is no such upload.
-            CorrectionError: it is no loaded CAN log.
+            CorrectionError: it is no loaded CAN log, or bytes that are needed are not kept any more.
         """
         done = 0
         for first in range(0, len(upload_ids), LOGS_AT_ONCE):
@@ -95,6 +99,7 @@ class Corrections:
                     upload = ledger.kept_upload(rebuild.db, upload_id)
                     if upload.kind != "can-log" or upload.status != "loaded":
                         raise CorrectionError(f"upload {upload_id} is no CAN log that is loaded")
+                    ledger.require_bytes([upload])
                     where = _together(where, ledger.spans_of(rebuild.db, upload))
                     where = _together(where, rebuild.reach(upload))
                 rebuild.run(where, some, "redecode")
@@ -109,12 +114,8 @@ class Corrections:
         for key in rebuild.obsolete:
             rebuild.landing.forget(key)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[psycopg.Connection]:
-        with self.engine.begin() as connection:
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, psycopg.Connection)  # noqa: S101  (engine() names this driver)
-            yield driver
+    def _transaction(self) -> AbstractContextManager[psycopg.Connection]:
+        return database.psycopg_transaction(self.engine)
 
 
 def _together(one: Where, other: Where) -> Where:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -13,6 +13,7 @@ import zstandard
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from ingest import log_loader
 from ingest.arrays import Times
 from ingest.can.spans import Spans, inside
 from ingest.can.whole import Reading
@@ -39,6 +40,7 @@ class KeptUpload:
     received_at: dt.datetime
     idempotency_key: str | None
     shift_s: float
+    expired_at: dt.datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class KeptLogRow:
 
 _COLUMNS = (
     "u.id, u.seq, u.gateway_id, u.kind, u.sha256, u.query, u.content_type, u.size_bytes, u.status, u.received_at,"
-    " u.idempotency_key, u.shift_s"
+    " u.idempotency_key, u.shift_s, u.expired_at"
 )
 
 
@@ -79,6 +81,18 @@ def kept_upload(db: psycopg.Connection, upload_id: uuid.UUID) -> KeptUpload:
     if found is None:
         raise NotFoundError(f"no upload {upload_id}")
     return found
+
+
+def require_bytes(uploads: Iterable[KeptUpload]) -> None:
+    """Return if the bytes of all of them are kept.
+
+    Raises:
+        ExpiredError: they are not; it names the first.
+    """
+    gone = [one for one in uploads if one.expired_at is not None]
+    if gone:
+        others = f" (nor are those of {len(gone) - 1} others)" if len(gone) > 1 else ""
+        raise log_loader.expired(gone[0].id, gone[0].expired_at, others)
 
 
 def kept_log(db: psycopg.Connection, upload_id: uuid.UUID) -> KeptLogRow:

@@ -42,6 +42,7 @@ from ingest.loader import (
     with_new_signals,
 )
 from ingest.log_files import Alone, KeptLog, Shelf, tell_together
+from schemas.errors import ExpiredError
 from schemas.frames import REJECT_SCHEMA, UTC_TIME
 from schemas.signals import SIGNALS, Kind
 from schemas.wire import CanCounts, Receipt, RowCounts, UnknownId
@@ -137,20 +138,35 @@ def earlier_logs(
     """The vehicle's loaded logs that have a say in these buckets, in the order of acceptance.
 
     `before` is an upload's place in that order: only those that came before it.
+
+    Raises:
+        ExpiredError: the bytes of one are not kept any more.
     """
     near = few(reaching(buckets, before_us=bucket_us, after_us=bucket_us))
     zone = zone_of(db, vehicle_id)
     found = db.execute(
-        "SELECT l.landing_key, l.format, l.channel, l.start_at, l.time_zone, u.shift_s, l.spans"
+        "SELECT u.id, u.expired_at, l.landing_key, l.format, l.channel, l.start_at, l.time_zone, u.shift_s, l.spans"
         " FROM upload_log l JOIN upload u ON u.id = l.upload_id"
         " WHERE l.vehicle_id = %s AND u.status = 'loaded' AND l.spans && %s::tstzmultirange"
         " AND (%s::bigint IS NULL OR u.seq < %s) ORDER BY u.seq",
         [vehicle_id, as_multirange(near), before, before],
     ).fetchall()
+    for id_, expired_at, *_ in found:
+        if expired_at is not None:
+            raise expired(id_, expired_at)
     return [
         KeptLog(key, format_, Reading(read_by or zone, start, channel, shift_s), on_grid(as_spans(spans), bucket_us))
-        for key, format_, channel, start, read_by, shift_s, spans in found
+        for _, _, key, format_, channel, start, read_by, shift_s, spans in found
     ]
+
+
+def expired(upload_id: uuid.UUID, at: dt.datetime | None, others: str = "") -> ExpiredError:
+    """What is said where the bytes of an upload would be needed."""
+    since = f"{at:%Y-%m-%d}" if at is not None else "long ago"
+    return ExpiredError(
+        f"the bytes of upload {upload_id} are not kept any more, since {since}{others}: what is stored of its time"
+        " cannot be built anew. Nothing was changed"
+    )
 
 
 # --- a new upload ---------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from ingest.log_loader import CAN_LOG, ToldLog, can_counts
 from ingest.receiver import Receiver
 from ingest.waiting import Ticket
 from schemas.errors import (
+    ExpiredError,
     LandingAwayError,
     MalformedBodyError,
     NotAllowedError,
@@ -131,6 +132,8 @@ class LogReceiver:
         self.landing.keep(file, upload.sha256.hex())
         ticket = Ticket.of(upload, CAN_LOG, caller.prefix)
         self.receiver.waiting.add(ticket, None)
+        # Before there was a ticket, the file may have been taken away as one that no upload needs.
+        self.landing.keep(file, upload.sha256.hex())
         return ticket.receipt()
 
     def _load(
@@ -178,7 +181,7 @@ class LogReceiver:
         """What is refused leaves no file, unless an upload in the ledger has the same bytes."""
         try:
             yield
-        except (UnusableUploadError, NotAllowedError):
+        except (UnusableUploadError, NotAllowedError, ExpiredError):
             with self.receiver.transaction() as db:
                 log_loader.hold_landed(db, key)
                 if not log_loader.is_landed(db, key) and not self.receiver.waiting.has(key.rpartition("/")[2]):

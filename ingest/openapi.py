@@ -153,7 +153,7 @@ UPLOADS = (
     *WITH_BODY, errors.NotAllowedError, errors.StalledBodyError, errors.BodyTooLargeError, errors.UnknownFormatError,
     errors.NothingUsableError, errors.IdempotencyError,
 )  # fmt: skip
-LOGS = (*UPLOADS, errors.StorageFullError)
+LOGS = (*UPLOADS, errors.ExpiredError, errors.StorageFullError)
 PART = (
     *WITH_BODY, errors.StalledBodyError, errors.PartsConflictError, errors.BodyTooLargeError, errors.PartChecksumError,
     errors.PartsLimitError, errors.BusyError, errors.StorageFullError,
@@ -161,7 +161,7 @@ PART = (
 COMPLETION = (
     *WITH_BODY, errors.NotAllowedError, errors.NotFoundError, errors.PartsConflictError, errors.BodyTooLargeError,
     errors.UnknownFormatError, errors.NothingUsableError, errors.ChecksumError, errors.IdempotencyError,
-    errors.BusyError, errors.StorageFullError,
+    errors.ExpiredError, errors.BusyError, errors.StorageFullError,
 )  # fmt: skip
 
 

@@ -71,6 +71,7 @@ PROBLEMS: dict[type[errors.BeachheadError], Meaning] = {
         retryable=True,
         headers={"Retry-After": str(RETRY_AFTER_S)},
     ),
+    errors.ExpiredError: Meaning("expired", 422, "It overlaps with a log whose bytes are not kept any more"),
     errors.IdempotencyError: Meaning("idempotency", 422, "The idempotency key was used for another upload"),
     errors.UnavailableError: _unavailable("unavailable", "Not available now"),
     errors.BusyError: _unavailable("busy", "Another request is at work on this upload"),

@@ -73,11 +73,16 @@ class Rebuild:
         return {id_: [(log_loader.us_of(low), log_loader.us_of(high) + 1)] for id_, low, high in ranges.iter_rows()}
 
     def run(self, where: Where, anew: Collection[uuid.UUID], cause: str) -> None:
-        """Build anew what is stored in these stretches; `anew` are the uploads that changed, all of them within it."""
+        """Build anew what is stored in these stretches; `anew` are the uploads that changed, all of them within it.
+
+        Raises:
+            ExpiredError: the bytes of an upload that has a say in them are not kept any more.
+        """
         where = {vehicle: self._whole_buckets(vehicle, spans) for vehicle, spans in sorted(where.items()) if spans}
         loader.lock_vehicles(self.db, pl.DataFrame({"vehicle_id": list(where)}, schema={"vehicle_id": pl.Int32}))
         uploads = ledger.uploads_within(self.db, where)
         uploads += [ledger.kept_upload(self.db, id_) for id_ in set(anew) - {one.id for one in uploads}]
+        ledger.require_bytes(one for one in uploads if one.status == "loaded")
         ledger.delete_rows(self.db, where)
         ledger.drop_conflicts(self.db, [one.id for one in uploads], where)
         for upload in sorted(uploads, key=lambda one: one.seq):

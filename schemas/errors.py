@@ -22,6 +22,7 @@ BeachheadError
 ├── PartsConflictError      a part or its completion does not fit what came before; tells where to go on
 ├── PartsLimitError         a gateway has too many unfinished uploads
 ├── CorrectionError         what was kept does not allow this correction
+│   └── ExpiredError            bytes that it needs are not kept any more
 ├── NotFoundError           no such pilot, vehicle, upload …
 └── UnavailableError        the database cannot be reached now; try again
     ├── BusyError               another request is at work on the same upload
@@ -167,6 +168,10 @@ class PartsLimitError(BeachheadError):
 
 class CorrectionError(BeachheadError):
     """What was kept does not allow this correction; nothing was changed."""
+
+
+class ExpiredError(CorrectionError):
+    """Bytes of an upload that would be needed are not kept any more; nothing was changed."""
 
 
 class NotFoundError(BeachheadError):

@@ -59,6 +59,12 @@ class Settings(BaseSettings):
     max_waiting_bytes: int = Field(
         16 * 2**30, gt=0, description="Most that may wait in the landing store while the database is away."
     )
+    keep_uploads_days: int | None = Field(
+        None,
+        gt=0,
+        description="Days for which the bytes of uploads and their decoded signals are kept; default: for ever."
+        " `beachhead upload expire` takes away what is older.",
+    )
     body_timeout_s: float = Field(30, gt=0, description="An upload whose body stops coming for this long is ended.")
     min_body_bytes_per_s: float = Field(
         256, ge=0, description="An upload whose body comes more slowly than this, beyond the time above, is ended."

@@ -424,6 +424,7 @@ class Upload(Base):
     fields_rejected: Mapped[int]
     receipt: Mapped[dict[str, Any]]
     shift_s: Mapped[float] = mapped_column(server_default=sa.text("0"))  # added to every time of the upload
+    expired_at: Mapped[dt.datetime | None]  # since when its bytes are not kept any more
     __table_args__ = (
         _one_of("status", UPLOAD_STATUSES),
         Index("uq_upload_same", "gateway_id", "kind", "sha256", "query", unique=True,
@@ -431,6 +432,7 @@ class Upload(Base):
         Index("uq_upload_idempotency_key", "gateway_id", "idempotency_key", unique=True,
               postgresql_where=sa.text("idempotency_key IS NOT NULL AND status = 'loaded'")),
         Index("ix_upload_received_at", "received_at"),
+        Index("ix_upload_kept", "received_at", postgresql_where=sa.text("expired_at IS NULL")),
         Index("ix_upload_gateway_id_received_at", "gateway_id", "received_at"),
     )  # fmt: skip
 
@@ -474,7 +476,10 @@ class UploadLog(Base):
     signals_key: Mapped[str | None]  # every decoded signal at full resolution, a Parquet file in the landing store
     definitions_sha256: Mapped[str]
     spans: Mapped[Any] = mapped_column(TSTZMULTIRANGE, server_default=sa.text("'{}'::tstzmultirange"))
-    __table_args__ = (Index("ix_upload_log_spans", "spans", postgresql_using="gist"),)
+    __table_args__ = (
+        Index("ix_upload_log_spans", "spans", postgresql_using="gist"),
+        Index("ix_upload_log_landing_key", "landing_key"),
+    )
 
 
 class UploadReject(Base):

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ingest.corrections import Corrections
+from ingest.expiry import Expiry
 from pipelines import lists
 from pipelines.commands.output import JsonFlag, show
 from schemas.addresses import Role, role_url
@@ -73,6 +74,26 @@ def requeue(
     """Load an upload whose gateway had a wrong clock again, with its times put right."""
     corrections().shift(upload, shift)
     _loaded(upload)
+
+
+@app.command()
+def expire(
+    days: Annotated[
+        int | None, typer.Option(min=1, help="Keep what came in these days; default: BEACHHEAD_KEEP_UPLOADS_DAYS.")
+    ] = None,
+) -> None:
+    """Take away the bytes of uploads that are older than they are to be kept. What is stored of them stays."""
+    kept_days = days or settings().keep_uploads_days
+    if kept_days is None:
+        typer.echo("Nothing expires: BEACHHEAD_KEEP_UPLOADS_DAYS is not set, and no --days are given.")
+        return
+    before = dt.datetime.now(dt.UTC) - dt.timedelta(days=kept_days)
+    steps = list(Expiry.of(engine(role_url(Role.OWNER)), settings()).expire(before))
+    uploads, files = sum(step.uploads for step in steps), sum(step.files for step in steps)
+    typer.echo(
+        f"Of {uploads} uploads the bytes are gone, {files} files among them: they came before"
+        f" {before:%Y-%m-%d %H:%M} UTC. What is stored of them stays, and cannot be built anew."
+    )
 
 
 def _loaded(upload: uuid.UUID) -> None:
