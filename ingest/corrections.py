@@ -7,7 +7,7 @@ it touches are stale afterwards.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ import psycopg
 import sqlalchemy as sa
 
 from ingest import ledger
+from ingest.checks.scales import Scale
 from ingest.definitions import setup_of
 from ingest.landing import landing_of
 from ingest.ledger import KeptUpload
@@ -58,14 +59,34 @@ class Corrections:
             NothingUsableError: nothing in it can be used now either.
         """
         with self._rebuild() as rebuild:
-            self._again(rebuild, ledger.kept_upload(rebuild.db, upload_id), None, "retry")
+            self._again(rebuild, ledger.kept_upload(rebuild.db, upload_id), "retry")
 
     def shift(self, upload_id: uuid.UUID, shift_s: float) -> None:
         """Load an upload with `shift_s` added to every time as it was sent. Raises what `retry` raises."""
-        with self._rebuild() as rebuild:
-            self._again(rebuild, ledger.kept_upload(rebuild.db, upload_id), shift_s, "shift")
+        self.put_right(upload_id, shift_s=shift_s)
 
-    def _again(self, rebuild: Rebuild, upload: KeptUpload, shift_s: float | None, cause: str) -> None:
+    def put_right(
+        self, upload_id: uuid.UUID, *, shift_s: float | None = None, scales: Mapping[str, Scale] | None = None
+    ) -> None:
+        """Load an upload with its times shifted, its fields put into their unit, or both.
+
+        What is said of a field takes the place of what was said before; a factor of 1 lets it be as it was sent.
+
+        Raises:
+            CorrectionError: no row has a field of that name, or the upload is a CAN log and not of rows.
+            NotFoundError: and all that `retry` raises.
+        """
+        with self._rebuild() as rebuild:
+            upload = ledger.kept_upload(rebuild.db, upload_id)
+            cause = "shift" if scales is None else "scale"
+            if scales and upload.kind == "can-log":
+                raise CorrectionError("a CAN log's signals are scaled by their definition: `beachhead dbc`")
+            self._again(rebuild, upload, cause, shift_s, scales)
+
+    def _again(
+        self, rebuild: Rebuild, upload: KeptUpload, cause: str, shift_s: float | None = None,
+        scales: Mapping[str, Scale] | None = None,
+    ) -> None:  # fmt: skip
         ledger.require_bytes([upload])
         other = ledger.loaded_twin(rebuild.db, upload)
         if other is not None:
@@ -73,6 +94,9 @@ class Corrections:
         before = ledger.spans_of(rebuild.db, upload) if upload.status == "loaded" else {}
         if shift_s is not None:
             ledger.set_shift(rebuild.db, upload.id, shift_s)
+        if scales is not None:
+            both = {**upload.units(), **scales}
+            ledger.set_scales(rebuild.db, upload.id, {name: one for name, one in both.items() if not one.is_nothing})
         ledger.set_status(rebuild.db, upload.id, "loaded", None)
         after = rebuild.reach(ledger.kept_upload(rebuild.db, upload.id))
         rebuild.run(_together(before, after), [upload.id], cause)

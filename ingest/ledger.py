@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import polars as pl
 import psycopg
@@ -17,6 +17,7 @@ from ingest import log_loader
 from ingest.arrays import Times
 from ingest.can.spans import Spans, inside
 from ingest.can.whole import Reading
+from ingest.checks.scales import Scale
 from ingest.loader import SET_ASIDE, write_rejects, write_vehicles
 from ingest.log_loader import as_multirange, as_spans, us_of
 from schemas.errors import NotFoundError
@@ -41,6 +42,11 @@ class KeptUpload:
     idempotency_key: str | None
     shift_s: float
     expired_at: dt.datetime | None
+    scales: dict[str, dict[str, float]]
+
+    def units(self) -> dict[str, Scale]:
+        """By what its fields are put right."""
+        return {name: Scale(**scale) for name, scale in self.scales.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class KeptLogRow:
 
 _COLUMNS = (
     "u.id, u.seq, u.gateway_id, u.kind, u.sha256, u.query, u.content_type, u.size_bytes, u.status, u.received_at,"
-    " u.idempotency_key, u.shift_s, u.expired_at"
+    " u.idempotency_key, u.shift_s, u.expired_at, u.scales"
 )
 
 
@@ -190,6 +196,12 @@ def set_status(db: psycopg.Connection, upload_id: uuid.UUID, status: str, reason
 def set_shift(db: psycopg.Connection, upload_id: uuid.UUID, shift_s: float) -> None:
     """Say what is added to every time of an upload."""
     db.execute("UPDATE upload SET shift_s = %s WHERE id = %s", [shift_s, upload_id])
+
+
+def set_scales(db: psycopg.Connection, upload_id: uuid.UUID, scales: Mapping[str, Scale]) -> None:
+    """Say by what the fields of an upload are put right."""
+    told = {name: asdict(scale) for name, scale in scales.items()}
+    db.execute("UPDATE upload SET scales = %s WHERE id = %s", [Jsonb(told), upload_id])
 
 
 _LOADED_ANEW = """

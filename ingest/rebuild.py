@@ -28,6 +28,7 @@ from ingest.can.whole import EPOCH, MICROSECOND, Counts, Reading, clock_us, fram
 from ingest.checks.extras import KIND_SCHEMA
 from ingest.checks.logs import Gate, Passed, passed
 from ingest.checks.rows import Checked, Clock, Query, check, extra_names
+from ingest.checks.scales import scaled
 from ingest.checks.scope import SPAN_SCHEMA, Scope
 from ingest.decoders import decode
 from ingest.decoders.decoded import Decoded, Limits
@@ -123,7 +124,7 @@ class Rebuild:
 
     def _checked(self, upload: KeptUpload) -> tuple[Decoded, Checked, Scope]:
         body = ledger.kept_body(self.db, upload)
-        decoded = decode(upload.content_type, body, Limits(NO_LIMIT, NO_LIMIT, NO_LIMIT))
+        decoded = scaled(decode(upload.content_type, body, Limits(NO_LIMIT, NO_LIMIT, NO_LIMIT)), upload.units())
         scope = self._scope(upload)
         given = dict(parse_qsl(upload.query))
         query = Query(given.get("vehicle"), given.get("tz"), upload.shift_s)

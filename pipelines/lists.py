@@ -97,3 +97,12 @@ def upload_receipt(connection: sa.Connection, upload_id: uuid.UUID) -> dict[str,
     if receipt is None:
         raise NotFoundError(f"there is no upload {upload_id}; `beachhead upload list` shows the newest")
     return receipt
+
+
+def upload_changes(connection: sa.Connection, upload_id: uuid.UUID) -> dict[str, Any]:
+    """What an operator put right in an upload, and since when its bytes are gone; only what there is."""
+    upload = tables.Upload
+    row = connection.execute(
+        sa.select(upload.shift_s, upload.scales, upload.expired_at).where(upload.id == upload_id)
+    ).one()
+    return {name: value for name, value in row._mapping.items() if value}

@@ -424,6 +424,8 @@ class Upload(Base):
     fields_rejected: Mapped[int]
     receipt: Mapped[dict[str, Any]]
     shift_s: Mapped[float] = mapped_column(server_default=sa.text("0"))  # added to every time of the upload
+    # field -> {factor, offset}: what was sent x factor + offset
+    scales: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'::jsonb"))
     expired_at: Mapped[dt.datetime | None]  # since when its bytes are not kept any more
     __table_args__ = (
         _one_of("status", UPLOAD_STATUSES),

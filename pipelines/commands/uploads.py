@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import uuid
 from typing import Annotated
 
 import typer
 
+from ingest.checks.scales import Scale
 from ingest.corrections import Corrections
 from ingest.expiry import Expiry
 from pipelines import lists
@@ -42,9 +44,10 @@ def list_(
 
 @app.command("show")
 def show_(upload: uuid.UUID) -> None:
-    """An upload's receipt, as its gateway got it."""
+    """An upload's receipt, as its gateway got it, and what was put right since."""
     with engine(role_url(Role.OWNER)).connect() as connection:
-        typer.echo(json.dumps(lists.upload_receipt(connection, upload), indent=1, ensure_ascii=False))
+        told = lists.upload_receipt(connection, upload) | lists.upload_changes(connection, upload)
+        typer.echo(json.dumps(told, indent=1, ensure_ascii=False, default=str))
 
 
 Upload = Annotated[uuid.UUID, typer.Argument(help="The upload's id, from its receipt or `upload list`.")]
@@ -69,11 +72,35 @@ def retry(upload: Upload) -> None:
 @app.command()
 def requeue(
     upload: Upload,
-    shift: Annotated[float, typer.Option(help="Seconds added to every time as it was sent; 0: as it was sent.")],
+    shift: Annotated[
+        float | None, typer.Option(help="Seconds added to every time as it was sent; 0: as it was sent.")
+    ] = None,
+    scale: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=FACTOR[+OFFSET]",
+            help="The value sent, times FACTOR, plus OFFSET, is the right one; 1: as sent. Once a field.",
+        ),
+    ] = None,
 ) -> None:
-    """Load an upload whose gateway had a wrong clock again, with its times put right."""
-    corrections().shift(upload, shift)
+    """Load an upload again whose gateway had a wrong clock, or sent fields in a wrong unit, with that put right."""
+    if shift is None and not scale:
+        raise typer.BadParameter("give --shift, --scale or both")
+    corrections().put_right(upload, shift_s=shift, scales=dict(map(_scale, scale)) if scale else None)
     _loaded(upload)
+
+
+_SCALE = re.compile(r"(?P<field>.+)=(?P<factor>[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)(?P<offset>[-+][0-9.eE+-]+)?")
+
+
+def _scale(given: str) -> tuple[str, Scale]:
+    found = _SCALE.fullmatch(given)
+    try:
+        if found is None:
+            raise ValueError(given)
+        return found["field"], Scale(float(found["factor"]), float(found["offset"] or 0))
+    except ValueError:
+        raise typer.BadParameter(f"{given}: write --scale FIELD=FACTOR or FIELD=FACTOR+OFFSET") from None
 
 
 @app.command()
