@@ -45,7 +45,7 @@ TYPES = {
 def run() -> list[Result]:
     """Measure every format."""
     with tempfile.TemporaryDirectory() as folder, database_of(Path(folder)) as (owner_url, ingest_url, key):
-        frames = [[_rows(client, post) for post in range(POSTS)] for client in range(CLIENTS)]
+        frames = [[rows_of(client, post) for post in range(POSTS)] for client in range(CLIENTS)]
         rounds: dict[str, list[Result]] = {kind: [] for kind in TYPES}
         for _ in range(ROUNDS):
             peer = _copy_rate(owner_url, frames)
@@ -62,7 +62,7 @@ def _median(results: list[Result]) -> Result:
     return dataclasses.replace(middle, note=f"{middle.note}; ratios of {len(ranked)} rounds {ratios}")
 
 
-def _rows(client: int, post: int) -> pl.DataFrame:
+def rows_of(client: int, post: int) -> pl.DataFrame:
     """10,000 seconds of one vehicle: 17 numbers with three decimals and 3 booleans a row."""
     random = np.random.default_rng(client * 1000 + post)
     start = T0 + dt.timedelta(seconds=post * ROWS)
@@ -78,7 +78,7 @@ def _values(name: str, random: np.random.Generator) -> pl.Series:
     return pl.Series(np.round(random.random(ROWS) * min(signal.high, 90), 3))
 
 
-def _body(kind: str, rows: pl.DataFrame) -> bytes:
+def body_of(kind: str, rows: pl.DataFrame) -> bytes:
     out = io.BytesIO()
     if kind == "parquet":
         rows.write_parquet(out)
@@ -94,16 +94,16 @@ def _body(kind: str, rows: pl.DataFrame) -> bytes:
 def _measure(
     kind: str, frames: list[list[pl.DataFrame]], owner_url: str, ingest_url: str, key: str, peer: float
 ) -> Result:
-    bodies = [[_body(kind, rows) for rows in posts] for posts in frames]
-    _empty(owner_url)
+    bodies = [[body_of(kind, rows) for rows in posts] for posts in frames]
+    empty(owner_url)
     with receiver(ingest_url) as (port, pid):
-        _post(port, key, TYPES[kind], [_body(kind, _rows(0, POSTS))])  # the first request pays for what is made once
+        post(port, key, TYPES[kind], [body_of(kind, rows_of(0, POSTS))])  # the first request pays for what is made once
         began = time.perf_counter()
         with ThreadPoolExecutor(CLIENTS) as threads:
-            list(threads.map(lambda posts: _post(port, key, TYPES[kind], posts), bodies))
+            list(threads.map(lambda posts: post(port, key, TYPES[kind], posts), bodies))
         took_s = time.perf_counter() - began
         peak = peak_mb(pid)
-    _expect_rows(owner_url, CLIENTS * POSTS * ROWS + ROWS)
+    expect_rows(owner_url, CLIENTS * POSTS * ROWS + ROWS)
     rate = CLIENTS * POSTS * ROWS / took_s
     note = f"{ROWS} rows a post, {len(SENT)} signals, {CLIENTS} clients, {len(bodies[0][0]) / 1e6:.1f} MB a post"
     return Result(
@@ -111,7 +111,7 @@ def _measure(
     )
 
 
-def _post(port: int, key: str, content_type: str, bodies: list[bytes]) -> None:
+def post(port: int, key: str, content_type: str, bodies: list[bytes]) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     headers = {"Authorization": f"Bearer {key}", "Content-Type": content_type}
     for body in bodies:
@@ -131,7 +131,7 @@ def _copy_rate(owner_url: str, frames: list[list[pl.DataFrame]]) -> float:
         for client, posts in enumerate(frames)
         for rows in posts
     ]
-    _empty(owner_url)
+    empty(owner_url)
     statement = f"COPY telemetry ({', '.join(columns)}) FROM STDIN (FORMAT binary)"
     with psycopg.connect(owner_url) as connection:
         began = time.perf_counter()
@@ -142,13 +142,13 @@ def _copy_rate(owner_url: str, frames: list[list[pl.DataFrame]]) -> float:
         return len(ready) * ROWS / (time.perf_counter() - began)
 
 
-def _empty(owner_url: str) -> None:
+def empty(owner_url: str) -> None:
     """The same start for each: no rows, no chunks, everything flushed."""
     with psycopg.connect(owner_url, autocommit=True) as owner:
         owner.execute("TRUNCATE telemetry, stale_mark, upload, upload_vehicle, upload_body, upload_log, upload_reject")
 
 
-def _expect_rows(owner_url: str, wanted: int) -> None:
+def expect_rows(owner_url: str, wanted: int) -> None:
     with psycopg.connect(owner_url) as owner:
         (found,) = owner.execute("SELECT count(*) FROM telemetry").fetchall()[0]
     if found != wanted:
