@@ -15,7 +15,7 @@ import numpy as np
 
 from ingest.can.frames import Frames, Times, concat
 
-WINDOW_FRAMES = 400_000
+WINDOW_FRAMES = 300_000
 MAX_BUCKET_FRAMES = 3_000_000
 MOST_BUCKETS = 360
 
