@@ -195,17 +195,15 @@ def load(db: psycopg.Connection, upload: Upload, told: ToldLog, shelf: Shelf, la
 def enter_unread(db: psycopg.Connection, upload: Upload, landing_key: str) -> None:
     """Write into the ledger how a log is kept that could not be read; what it is of is in its query."""
     given = dict(parse_qsl(upload.query))
-    vehicle = db.execute(
-        "SELECT v.id FROM vehicle v LEFT JOIN vehicle_alias a ON a.vehicle_id = v.id WHERE v.name = %s OR a.alias = %s"
-        " ORDER BY v.id LIMIT 1",
-        [given["vehicle"], given["vehicle"]],
-    ).fetchone()
-    if vehicle is None:
+    # Names are a pilot's own: only the gateway's vehicles are meant.
+    found = store.scope(db, upload.gateway_id).names.filter(address=given["vehicle"])["vehicle_id"]
+    if found.is_empty():
         return
+    vehicle_id = int(found[0])
     start = dt.datetime.fromisoformat(given["start"]) if "start" in given else None
-    reading = Reading(given.get("tz") or zone_of(db, vehicle[0]), start, given.get("channel"))
+    reading = Reading(given.get("tz") or zone_of(db, vehicle_id), start, given.get("channel"))
     log = KeptLog(landing_key, given.get("format", ""), reading, [])
-    _insert_log(db, upload.id, vehicle[0], {**columns_of(log, None, Setup()), "definitions_sha256": ""})
+    _insert_log(db, upload.id, vehicle_id, {**columns_of(log, None, Setup()), "definitions_sha256": ""})
 
 
 def all_rejects(told: ToldLog, tally: Tally) -> pl.DataFrame:

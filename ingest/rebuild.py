@@ -21,7 +21,7 @@ import polars as pl
 import psycopg
 
 from ingest import faults, ledger, loader, log_loader, store
-from ingest.can.formats import read_log
+from ingest.can.formats import HEAD_BYTES, read_log, recognise
 from ingest.can.setup import Setup
 from ingest.can.spans import Spans, joined, on_grid, overlap, reaching
 from ingest.can.whole import EPOCH, MICROSECOND, Counts, Reading, clock_us, frames_of
@@ -67,7 +67,7 @@ class Rebuild:
             log = ledger.kept_log(self.db, upload.id)
             shelf = self._shelf(log.vehicle_id)
             with shelf.landing.opened(log.landing_key, shelf.limit_bytes) as plain:
-                buckets = _buckets(plain, log.format, self._reading(log, upload), shelf.setup.bucket_us)
+                buckets = _buckets(plain, _format(log, plain), self._reading(log, upload), shelf.setup.bucket_us)
             return {log.vehicle_id: overlap(buckets, self._gate(upload, log.vehicle_id).usable())}
         rows = self._checked(upload)[1].rows
         ranges = rows.group_by("vehicle_id").agg(low=pl.col("time").min(), high=pl.col("time").max())
@@ -166,12 +166,13 @@ class Rebuild:
             self._reading(log, upload),
         )
         with shelf.folder() as folder, shelf.landing.opened(log.landing_key, shelf.limit_bytes) as plain:
-            alone = tell_alone(plain, log.format, reading, shelf.setup, folder)
+            format_ = _format(log, plain)
+            alone = tell_alone(plain, format_, reading, shelf.setup, folder)
             held = passed(alone.spool, gate)
             buckets = on_grid(overlap(alone.spool.buckets(), held.usable), shelf.setup.bucket_us)
-            kept = KeptLog(log.landing_key, log.format, reading, buckets)
+            kept = KeptLog(log.landing_key, format_, reading, buckets)
             told = ToldLog(
-                log.vehicle_id, gate.vehicle, kept, alone.spool, held, can_counts(log.format, alone), alone.signals
+                log.vehicle_id, gate.vehicle, kept, alone.spool, held, can_counts(format_, alone), alone.signals
             )
             if told.is_out_of_time:
                 raise NothingUsableError(_nothing_left(upload, held.rejects))
@@ -235,6 +236,12 @@ def _as_frame(where: Where) -> pl.DataFrame:
     rows = [(id_, low, None if high >= FOREVER_US else high) for id_, spans in where.items() for low, high in spans]
     frame = pl.DataFrame(rows, {"vehicle_id": pl.Int32, "low": pl.Int64, "high": pl.Int64}, orient="row")
     return frame.cast(SPAN_SCHEMA)  # type: ignore[arg-type]
+
+
+def _format(log: KeptLogRow, plain: BinaryIO) -> str:
+    """The log's format; one that failed before it was looked at is recognised now."""
+    plain.seek(0)
+    return log.format or recognise(plain.read(HEAD_BYTES))
 
 
 def _buckets(plain: BinaryIO, format_: str, reading: Reading, bucket_us: int) -> Spans:

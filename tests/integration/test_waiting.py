@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from psycopg import sql
 from receiver_kit import Pusher, World, at, make_world, on_both, receiving
 
 from ingest import drain
+from ingest.corrections import Corrections
 from ingest.folder import Folder
 from ingest.waiting import Waiting
+from schemas.database import engine
 from schemas.errors import UnavailableError
 
 NDJSON = "application/x-ndjson"
@@ -278,3 +281,29 @@ def test_what_a_killed_receiver_left_half_written_goes(tmp_path: Path, monkeypat
     monkeypatch.setattr("ingest.waiting.SETTLED_S", -1)
     waiting.sweep()
     assert not list(folder.iterdir())
+
+
+def test_a_log_that_failed_while_it_waited_is_loaded_by_hand_for_its_own_vehicle(place: Place) -> None:
+    """Another pilot has a vehicle of the same name."""
+    with place.database.connect() as owner:
+        owner.execute("UPDATE vehicle SET name = 'truck-01' WHERE name = 'bus-01'")
+    bus = Pusher(place.pusher.client, place.world.keys["bus"])
+    assert bus.get("/v1/gateway").status_code == 200
+    with place.database.connect() as owner:
+        owner.execute("UPDATE api_key SET revoked_at = now() WHERE prefix = %s", [bus.key.split("_")[1]])
+    place.away()
+    answer = bus.post(CAN, "application/octet-stream", path=CAN_PATH)
+    assert answer.status_code == 202, answer.text
+    place.back()
+    id_ = uuid.UUID(answer.json()["upload_id"])
+    with place.database.connect() as owner:
+        owner.autocommit = True
+        failed = "SELECT FROM upload WHERE id = %s AND status = 'failed'"
+        wait_for(lambda: bool(owner.execute(failed, [id_]).rowcount))
+    owner_engine = engine(place.database.url())
+    Corrections(owner_engine, place.pusher.client.app.state.receiver.settings).retry(id_)
+    owner_engine.dispose()
+    with place.database.connect() as owner:
+        vehicles = owner.execute("SELECT DISTINCT vehicle_id FROM telemetry").fetchall()
+    assert vehicles == [(place.world.vehicle_ids["bus-01"],)]
+    assert place.speeds() == [50, 50]
