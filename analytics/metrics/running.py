@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
-from analytics.metrics.fill import US
 from analytics.metrics.samples import COUNTERS, RATES
 from analytics.metrics.tracks import (
     Amounts,
+    Floats,
+    Places,
+    Reader,
+    Readings,
     Track,
     at,
     bridged,
@@ -17,7 +21,6 @@ from analytics.metrics.tracks import (
     in_step,
     integrated,
     level,
-    readings,
     rise_across,
 )  # fmt: skip
 
@@ -43,18 +46,34 @@ def running(rows: pl.DataFrame, marked: pl.Series, roll_over: Mapping[str, float
     Columns: `AMOUNTS` with coverages, `heard_s` (time with rows at most `contact_s` apart), and at the mark itself
     `RISES` and `soc_start_pct`, the level. Columns of a signal without samples are null.
     """
-    odometer = _counter(rows.with_columns(km=pl.lit(0.0)), ODOMETER, roll_over)
-    rows = rows.with_columns(km=_spread(rows, odometer))
-    marks = rows.select("row", "first_row", "last_row", "us", "km").select(pl.all().gather(marked))
-    return pl.concat(list(_columns(rows, marks, roll_over)), how="horizontal")
+    reader = Reader(rows)
+    have = {name for name in AMOUNTS if name in rows.columns and rows[name].null_count() < rows.height}
+    if ODOMETER in have:
+        reader.spread(_spread(_track(reader, ODOMETER, roll_over), reader))
+    places = Places(reader.rows.at(marked.to_numpy()))
+    columns: dict[str, Floats | None] = _heard(reader, places)
+    for name in AMOUNTS:
+        if name in have:
+            columns |= _columns(_track(reader, name, roll_over), places)
+        else:
+            columns |= dict.fromkeys(_names(name))
+    height = len(places.marks.row)
+    return pl.DataFrame([_series(name, values, height) for name, values in columns.items()])
 
 
-def split_power(here: pl.Expr, there: pl.Expr, hours: pl.Expr) -> dict[str, pl.Expr]:
+def _series(name: str, values: Floats | None, height: int) -> pl.Series:
+    if values is None:
+        return pl.repeat(None, height, dtype=pl.Float64, eager=True).alias(name)
+    return pl.Series(name, values, pl.Float64, nan_to_null=True)
+
+
+def split_power(here: Floats, there: Floats, hours: Floats) -> dict[str, Floats]:
     """Battery energy of an interval, drawn and returned, split where the power crosses zero."""
     net = (here + there) / 2 * hours
-    high, low = pl.max_horizontal(here, there), pl.min_horizontal(here, there)
-    crossing = high * high / (high - low) / 2 * hours
-    returned = pl.when(low >= 0).then(net).when(high <= 0).then(0.0).otherwise(crossing)
+    high, low = np.maximum(here, there), np.minimum(here, there)
+    crosses = (low < 0) & (high > 0)
+    part = np.divide(high * high, high - low, out=np.zeros_like(high), where=crosses) / 2 * hours
+    returned = np.where(crosses, part, np.where(low >= 0, net, 0.0))
     return {"drawn_kwh": returned - net, "returned_kwh": returned}
 
 
@@ -62,32 +81,31 @@ def _trapezoid(name: str) -> Amounts:
     return lambda here, there, hours: {name: (here + there) / 2 * hours}
 
 
-def _counter(rows: pl.DataFrame, name: str, roll_over: Mapping[str, float]) -> Track:
-    return bridged(name, counted(readings(rows, name), name, roll_over.get(name)), AMOUNTS[name][0])
-
-
-def _track(rows: pl.DataFrame, name: str, roll_over: Mapping[str, float]) -> Track:
+def _track(reader: Reader, name: str, roll_over: Mapping[str, float]) -> Track:
+    readings = reader.readings(name)
     if name in COUNTERS:
-        return _counter(rows, name, roll_over)
+        return bridged(name, counted(readings, name, roll_over.get(name)), AMOUNTS[name][0])
     if name == SOC:
-        return bridged(name, readings(rows, name), AMOUNTS[name][0])
+        return bridged(name, readings, AMOUNTS[name][0])
     amounts = split_power if name == POWER else _trapezoid(AMOUNTS[name][0])
-    return integrated(name, readings(rows, name), amounts, with_km=name == POWER)
+    return integrated(name, readings, amounts, with_km=name == POWER)
 
 
-def _columns(rows: pl.DataFrame, marks: pl.DataFrame, roll_over: Mapping[str, float]) -> Iterator[pl.DataFrame]:
-    heard = readings(rows.with_columns(heard=pl.when("real").then("contact_s")), "heard")
-    yield at(in_step("heard", heard), marks).select("heard_s")
-    for name in AMOUNTS:
-        if name not in rows.columns or rows[name].null_count() == rows.height:
-            yield _absent(_names(name), marks.height)
-            continue
-        track = _track(rows, name, roll_over)
-        yield at(track, marks)
-        if name in RISES:
-            yield rise_across(track, marks).alias(RISES[name]).to_frame()
-        if name == SOC:
-            yield level(track, marks).alias("soc_start_pct").to_frame()
+def _columns(track: Track, places: Places) -> dict[str, Floats]:
+    columns = at(track, places)
+    if track.name in RISES:
+        columns[RISES[track.name]] = rise_across(track, places)
+    if track.name == SOC:
+        columns["soc_start_pct"] = level(track, places)
+    return columns
+
+
+def _heard(reader: Reader, places: Places) -> dict[str, Floats | None]:
+    real = reader.frame["real"].to_numpy()
+    if not real.any():
+        return {"heard_s": None}
+    steps = reader.frame["contact_s"].to_numpy()[real]
+    return {"heard_s": at(in_step("heard", Readings(reader.sampled(real), steps)), places)["heard_s"]}
 
 
 def _names(signal: str) -> list[str]:
@@ -96,17 +114,7 @@ def _names(signal: str) -> list[str]:
     return [*AMOUNTS[signal], f"{signal}_s", *km, *_MORE.get(signal, ())]
 
 
-def _absent(names: list[str], height: int) -> pl.DataFrame:
-    return pl.select(pl.repeat(None, height, dtype=pl.Float64).alias(name) for name in names)
-
-
-def _spread(rows: pl.DataFrame, odometer: Track) -> pl.Series:
+def _spread(odometer: Track, reader: Reader) -> Floats:
     """The odometer's running distance on every row, linear between its samples and flat outside them."""
-    samples = odometer.samples
-    read = pl.repeat(None, rows.height, dtype=pl.Float64, eager=True).scatter(samples["row"], samples["distance_km"])
-    here = pl.col("km").is_not_null()
-    before, after = pl.when(here).then(US).forward_fill(), pl.when(here).then(US).backward_fill()
-    low, high = pl.col("km").forward_fill(), pl.col("km").backward_fill()
-    between = low + (high - low) * ((US - before) / (after - before))
-    spread = rows.lazy().select("us", km=read).select(pl.when(here).then("km").otherwise(between))
-    return spread.collect().to_series().fill_null(strategy="backward").fill_null(strategy="forward").fill_null(0.0)
+    every = at(odometer, Places(reader.rows))["distance_km"]
+    return np.nan_to_num(every, nan=0.0)

@@ -3,200 +3,341 @@
 A *track* holds the rows on which a signal was read, in order of vehicle and time, with what has been summed up before
 each. A quantity between two instants is the difference of two lookups; between samples it is filled linearly, so a cut
 splits it exactly. Nothing is summed over an interval longer than its limit.
+
+All of it is arithmetic on whole arrays, NaN standing for "not known". Signals read on the same rows share everything
+that depends on the rows alone (`Sampling`), which is most of the work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import TypeVar
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from analytics.metrics import rules
 from analytics.metrics.fill import US_PER_S
 
 US_PER_H = 3.6e9
-Amounts = Callable[[pl.Expr, pl.Expr, pl.Expr], dict[str, pl.Expr]]
+Floats = NDArray[np.float64]
+Whole = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Numbers = TypeVar("Numbers", Floats, Whole)
+Amounts = Callable[[Floats, Floats, Floats], dict[str, Floats]]
 """From the value here, the value there and the hours between: what an interval adds, by name."""
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows in order of vehicle and time: position, time, distance on the odometer, bounds of their vehicle, cut."""
+
+    row: Whole
+    us: Whole
+    km: Floats
+    first_row: Whole
+    last_row: Whole
+    cut: Whole
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame) -> Rows:
+        """Take what tracks need out of prepared rows. A row before the first cut has cut -1, and all `km` are zero."""
+        row, us, first_row, last_row = (_whole(rows[name]) for name in ("row", "us", "first_row", "last_row"))
+        return cls(row, us, np.zeros(len(row)), first_row, last_row, _whole(rows["cut"].fill_null(-1)))
+
+    def at(self, positions: Whole | Flags) -> Rows:
+        """Some of the rows."""
+        return Rows(*(getattr(self, name)[positions] for name in Rows.__dataclass_fields__))
+
+
+def _whole(values: pl.Series) -> Whole:
+    return values.cast(pl.Int64).to_numpy()
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Rows on which a signal was read, and what follows from their times alone."""
+
+    rows: Rows
+
+    @cached_property
+    def same(self) -> Flags:
+        """The next reading is of the same vehicle."""
+        first = self.rows.first_row
+        return np.append(first[1:] == first[:-1], np.zeros(min(1, len(first)), bool))
+
+    @cached_property
+    def gap_s(self) -> Floats:
+        """Time to the vehicle's next reading; NaN on its last."""
+        return np.where(self.same, _to_next(self.rows.us) / US_PER_S, np.nan)
+
+    @cached_property
+    def short(self) -> Flags:
+        """Steps no longer than a rate may be integrated over."""
+        return self.gap_s <= self._limit_s()
+
+    @cached_property
+    def bridgeable(self) -> Flags:
+        """Steps no longer than a change of level may bridge."""
+        return self.gap_s <= rules.REACH.total_seconds()
+
+    def _limit_s(self) -> Floats:
+        """The longest step to integrate over, from the median spacing of the readings in each day.
+
+        A step over a cut is judged by its neighbours, so that a day gives the same whatever is computed with it.
+        """
+        cut, gap = self.rows.cut, self.gap_s
+        limit = np.full(len(cut), rules.GAP_CEILING_S)
+        edges = np.flatnonzero(np.diff(cut, prepend=-2, append=-2))
+        for start, end in pairwise(edges):  # one turn for each day
+            told = gap[start:end][self.same[start:end]]
+            if cut[start] >= 0 and len(told):
+                limit[start:end] = _limit_s(np.median(told))
+        over = np.flatnonzero(self.same & (_to_next(cut) != 0))
+        if len(over):
+            padded = np.concatenate([[np.nan], gap, [np.nan]])
+            beside = np.stack([padded[over], padded[over + 2]])
+            known = ~np.isnan(beside)
+            total, count = np.where(known, beside, 0.0).sum(axis=0), known.sum(axis=0)
+            limit[over] = np.where(count > 0, _limit_s(total / np.maximum(count, 1)), rules.GAP_CEILING_S)
+        return limit
+
+
+def _to_next(values: Numbers) -> Numbers:
+    """What is added up to the next value; zero on the last."""
+    return np.diff(values, append=values[-1:])
+
+
+def _limit_s(spacing_s: Floats | np.floating) -> Floats:
+    fast = np.clip(np.multiply(spacing_s, rules.GAP_FACTOR), rules.GAP_FLOOR_S, rules.GAP_CEILING_S)
+    return np.where(np.greater_equal(spacing_s, rules.SLOW_FEED_S), rules.GAP_SLOW_S, fast)
+
+
+@dataclass(frozen=True)
+class Readings:
+    """A signal's values on the rows where it was read.
+
+    `lost` is true where what happened until the next reading cannot be told: nowhere, until `counted` finds a reset.
+    """
+
+    sampling: Sampling
+    x: Floats
+    lost: Flags | None = None
+
+
+class Reader:
+    """Finds the readings of signals in prepared rows, once for all signals that are read on the same rows."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        self.frame = frame
+        self._all = Rows.of(frame)
+        self._samplings: dict[bytes, Sampling] = {}
+
+    @property
+    def rows(self) -> Rows:
+        """Every row."""
+        return self._all
+
+    def spread(self, km: Floats) -> None:
+        """Tell every row its distance on the odometer, before anything else is read."""
+        self._all.km[:] = km
+        self._samplings.clear()
+
+    def sampled(self, read: Flags) -> Sampling:
+        """The rows on which something was read."""
+        key = np.packbits(read).tobytes()
+        if key not in self._samplings:
+            self._samplings[key] = Sampling(self._all if read.all() else self._all.at(read))
+        return self._samplings[key]
+
+    def readings(self, name: str) -> Readings:
+        """The readings of a signal."""
+        x = self.frame[name].cast(pl.Float64).to_numpy()
+        read = ~np.isnan(x)
+        return Readings(self.sampled(read), x[read])
+
+
+@dataclass(frozen=True)
 class Track:
-    """Samples of a signal: `row`, `us`, `km` (odometer), `x`, `covered` (up to the next), and the sums before."""
+    """Readings of a signal, which steps to the next are `covered`, and the sums before each reading."""
 
     name: str
-    samples: pl.DataFrame
+    sampling: Sampling
+    x: Floats
+    covered: Flags
+    sums: dict[str, Floats]
     amounts: Amounts
     with_km: bool = True
 
 
-def readings(rows: pl.DataFrame, name: str) -> pl.DataFrame:
-    """The rows on which `name` was read, as `x`, with `same`: the next reading is of the same vehicle.
-
-    `lost` is true where what happened until the next reading cannot be told: nowhere, until `counted` finds a reset.
-    """
-    return (
-        rows.lazy()
-        .select("row", "us", "cut", "first_row", "km", x=pl.col(name))
-        .filter(pl.col("x").is_not_null())
-        .with_columns(same=(pl.col("first_row") == pl.col("first_row").shift(-1)).fill_null(False), lost=False)
-        .collect()
-    )
-
-
-def counted(samples: pl.DataFrame, name: str, modulus: float | None = None) -> pl.DataFrame:
+def counted(readings: Readings, name: str, modulus: float | None = None) -> Readings:
     """Turn the readings of a counter into what it has counted, free of spikes, resets and device changes.
 
     A single reading that leaves and returns is dropped. A fall counts nothing and goes on from the new value, unless
     `modulus` says that the counter starts again there. A rise faster than possible counts nothing. Intervals that
     count nothing for these reasons are `lost`.
     """
-    here = pl.col("x")
-    before = pl.when(pl.col("same").shift(1)).then(here.shift(1))
-    hours = (pl.col("us") - pl.col("us").shift(1)) / US_PER_H
-    possible = rules.MAX_RATE_PER_H.get(name, rules.DEFAULT_MAX_RATE_PER_H) * hours + rules.RATE_SLACK
-    step = here - before
-    if samples.lazy().select(((step >= 0) & (step <= possible)).all()).collect().item():
-        return samples
-    after = pl.when("same").then(here.shift(-1))
-    returns = (after >= before) & ((here > after) | (here < before))
-    rise = pl.when(step >= 0).then(step).otherwise(None if modulus is None else _rolled(step, modulus))
-    told = (rise <= possible).fill_null(False)
-    return (
-        samples.lazy()
-        .filter(~returns.fill_null(False))
-        .with_columns(same=(pl.col("first_row") == pl.col("first_row").shift(-1)).fill_null(False))
-        .with_columns(x=pl.when(told).then(rise).otherwise(0.0).cum_sum(), lost=~told.shift(-1, fill_value=True))
-        .collect()
-    )
+    step, possible = _steps(readings, name)
+    if not (~np.isnan(step) & ~((step >= 0) & (step <= possible))).any():
+        return readings
+    kept = readings_at(readings, ~_returns(readings, step))
+    step, possible = _steps(kept, name)
+    rise = np.where(step >= 0, step, np.nan if modulus is None else _rolled(step, modulus))
+    told = rise <= possible
+    return Readings(kept.sampling, np.cumsum(np.where(told, rise, 0.0)), np.append(~told[1:], True))
 
 
-def _rolled(step: pl.Expr, modulus: float) -> pl.Expr:
-    """What a fall by most of the counter's range, a roll-over, has counted; null for a smaller one, a reset."""
-    return pl.when(step < -0.5 * modulus).then(step + modulus)
+def readings_at(readings: Readings, kept: Flags) -> Readings:
+    """Some of the readings."""
+    if kept.all():
+        return readings
+    return Readings(Sampling(readings.sampling.rows.at(kept)), readings.x[kept])
 
 
-def bridged(name: str, samples: pl.DataFrame, amount: str) -> Track:
+def _steps(readings: Readings, name: str) -> tuple[Floats, Floats]:
+    """What a counter rose by since the vehicle's reading before (NaN on its first), and what it can have risen by."""
+    follows = np.append(np.zeros(min(1, len(readings.x)), bool), readings.sampling.same[:-1])
+    step = np.where(follows, np.diff(readings.x, prepend=readings.x[:1]), np.nan)
+    us = readings.sampling.rows.us
+    per_h = rules.MAX_RATE_PER_H.get(name, rules.DEFAULT_MAX_RATE_PER_H)
+    return step, per_h / US_PER_H * np.diff(us, prepend=us[:1]) + rules.RATE_SLACK
+
+
+def _returns(readings: Readings, step: Floats) -> Flags:
+    """Single readings that leave, up or down, and return at least to where the counter was."""
+    here, before = readings.x, readings.x - step
+    after = np.where(readings.sampling.same, np.append(here[1:], np.nan), np.nan)
+    return (after >= before) & ((here > after) | (here < before))
+
+
+def _rolled(step: Floats, modulus: float) -> Floats:
+    """What a fall by most of the counter's range, a roll-over, has counted; NaN for a smaller one, a reset."""
+    return np.where(step < -0.5 * modulus, step + modulus, np.nan)
+
+
+def bridged(name: str, readings: Readings, amount: str) -> Track:
     """A track of a value whose changes count over any gap up to `rules.REACH` that is not `lost`."""
-    covered = (_gap_s() <= rules.REACH.total_seconds()).fill_null(False) & ~pl.col("lost")
-    prepared = samples.with_columns(covered=covered)
-    if prepared.select((pl.col("covered") | ~pl.col("same")).all()).item():
+    sampling, x = readings.sampling, readings.x
+    covered = sampling.bridgeable if readings.lost is None else sampling.bridgeable & ~readings.lost
+
+    def amounts(here: Floats, there: Floats, hours: Floats) -> dict[str, Floats]:
+        return {amount: there - here}
+
+    if (covered | ~sampling.same).all():
         # Nothing to leave out: the value itself runs.
-        sums = {amount: pl.col("x"), f"{name}_s": pl.col("us") / US_PER_S, f"{name}_km": pl.col("km")}
-        return Track(name, prepared.select(*_KEPT, **sums), lambda here, there, hours: {amount: there - here})
-    return _track(name, prepared.lazy(), lambda here, there, hours: {amount: there - here})
+        sums = {amount: x, f"{name}_s": sampling.rows.us / US_PER_S, f"{name}_km": sampling.rows.km}
+        return Track(name, sampling, x, covered, sums, amounts)
+    return _track(name, sampling, x, covered, amounts)
 
 
-def integrated(name: str, samples: pl.DataFrame, amounts: Amounts, *, with_km: bool = False) -> Track:
+def integrated(name: str, readings: Readings, amounts: Amounts, *, with_km: bool = False) -> Track:
     """A track of a rate per hour, integrated over intervals up to the day's longest step."""
-    covered = (_gap_s() <= max_gap_s(samples)).fill_null(False)
-    return _track(name, samples.lazy().with_columns(covered=covered), amounts, with_km=with_km)
+    return _track(name, readings.sampling, readings.x, readings.sampling.short, amounts, with_km=with_km)
 
 
-def in_step(name: str, samples: pl.DataFrame) -> Track:
+def in_step(name: str, readings: Readings) -> Track:
     """A track of nothing but the time in intervals no longer than `x` seconds."""
-    covered = (_gap_s() <= pl.col("x")).fill_null(False)
-    return _track(name, samples.lazy().with_columns(covered=covered), lambda here, there, hours: {}, with_km=False)
+    covered = readings.sampling.gap_s <= readings.x
+    return _track(name, readings.sampling, readings.x, covered, lambda here, there, hours: {}, with_km=False)
 
 
-_KEPT = ("row", "us", "km", "x", "covered")
-
-
-def _gap_s() -> pl.Expr:
-    return pl.when("same").then((pl.col("us").shift(-1) - pl.col("us")) / US_PER_S)
-
-
-def max_gap_s(samples: pl.DataFrame) -> pl.Expr:
-    """The longest step to integrate over, from the median spacing of the samples in each day.
-
-    A step over a cut is judged by its neighbours, so that a day gives the same whatever is computed with it.
-    """
-    gap = (pl.col("us").shift(-1) - pl.col("us")) / US_PER_S
-    spacing = samples.lazy().filter(pl.col("cut") >= 0).select("cut", "same", gap=gap).filter("same")
-    medians = spacing.group_by("cut").agg(pl.col("gap").median()).collect()
-    limits = medians.select("cut", limit=_limit_s(pl.col("gap")))
-    known = pl.col("cut").replace_strict(limits["cut"], limits["limit"], default=None, return_dtype=pl.Float64)
-    beside = [pl.when(pl.col("same").shift(n)).then(gap.shift(n)) for n in (1, -1)]
-    over_cut = pl.col("same") & pl.col("cut").ne_missing(pl.col("cut").shift(-1))
-    return pl.when(over_cut).then(_limit_s(pl.mean_horizontal(beside))).otherwise(known).fill_null(rules.GAP_CEILING_S)
-
-
-def _limit_s(spacing_s: pl.Expr) -> pl.Expr:
-    fast = (spacing_s * rules.GAP_FACTOR).clip(rules.GAP_FLOOR_S, rules.GAP_CEILING_S)
-    return pl.when(spacing_s >= rules.SLOW_FEED_S).then(rules.GAP_SLOW_S).otherwise(fast)
-
-
-def _track(name: str, samples: pl.LazyFrame, amounts: Amounts, *, with_km: bool = True) -> Track:
-    steps = amounts(pl.col("x"), pl.col("x").shift(-1), _gap_s() / 3600) | {f"{name}_s": _gap_s()}
+def _track(
+    name: str, sampling: Sampling, x: Floats, covered: Flags, amounts: Amounts, *, with_km: bool = True
+) -> Track:
+    steps = amounts(x, np.append(x[1:], x[-1:]), sampling.gap_s / 3600) | {f"{name}_s": sampling.gap_s}
     if with_km:
-        steps |= {f"{name}_km": pl.col("km").shift(-1) - pl.col("km")}
-    sums = {column: _sum_before(step) for column, step in steps.items()}
-    return Track(name, samples.select(*_KEPT, **sums).collect(), amounts, with_km)
+        steps |= {f"{name}_km": _to_next(sampling.rows.km)}
+    sums = {column: _sum_before(np.where(covered, step, 0.0)) for column, step in steps.items()}
+    return Track(name, sampling, x, covered, sums, amounts, with_km)
 
 
-def _sum_before(step: pl.Expr) -> pl.Expr:
-    return pl.when("covered").then(step).otherwise(0.0).cum_sum().shift(1, fill_value=0.0)
+def _sum_before(steps: Floats) -> Floats:
+    sums = np.cumsum(steps)
+    return np.concatenate([np.zeros(min(1, len(sums))), sums[:-1]])
 
 
-def at(track: Track, marks: pl.DataFrame) -> pl.DataFrame:
-    """Running sums of `track` at the rows of `marks` (`row`, `first_row`, `last_row`, `us`, `km`).
+@dataclass(frozen=True)
+class Places:
+    """Where marked rows lie among the readings of tracks; looked up once for each sampling."""
 
-    A row before a vehicle's first sample gets the sum at that sample; null means that the vehicle has none.
+    marks: Rows
+    _found: dict[int, tuple[Sampling, Place]] = field(default_factory=dict)
+
+    def among(self, sampling: Sampling) -> Place:
+        """The readings around each mark."""
+        if id(sampling) not in self._found:
+            self._found[id(sampling)] = (sampling, Place.of(sampling, self.marks))
+        return self._found[id(sampling)][1]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The last reading up to each mark and the first one from it on: positions, and whether the vehicle has one."""
+
+    before: Whole
+    after: Whole
+    has_before: Flags
+    has_after: Flags
+
+    @classmethod
+    def of(cls, sampling: Sampling, marks: Rows, *, beyond: int = 0) -> Place:
+        """Look up `marks`; `beyond` rows further on for the reading after."""
+        row = sampling.rows.row
+        before = np.searchsorted(row, marks.row, side="right") - 1
+        after = np.searchsorted(row, marks.row + beyond, side="left")
+        last = len(row) - 1
+        has_before = (before >= 0) & (row[np.maximum(before, 0)] >= marks.first_row)
+        has_after = (after <= last) & (row[np.minimum(after, last)] <= marks.last_row)
+        return cls(np.maximum(before, 0), np.minimum(after, last), has_before, has_after)
+
+
+def at(track: Track, places: Places) -> dict[str, Floats]:
+    """Running sums of `track` at marked rows.
+
+    A row before a vehicle's first reading gets the sum at that reading; NaN means that the vehicle has none.
     """
-    rows = track.samples["row"]
-    before = _looked_up(track.samples, rows.search_sorted(marks["row"], side="right").cast(pl.Int64) - 1, "before_")
-    after = _looked_up(track.samples, rows.search_sorted(marks["row"], side="left").cast(pl.Int64), "after_")
-    found = pl.concat([marks, before, after], how="horizontal")
-    has_before = (pl.col("before_row") >= pl.col("first_row")).fill_null(False)
-    has_after = (pl.col("after_row") <= pl.col("last_row")).fill_null(False)
-    share = (pl.col("us") - pl.col("before_us")) / (pl.col("after_us") - pl.col("before_us"))
-    value = pl.col("before_x") + (pl.col("after_x") - pl.col("before_x")) * share
-    seconds = (pl.col("us") - pl.col("before_us")) / US_PER_S
-    parts = track.amounts(pl.col("before_x"), value, seconds / 3600) | {f"{track.name}_s": seconds}
+    place, marks, rows = places.among(track.sampling), places.marks, track.sampling.rows
+    inside = place.has_before & place.has_after & track.covered[place.before]
+    inside &= rows.row[place.before] < marks.row
+    seconds = (marks.us - rows.us[place.before]) / US_PER_S
+    parts = track.amounts(track.x[place.before], _between(track, place, marks), seconds / 3600)
+    parts |= {f"{track.name}_s": seconds}
     if track.with_km:
-        parts |= {f"{track.name}_km": pl.col("km") - pl.col("before_km")}
-    inside = has_before & has_after & pl.col("before_covered") & (pl.col("before_row") < pl.col("row"))
-    return found.select(
-        pl.when(inside)
-        .then(pl.col(f"before_{name}") + part.fill_null(0.0))
-        .when(has_before)
-        .then(f"before_{name}")
-        .when(has_after)
-        .then(f"after_{name}")
-        .alias(name)
-        for name, part in parts.items()
-    )
+        parts |= {f"{track.name}_km": marks.km - rows.km[place.before]}
+    sums = {}
+    for name, part in parts.items():
+        told = np.where(place.has_before, track.sums[name][place.before], np.nan)
+        told = np.where(~place.has_before & place.has_after, track.sums[name][place.after], told)
+        sums[name] = told + np.where(inside, part, 0.0)
+    return sums
 
 
-def level(track: Track, marks: pl.DataFrame) -> pl.Series:
-    """The track's value at each mark, linear between samples, the nearest one outside them."""
-    rows = track.samples["row"]
-    before = _looked_up(track.samples, rows.search_sorted(marks["row"], side="right").cast(pl.Int64) - 1, "before_")
-    after = _looked_up(track.samples, rows.search_sorted(marks["row"], side="left").cast(pl.Int64), "after_")
-    early, late = pl.col("before_row") >= pl.col("first_row"), pl.col("after_row") <= pl.col("last_row")
-    span = pl.col("after_us") - pl.col("before_us")
-    share = pl.when(span > 0).then((pl.col("us") - pl.col("before_us")) / span).otherwise(0.0)
-    value = pl.col("before_x") + (pl.col("after_x") - pl.col("before_x")) * share
-    found = pl.concat([marks, before, after], how="horizontal")
-    return found.select(
-        pl.when(early & late).then(value).when(early).then("before_x").when(late).then("after_x")
-    ).to_series()
+def level(track: Track, places: Places) -> Floats:
+    """The track's value at each mark, linear between readings, the nearest one outside them."""
+    place = places.among(track.sampling)
+    outside = np.where(place.has_before, track.x[place.before], track.x[place.after])
+    value = np.where(place.has_before & place.has_after, _between(track, place, places.marks), outside)
+    return np.where(place.has_before | place.has_after, value, np.nan)
 
 
-def rise_across(track: Track, marks: pl.DataFrame) -> pl.Series:
-    """The change of the track's value from the last sample up to each mark to the first one after it.
+def rise_across(track: Track, places: Places) -> Floats:
+    """The change of the track's value from the last reading up to each mark to the first one after it.
 
-    Null where the track does not cover the time between them.
+    NaN where the track does not cover the time between them.
     """
-    rows = track.samples["row"]
-    before = _looked_up(track.samples, rows.search_sorted(marks["row"], side="right").cast(pl.Int64) - 1, "before_")
-    after = _looked_up(track.samples, rows.search_sorted(marks["row"] + 1, side="left").cast(pl.Int64), "after_")
-    known = (pl.col("before_row") >= pl.col("first_row")) & (pl.col("after_row") <= pl.col("last_row"))
-    found = pl.concat([marks, before, after], how="horizontal")
-    covered = known & pl.col("before_covered")
-    return found.select(pl.when(covered).then(pl.col("after_x") - pl.col("before_x"))).to_series()
+    place = Place.of(track.sampling, places.marks, beyond=1)
+    covered = place.has_before & place.has_after & track.covered[place.before]
+    return np.where(covered, track.x[place.after] - track.x[place.before], np.nan)
 
 
-def _looked_up(samples: pl.DataFrame, index: pl.Series, prefix: str) -> pl.DataFrame:
-    valid = pl.when((index >= 0) & (index < samples.height)).then(index)
-    return samples.select(pl.all().gather(valid).name.prefix(prefix))
+def _between(track: Track, place: Place, marks: Rows) -> Floats:
+    """The value at each mark on the line from the reading before to the one after."""
+    us = track.sampling.rows.us
+    span = us[place.after] - us[place.before]
+    share = np.where(span > 0, (marks.us - us[place.before]) / np.where(span > 0, span, 1), 0.0)
+    here, there = track.x[place.before], track.x[place.after]
+    return here + (there - here) * share
