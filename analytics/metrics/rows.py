@@ -31,29 +31,34 @@ class Figure:
     low: pl.Expr | None = None
     high: pl.Expr | None = None
 
-    def rows(self, wide: pl.DataFrame, slug: str) -> pl.DataFrame:
-        """Rows of `wide` (one per vehicle and day) that have a value, or a note that says why not."""
+    def parts(self, slug: str) -> pl.Expr:
+        """The figure's columns from `metric` on, as a struct."""
         known = self.value.is_not_null()
+        method = pl.lit(MEASURED) if self.method is None else self.method
         parts = {
+            "metric": pl.lit(slug),
             "value": self.value,
             "low": self.low,
             "high": self.high,
             "coverage_pct": None if self.coverage_pct is None else self.coverage_pct.clip(0, 100),
             "weight": self.weight,
-            "method": pl.when(known).then(pl.lit(MEASURED) if self.method is None else self.method),
+            "method": pl.when(known).then(method),
             "note": self.note,
         }
-        columns = [
-            (pl.lit(None) if expression is None else expression).cast(COLUMNS[name]).alias(name)
-            for name, expression in parts.items()
-        ]
-        long = wide.select(*KEYS, pl.lit(slug).alias("metric"), *columns).select(*COLUMNS)
-        return long.filter(pl.col("value").is_not_null() | pl.col("note").is_not_null())
+        nothing = pl.lit(None)
+        return pl.struct(
+            (nothing if part is None else part).cast(COLUMNS[name]).alias(name) for name, part in parts.items()
+        )
 
 
 def long_form(wide: pl.DataFrame, figures: dict[str, Figure]) -> pl.DataFrame:
-    """Figures of every metric in `figures`, from one wide day table."""
-    return pl.concat([figure.rows(wide, slug) for slug, figure in figures.items()])
+    """Figures of every metric in `figures`, from one wide table of vehicles and days.
+
+    A figure has a row where it has a value, or a note that says why not.
+    """
+    listed = pl.concat_list(figure.parts(slug) for slug, figure in figures.items())
+    long = wide.lazy().select(*KEYS, figure=listed).explode("figure").unnest("figure").select(*COLUMNS)
+    return long.filter(pl.col("value").is_not_null() | pl.col("note").is_not_null()).collect()
 
 
 def notes(*parts: pl.Expr) -> pl.Expr:
