@@ -11,7 +11,7 @@ from analytics.factors.tables import shipped
 from analytics.metrics import METRICS, Metric, Total, totals
 from analytics.metrics.emissions import factors_used, headline_slug
 from analytics.views import Period, Pilot, PilotDay, Reader, Vehicle
-from schemas.wire import DayRow, FactorUsed, FigureValue, PilotRow, Summary, TripRow, VehicleRow
+from schemas.wire import ChargeSessionRow, DayRow, FactorUsed, FigureValue, PilotRow, Summary, TripRow, VehicleRow
 
 SHOWN = {slug: metric for slug, metric in METRICS.items() if metric.shown}
 NOT_COMPUTED = "nothing has been computed for this period"
@@ -108,6 +108,11 @@ def vehicle_row(reader: Reader, pilot: Pilot, vehicle: Vehicle, period: Period) 
 def trips(reader: Reader, vehicle: Vehicle, period: Period) -> list[TripRow]:
     """A vehicle's trips."""
     return [TripRow(**asdict(trip)) for trip in reader.trips(vehicle, period)]
+
+
+def charge_sessions(reader: Reader, vehicle: Vehicle, period: Period) -> list[ChargeSessionRow]:
+    """A vehicle's charging sessions."""
+    return [ChargeSessionRow.model_validate(asdict(session)) for session in reader.charge_sessions(vehicle, period)]
 
 
 def _vehicle_row(vehicle: Vehicle, metrics: dict[str, FigureValue]) -> VehicleRow:

@@ -90,6 +90,11 @@ SELECT starts_at, ends_at, day, distance_km, energy_used_kwh, soc_start_pct, soc
 WHERE pilot_id = :pilot_id AND vehicle_id = :vehicle_id AND day BETWEEN :first AND :last ORDER BY starts_at
 """
 
+_CHARGE_SESSIONS = """
+SELECT starts_at, ends_at, day, kind, place, charging_h, energy_charged_kwh, energy_method, grid_energy_kwh,
+       grid_method, power_kw, soc_start_pct, soc_end_pct, note FROM reading.charge_session
+WHERE pilot_id = :pilot_id AND vehicle_id = :vehicle_id AND day BETWEEN :first AND :last ORDER BY starts_at
+"""
 
 _SAMPLES = """
 SELECT {vehicle} AS vehicle, {time} AS time, {columns} FROM reading.telemetry t
@@ -176,6 +181,26 @@ class Trip:
     energy_used_kwh: float | None
     soc_start_pct: float | None
     soc_end_pct: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeSession:
+    """A charging session, whole, under the operating day on which it starts."""
+
+    starts_at: dt.datetime
+    ends_at: dt.datetime
+    day: dt.date
+    kind: str
+    place: str | None
+    charging_h: float
+    energy_charged_kwh: float | None
+    energy_method: str | None
+    grid_energy_kwh: float | None
+    grid_method: str | None
+    power_kw: float | None
+    soc_start_pct: float | None
+    soc_end_pct: float | None
+    note: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +318,11 @@ class Reader:
     def trips(self, vehicle: Vehicle, period: Period) -> list[Trip]:
         """The vehicle's trips that start in the period."""
         return [Trip(**row) for row in self._rows(_TRIPS, **_place(vehicle), **_bounds(period))]
+
+    def charge_sessions(self, vehicle: Vehicle, period: Period) -> list[ChargeSession]:
+        """The vehicle's charging sessions that start in the period."""
+        rows = self._rows(_CHARGE_SESSIONS, **_place(vehicle), **_bounds(period))
+        return [ChargeSession(**row) for row in rows]
 
     def samples(self, question: Samples) -> Iterator[pa.RecordBatch]:
         """Telemetry in batches of bounded size: `vehicle`, `time` and the signals asked for, in order of time.

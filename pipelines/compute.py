@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 import analytics
 from analytics import metrics
-from pipelines import store
+from pipelines import results, store
 from pipelines.calendar import OperatingDay, Span
 from schemas.database import engine
 from schemas.frames import Figures, OperatingDays, PlannedService
@@ -80,7 +80,7 @@ def compute_pilot(
 def _compute(connection: sa.Connection, url: str, slug: str, selection: Selection, progress: Progress) -> Computed:
     facts = store.pilot_facts(connection, slug)
     read = [mark for mark in store.marks(connection, [v.vehicle_id for v in facts.vehicles]) if _is_ours(facts, mark)]
-    present = store.computed_days(connection, facts.pilot_id)
+    present = results.computed_days(connection, facts.pilot_id)
     candidates = list(_candidates(facts))
     wanted = [key for key in candidates if _is_wanted(key, facts, read, present, selection)]
     gone = sorted(present - {(key.vehicle_id, key.day.day) for key in candidates})
@@ -91,7 +91,7 @@ def _compute(connection: sa.Connection, url: str, slug: str, selection: Selectio
         done += len(batch)
         progress(done, len(wanted))
     settled = read if selection.stale_only else []
-    moved = store.miscounted_days(connection, facts)
+    moved = results.miscounted_days(connection, facts)
     connection.rollback()
     days = sorted({key.day.day for key in wanted} | {day for _, day in gone} | moved)
     pilot_days = _finish(connection, facts, days, gone, settled)
@@ -192,9 +192,9 @@ def _compute_batch(connection: sa.Connection, url: str, facts: store.PilotFacts,
     """Compute and write some vehicle-days in one transaction; returns how many of them changed."""
     with connection.begin():
         inputs = _inputs(connection, url, facts, batch)
-        results = metrics.compute(inputs)
-        rows = _day_rows(facts.pilot_id, batch, inputs, results)
-        return store.replace_vehicle_days(connection, facts.pilot_id, rows, results.trips)
+        found = metrics.compute(inputs)
+        rows = _day_rows(facts.pilot_id, batch, inputs, found)
+        return results.replace_vehicle_days(connection, facts.pilot_id, rows, (found.trips, found.charge_sessions))
 
 
 def _inputs(
@@ -228,10 +228,10 @@ def _windows(connection: sa.Connection, batch: Sequence[VehicleDayKey]) -> Itera
 
 
 def _day_rows(
-    pilot_id: int, batch: Sequence[VehicleDayKey], inputs: metrics.Inputs, results: metrics.Results
+    pilot_id: int, batch: Sequence[VehicleDayKey], inputs: metrics.Inputs, found: metrics.Results
 ) -> list[dict[str, Any]]:
-    figures = _figures_by(results.figures, ("vehicle_id", "day"))
-    factors = _factors_by_day(results.factor_ids)
+    figures = _figures_by(found.figures, ("vehicle_id", "day"))
+    factors = _factors_by_day(found.factor_ids)
     telemetry = {key[0]: frame for key, frame in inputs.telemetry.partition_by("vehicle_id", as_dict=True).items()}
     return [
         {
@@ -303,8 +303,8 @@ def _finish(
 ) -> int:
     """Remove what has nothing behind it, total the pilot's days and settle the marks, in one transaction."""
     with connection.begin():
-        store.remove_vehicle_days(connection, gone)
-        changed = store.replace_pilot_days(connection, facts.pilot_id, _pilot_rows(connection, facts, days), days)
+        results.remove_vehicle_days(connection, gone)
+        changed = results.replace_pilot_days(connection, facts.pilot_id, _pilot_rows(connection, facts, days), days)
         store.settle_marks(connection, settled, _left_over(facts, settled))
     return changed
 
@@ -322,7 +322,7 @@ def _figures_frame(stored: Sequence[sa.Row[Any]]) -> pl.DataFrame:
 def _pilot_rows(connection: sa.Connection, facts: store.PilotFacts, days: Sequence[dt.date]) -> list[dict[str, Any]]:
     stored = [
         row
-        for row in store.pilot_figures(connection, facts.pilot_id, days)
+        for row in results.pilot_figures(connection, facts.pilot_id, days)
         if row.vehicle_id not in facts.reference_ids
     ]
     if not stored:

@@ -1,4 +1,4 @@
-"""The jobs' SQL: what a pilot is, which of its days are stale, its telemetry, its results."""
+"""The jobs' SQL: what a pilot is, which of its days are stale, its telemetry."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ import dataframely as dy
 import polars as pl
 import sqlalchemy as sa
 import sqlalchemy.orm
-from sqlalchemy.dialects.postgresql import insert
 
 from analytics.metrics import LASTING, PADDING, Padding, rules
 from pipelines.calendar import Calendar, CalendarRule, PlanRule, ServiceDayRule, Span
 from schemas import tables
 from schemas.errors import NotFoundError
-from schemas.frames import TELEMETRY_SCHEMA, Maintenance, Roadcalls, Trips, Vehicles
+from schemas.frames import TELEMETRY_SCHEMA, Maintenance, Roadcalls, Vehicles
 
 PILOT_LOCK = 7_250_517
-TRIP_REACH = dt.timedelta(minutes=10)  # rows this soon after a trip may still belong to it
+REACHES: dict[type[tables.Trip | tables.ChargeSession], dt.timedelta] = {
+    tables.Trip: dt.timedelta(minutes=10), tables.ChargeSession: dt.timedelta(hours=1),
+}  # fmt: skip
+"""Rows this soon after a trip or a charging session may still belong to it."""
 
 
 @dataclass(frozen=True)
@@ -164,35 +166,28 @@ def marks(connection: sa.Connection, vehicle_ids: Sequence[int]) -> list[Mark]:
 
     What a row says reaches up to its neighbours: rows that arrive between two stored ones change the time between
     them. A silence longer than the metrics' reach is judged by nothing, so the search ends there.
-    A trip that the marked time touches may change as a whole, from the day on which it starts.
+    A trip or charging session that the marked time touches may change as a whole, from the day on which it starts.
     """
-    mark, telemetry, trip = tables.StaleMark, tables.telemetry, tables.Trip
+    mark, telemetry = tables.StaleMark, tables.telemetry
     own = sa.select(telemetry.c.time).where(telemetry.c.vehicle_id == mark.vehicle_id).correlate(mark)
     time = telemetry.c.time
     earlier = own.where(time < mark.from_time, time >= mark.from_time - PADDING.reach)
     later = own.where(time > mark.to_time, time <= mark.to_time + PADDING.reach)
     before = earlier.order_by(time.desc()).limit(1).scalar_subquery()
     after = later.order_by(time).limit(1).scalar_subquery()
-    trip_start = (
-        sa.select(sa.func.min(trip.starts_at))
-        .where(trip.vehicle_id == mark.vehicle_id, trip.starts_at <= mark.to_time)
-        .where(trip.ends_at >= mark.from_time - TRIP_REACH)
+    touched = [
+        sa.select(sa.func.min(part.starts_at))
+        .where(part.vehicle_id == mark.vehicle_id, part.starts_at <= mark.to_time)
+        .where(part.ends_at >= mark.from_time - reach)
         .correlate(mark)
         .scalar_subquery()
-    )
+        for part, reach in REACHES.items()
+    ]
     query = sa.select(
-        mark.id, mark.vehicle_id, mark.from_time, mark.to_time, sa.func.least(before, trip_start, mark.from_time),
+        mark.id, mark.vehicle_id, mark.from_time, mark.to_time, sa.func.least(before, *touched, mark.from_time),
         sa.func.coalesce(after, mark.to_time),
     ).where(mark.vehicle_id.in_(vehicle_ids))  # fmt: skip
     return [Mark(*row) for row in connection.execute(query)]
-
-
-def computed_days(connection: sa.Connection, pilot_id: int) -> set[tuple[int, dt.date]]:
-    """The vehicle-days of a pilot that have results."""
-    rows = connection.execute(
-        sa.select(tables.VehicleDay.vehicle_id, tables.VehicleDay.day).where(tables.VehicleDay.pilot_id == pilot_id)
-    )
-    return {(vehicle_id, day) for vehicle_id, day in rows}
 
 
 def vehicles_frame(connection: sa.Connection, pilot_id: int, vehicle_ids: Sequence[int]) -> dy.DataFrame[Vehicles]:
@@ -215,6 +210,7 @@ def vehicles_frame(connection: sa.Connection, pilot_id: int, vehicle_ids: Sequen
             vehicle.baseline["rate"].astext.cast(sa.Double).label("baseline_rate"),
             vehicle.baseline["unit"].astext.label("baseline_unit"),
             vehicle.baseline["source"].astext.label("baseline_source"),
+            site.latitude_deg.label("site_latitude_deg"), site.longitude_deg.label("site_longitude_deg"),
         )
         .select_from(vehicle)
         .join(pilot, pilot.id == pilot_id)
@@ -267,7 +263,7 @@ def padded(connection: sa.Connection, window: Window, padding: Padding) -> Windo
 
 
 def telemetry_frame(url: str, windows: Iterable[Window], signals: Sequence[str]) -> pl.DataFrame:
-    """Telemetry of the windows, with the named signals, and what lasts from before each window."""
+    """Telemetry of the windows, with the named signals, what lasts from before each, and what a cable still in does."""
     schema = {name: TELEMETRY_SCHEMA[name] for name in ("vehicle_id", "time", *signals)}
     columns = ", ".join(f'"{name}"' for name in schema)
     frames = [pl.DataFrame(schema=schema)]
@@ -282,6 +278,9 @@ def telemetry_frame(url: str, windows: Iterable[Window], signals: Sequence[str])
             frames.append(_received(cursor, schema))
             cursor.execute(_last_words(window))
             frames.append(_received(cursor, {name: schema[name] for name in ("vehicle_id", "time", *_SPOKEN)}))
+            if _still_plugged(pl.concat(frames[-2:], how="diagonal")):
+                cursor.execute(_charged_later(window, columns))
+                frames.append(_received(cursor, schema))
     return pl.concat(frames, how="diagonal")
 
 
@@ -300,90 +299,31 @@ def _last_words(window: Window) -> str:
     )
 
 
+def _still_plugged(rows: pl.DataFrame) -> bool:
+    """Whether the cable was in when it was last told of."""
+    told = rows.sort("time").select(pl.coalesce("plugged_in", pl.when("charging").then(True))).to_series().drop_nulls()
+    return bool(told.len() and told[-1])
+
+
+def _charged_later(window: Window, columns: str) -> str:
+    """The rows after a window on which the battery charges, up to the first on which the cable is out."""
+    out = f"(plugged_in = false OR speed_kmh > {rules.MOVING_KMH})"
+    power = "coalesce(battery_power_kw, battery_voltage_v * battery_current_a / 1000)"
+    later = (
+        f"vehicle_id = {window.vehicle_id:d} AND time >= '{window.ends_at.isoformat()}'"
+        f" AND time < '{(window.ends_at + PADDING.reach).isoformat()}'"
+    )
+    return (
+        f"SELECT {columns} FROM telemetry WHERE {later} AND ({out} OR charging OR {power} > {rules.CHARGING_KW})"  # noqa: S608
+        f" AND time <= coalesce((SELECT min(time) FROM telemetry WHERE {later} AND {out}), 'infinity') ORDER BY time"
+    )
+
+
 def _received(cursor: adbc.Cursor, schema: dict[str, pl.DataType]) -> pl.DataFrame:
     frame = pl.from_arrow(cursor.fetch_arrow_table())
     if not isinstance(frame, pl.DataFrame):
         raise TypeError("a query returns a table")
     return frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
-
-
-# --- results --------------------------------------------------------------------------------------
-
-
-def replace_vehicle_days(
-    connection: sa.Connection, pilot_id: int, results: Sequence[dict[str, Any]], trips: pl.DataFrame
-) -> int:
-    """Write these vehicle-days and the trips that start in them; rows that say the same stay as they are.
-
-    Returns how many vehicle-days changed.
-    """
-    if not results:
-        return 0
-    changed = _upsert(connection, tables.VehicleDay, ("vehicle_id", "day"), results)
-    keys = [(row["vehicle_id"], row["day"]) for row in results]
-    connection.execute(sa.delete(tables.Trip).where(sa.tuple_(tables.Trip.vehicle_id, tables.Trip.day).in_(keys)))
-    rows = Trips.validate(trips).with_columns(pilot_id=pl.lit(pilot_id)).to_dicts()
-    if rows:
-        connection.execute(sa.insert(tables.Trip), rows)
-    return changed
-
-
-def remove_vehicle_days(connection: sa.Connection, keys: Sequence[tuple[int, dt.date]]) -> None:
-    """Take away results of vehicle-days that no longer have anything behind them."""
-    for table in (tables.VehicleDay, tables.Trip):
-        connection.execute(sa.delete(table).where(sa.tuple_(table.vehicle_id, table.day).in_(keys)))
-
-
-def pilot_figures(connection: sa.Connection, pilot_id: int, days: Sequence[dt.date]) -> list[sa.Row[Any]]:
-    """The stored vehicle-days of a pilot on these days."""
-    day = tables.VehicleDay
-    query = sa.select(day.vehicle_id, day.day, day.figures, day.data_until, day.factors, day.code_version).where(
-        day.pilot_id == pilot_id, day.day.in_(days)
-    )
-    return list(connection.execute(query))
-
-
-def miscounted_days(connection: sa.Connection, facts: PilotFacts) -> set[dt.date]:
-    """The days of a pilot whose totals count other vehicles than have results: one of them went to another pilot."""
-    total, own = tables.PilotDay, tables.VehicleDay
-    counted = (
-        sa.select(own.day, sa.func.count().label("vehicles"))
-        .where(own.pilot_id == facts.pilot_id, own.vehicle_id.not_in(facts.reference_ids))
-        .group_by(own.day)
-        .subquery()
-    )
-    query = (
-        sa.select(total.day)
-        .outerjoin(counted, counted.c.day == total.day)
-        .where(total.pilot_id == facts.pilot_id, total.vehicles.is_distinct_from(counted.c.vehicles))
-    )
-    return set(connection.scalars(query))
-
-
-def replace_pilot_days(
-    connection: sa.Connection, pilot_id: int, results: Sequence[dict[str, Any]], days: Sequence[dt.date]
-) -> int:
-    """Write a pilot's days; those of `days` without a result any more go. Returns how many changed."""
-    kept = [row["day"] for row in results]
-    gone = sa.delete(tables.PilotDay).where(
-        tables.PilotDay.pilot_id == pilot_id, tables.PilotDay.day.in_(days), tables.PilotDay.day.not_in(kept)
-    )
-    connection.execute(gone)
-    return _upsert(connection, tables.PilotDay, ("pilot_id", "day"), results) if results else 0
-
-
-def _upsert(
-    connection: sa.Connection, table: type[tables.Base], key: tuple[str, ...], rows: Sequence[dict[str, Any]]
-) -> int:
-    """Insert or update; a row whose content is the same keeps its `computed_at`."""
-    statement = insert(table).values(list(rows))
-    content = [name for name in rows[0] if name not in (*key, "computed_at")]
-    new = {name: statement.excluded[name] for name in (*content, "computed_at")}
-    differs = sa.tuple_(*(getattr(table, name) for name in content)).is_distinct_from(
-        sa.tuple_(*(statement.excluded[name] for name in content))
-    )
-    upsert = statement.on_conflict_do_update(index_elements=list(key), set_=new, where=differs)
-    return connection.execute(upsert.returning(*(getattr(table, name) for name in key))).rowcount
 
 
 def settle_marks(connection: sa.Connection, done: Sequence[Mark], left: Sequence[tuple[int, Span]]) -> None:

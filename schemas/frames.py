@@ -69,6 +69,8 @@ class Vehicles(dy.Schema):
     baseline_rate = dy.Float64(nullable=True, min_exclusive=0)
     baseline_unit = dy.String(nullable=True)  # L/100km, L/h, mpg, gal/h, kg/100km, kg/h
     baseline_source = dy.String(nullable=True)
+    site_latitude_deg = dy.Float64(nullable=True, min=-90, max=90)  # of its depot
+    site_longitude_deg = dy.Float64(nullable=True, min=-180, max=180)
 
 
 class OperatingDays(dy.Schema):
@@ -142,6 +144,34 @@ class Trips(dy.Schema):
     energy_used_kwh = dy.Float64(nullable=True)
     soc_start_pct = dy.Float64(nullable=True)
     soc_end_pct = dy.Float64(nullable=True)
+
+
+SESSION_KINDS = ("overnight", "opportunity", "fast")
+SESSION_PLACES = ("depot", "away")
+
+
+class ChargeSessions(dy.Schema):
+    """Charging sessions, from plugged in to unplugged, whole, under the operating day on which they start.
+
+    Energy is DC into the battery; `grid_energy_kwh` is AC at the charger's input. `charging_h` is the time in which
+    energy flowed, pauses left out, and `power_kw` the mean over it.
+    """
+
+    vehicle_id = dy.Int32(primary_key=True)
+    starts_at = _utc(primary_key=True)
+    ends_at = _utc(nullable=False)
+    day = dy.Date(nullable=False)
+    kind = dy.String(nullable=False)  # of SESSION_KINDS
+    place = dy.String(nullable=True)  # of SESSION_PLACES; null: position not known
+    charging_h = dy.Float64(nullable=False, min=0)
+    energy_charged_kwh = dy.Float64(nullable=True, min=0)
+    energy_method = dy.String(nullable=True)  # of METHODS
+    grid_energy_kwh = dy.Float64(nullable=True, min=0)
+    grid_method = dy.String(nullable=True)  # of METHODS
+    power_kw = dy.Float64(nullable=True, min=0)
+    soc_start_pct = dy.Float64(nullable=True)
+    soc_end_pct = dy.Float64(nullable=True)
+    note = dy.String(nullable=True)
 
 
 class FactorIds(dy.Schema):

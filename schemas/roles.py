@@ -16,6 +16,7 @@ REGISTRY = (
 RECORDS = ("service_plan", "service_day", "maintenance", "roadcall")
 DEFINITIONS = ("dbc", "dbc_binding", "dbc_map")
 LEDGER = ("upload", "upload_vehicle", "upload_body", "upload_log", "upload_reject")
+RESULTS = ("trip", "charge_session", "vehicle_day", "pilot_day")
 # What is rebuilt from kept uploads, where several of them tell of the same minutes.
 REBUILT = ("telemetry", "signal_sample", "fault_event", "fault_sighting")
 
@@ -29,10 +30,10 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "beachhead_jobs": {
         "SELECT": (*REGISTRY, *RECORDS, "telemetry", "extra_signal", "signal_sample", "upload", "upload_vehicle",
-                   "stale_mark", "trip", "vehicle_day", "pilot_day"),
-        "INSERT": ("stale_mark", "trip", "vehicle_day", "pilot_day"),
-        "UPDATE": ("trip", "vehicle_day", "pilot_day"),
-        "DELETE": ("stale_mark", "trip", "vehicle_day", "pilot_day"),
+                   "stale_mark", *RESULTS),
+        "INSERT": ("stale_mark", *RESULTS),
+        "UPDATE": RESULTS,
+        "DELETE": ("stale_mark", *RESULTS),
     },
     "beachhead_web": {
         "SELECT": (*REGISTRY, *RECORDS),

@@ -533,6 +533,33 @@ class Trip(Base):
     __table_args__ = (Index("ix_trip_pilot_id_day", "pilot_id", "day"),)
 
 
+class ChargeSession(Base):
+    """A charging session, from plugged in to unplugged, whole, under the operating day on which it starts.
+
+    Energy is DC into the battery, grid energy AC at the charger's input, each measured, estimated or mixed; power is
+    the mean while energy flowed.
+    """
+
+    __tablename__ = "charge_session"
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), primary_key=True)
+    starts_at: Mapped[dt.datetime] = mapped_column(primary_key=True)
+    ends_at: Mapped[dt.datetime]
+    pilot_id: Mapped[int] = mapped_column(ForeignKey("pilot.id"))
+    day: Mapped[dt.date]
+    kind: Mapped[str]  # overnight | opportunity | fast
+    place: Mapped[str | None]  # depot | away; null: position not known
+    charging_h: Mapped[float]
+    energy_charged_kwh: Mapped[float | None]
+    energy_method: Mapped[str | None]
+    grid_energy_kwh: Mapped[float | None]
+    grid_method: Mapped[str | None]
+    power_kw: Mapped[float | None]
+    soc_start_pct: Mapped[float | None]
+    soc_end_pct: Mapped[float | None]
+    note: Mapped[str | None]
+    __table_args__ = (Index("ix_charge_session_pilot_id_day", "pilot_id", "day"),)
+
+
 class VehicleDay(Base):
     """A vehicle's operating day. `figures` maps a metric's slug to its value, bounds, coverage, method and note."""
 

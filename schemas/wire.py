@@ -303,6 +303,25 @@ class TripRow(Body):
     soc_end_pct: float | None
 
 
+class ChargeSessionRow(Body):
+    """One charging session, from plugged in to unplugged."""
+
+    starts_at: dt.datetime
+    ends_at: dt.datetime
+    day: dt.date = Field(description="operating day on which it starts")
+    kind: Literal["overnight", "opportunity", "fast"]
+    place: Literal["depot", "away"] | None = Field(description="null: position not known")
+    charging_h: float = Field(description="time in which energy flowed")
+    energy_charged_kwh: float | None = Field(description="DC, into the battery")
+    energy_method: Method | None
+    grid_energy_kwh: float | None = Field(description="AC, at the charger's input")
+    grid_method: Method | None
+    power_kw: float | None = Field(description="mean while energy flowed, DC")
+    soc_start_pct: float | None
+    soc_end_pct: float | None
+    note: str | None
+
+
 class PilotRow(Body):
     """A pilot in the list of all."""
 

@@ -203,7 +203,21 @@ def _vehicle(
             " VALUES (%s, %s, %s, %s, %s, 25.5, NULL)",
             [vehicle_id, starts_at, starts_at + dt.timedelta(minutes=40), pilot_id, day],
         )
+        _write_session(connection, vehicle_id, pilot_id, day, starts_at + dt.timedelta(hours=8))
     return figures
+
+
+def _write_session(
+    connection: psycopg.Connection, vehicle_id: int, pilot_id: int, day: dt.date, starts_at: dt.datetime
+) -> None:
+    """A night at the plug: 10 h, of which 4 h charging, told by state of charge."""
+    connection.execute(
+        "INSERT INTO charge_session (vehicle_id, starts_at, ends_at, pilot_id, day, kind, place, charging_h,"
+        " energy_charged_kwh, energy_method, grid_energy_kwh, grid_method, power_kw, soc_start_pct, soc_end_pct, note)"
+        " VALUES (%s, %s, %s, %s, %s, 'overnight', NULL, 4, 140, 'estimated', 152.2, 'estimated', 35, 40, NULL,"
+        " 'SOC x 375 kWh')",
+        [vehicle_id, starts_at, starts_at + dt.timedelta(hours=10), pilot_id, day],
+    )
 
 
 def _long(vehicle_id: int, rows: VehicleRows) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from analytics import summaries
 from analytics.api.asking import Asking, FirstDay, LastDay
 from analytics.programme import programme_summary, results
 from analytics.questions import period_of
-from schemas.wire import DayRow, PilotRow, ProgrammeSummary, Summary, TripRow, VehicleRow
+from schemas.wire import ChargeSessionRow, DayRow, PilotRow, ProgrammeSummary, Summary, TripRow, VehicleRow
 
 router = APIRouter(prefix="/v1", tags=["pilots"])
 
@@ -58,3 +58,12 @@ def trips(pilot: str, name: str, reader: Asking, first: FirstDay = None, last: L
     """A vehicle's trips that start on the days asked for."""
     found = reader.pilot(pilot)
     return summaries.trips(reader, reader.vehicle(found, name), period_of(found, first, last))
+
+
+@router.get("/vehicles/{pilot}/{name}/charge-sessions")
+def charge_sessions(
+    pilot: str, name: str, reader: Asking, first: FirstDay = None, last: LastDay = None
+) -> list[ChargeSessionRow]:
+    """A vehicle's charging sessions that start on the days asked for."""
+    found = reader.pilot(pilot)
+    return summaries.charge_sessions(reader, reader.vehicle(found, name), period_of(found, first, last))

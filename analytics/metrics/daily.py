@@ -12,21 +12,24 @@ from analytics.metrics.registry import METRICS
 from analytics.metrics.rows import KEYS, long_form
 from analytics.metrics.samples import day_cuts, prepare
 from analytics.metrics.segments import segments
+from analytics.metrics.sessions import charge_sessions
 from analytics.metrics.states import judged
 from analytics.metrics.sums import day_sums
 from analytics.metrics.timeline import timeline
 from analytics.metrics.totals import totals
 from analytics.metrics.trips import trips
-from schemas.frames import FactorIds, Figures, Trips
+from schemas.frames import ChargeSessions, FactorIds, Figures, Trips
 
 
 def compute(inputs: Inputs) -> Results:
-    """Figures of every vehicle and day in `inputs.days`, and the trips that start in them.
+    """Figures of every vehicle and day in `inputs.days`, and the trips and charging sessions that start in them.
 
     Pure: neither clock nor database. The order of telemetry rows does not matter.
     """
     if inputs.days.is_empty():
-        return Results(Figures.create_empty(), Trips.create_empty(), FactorIds.create_empty())
+        return Results(
+            Figures.create_empty(), Trips.create_empty(), ChargeSessions.create_empty(), FactorIds.create_empty()
+        )
     vehicles = inputs.vehicles.filter(pl.col("vehicle_id").is_in(inputs.days["vehicle_id"].implode()))
     cuts = day_cuts(inputs.days)
     rows = prepare(inputs.telemetry, vehicles, cuts)
@@ -37,6 +40,7 @@ def compute(inputs: Inputs) -> Results:
     return Results(
         figures=Figures.validate(figures.sort(*KEYS, "metric"), cast=True),
         trips=Trips.validate(trips(stretches, inputs), cast=True),
+        charge_sessions=ChargeSessions.validate(charge_sessions(stretches, inputs), cast=True),
         factor_ids=FactorIds.validate(avoided.factor_ids, cast=True),
     )
 

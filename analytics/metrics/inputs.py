@@ -10,7 +10,17 @@ import dataframely as dy
 import polars as pl
 
 from analytics.metrics.rules import REACH
-from schemas.frames import FactorIds, Figures, Maintenance, OperatingDays, PlannedService, Roadcalls, Trips, Vehicles
+from schemas.frames import (
+    ChargeSessions,
+    FactorIds,
+    Figures,
+    Maintenance,
+    OperatingDays,
+    PlannedService,
+    Roadcalls,
+    Trips,
+    Vehicles,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +30,9 @@ class Padding:
     Before the first day: every row within `before`, and more until there are `rows`, none older than `reach`.
     After the last day: likewise with `after`. With less, trips over the cut end early and silences stay unjudged.
     Besides, within `reach` before those rows: the last row on which the vehicle moved, and those on which the signals
-    of `LASTING` last spoke. Without them, states sent on change only are forgotten.
+    of `LASTING` last spoke. Without them, states sent on change only are forgotten. And while the cable is in at the
+    end, within `reach` after those rows: those on which the battery charges, and the first on which the cable is out.
+    Without them, sessions of a long weekend end early.
     """
 
     before: timedelta
@@ -61,8 +73,9 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Figures of each vehicle-day, the trips that start in them, and the factors behind them."""
+    """Figures of each vehicle-day, the trips and charging sessions that start in them, and the factors behind them."""
 
     figures: dy.DataFrame[Figures]
     trips: dy.DataFrame[Trips]
+    charge_sessions: dy.DataFrame[ChargeSessions]
     factor_ids: dy.DataFrame[FactorIds]

@@ -28,6 +28,22 @@ TRIP_BREAK_S = 120.0
 TRIP_STOP_S = 300.0
 """Without a key signal a standstill of this length ends a trip."""
 
+SESSION_BREAK_S, SESSION_PAUSE_S = 600.0, 3600.0
+"""A cable that is out for less, while the vehicle stays, leaves one session; without a signal of the cable, a pause in
+charging for less does. Jobs read further back than either, so a day on its own finds the same sessions."""
+
+SESSION_MIN_S, SESSION_MIN_KWH = 60.0, 0.1
+"""A shorter or smaller session is a cable that was only tried."""
+
+DEPOT_KM = 1.0
+"""Distance from its site within which a vehicle is at its depot: yards are large, and positions may be blurred."""
+
+OVERNIGHT_H = 4.0
+"""From this time at the depot's plug on a session is a rest, not a top-up between duties."""
+
+FAST_KW, FAST_C = 50.0, 0.5
+"""Mean power that is fast anywhere but at the depot; at the depot it must also fill half of the battery an hour."""
+
 TRIP_MIN_S = 60.0
 TRIP_MIN_KM = 0.1
 

@@ -34,7 +34,8 @@ STATES = (
 LASTING = ("ignition_on", "ready", "plugged_in", "charging", "pto_on", "red_stop_lamp")
 """Signals that may be sent on change only: what they last said holds for `rules.REACH`."""
 BATTERY = ("battery_power_kw", "battery_voltage_v", "battery_current_a", "battery_soc_pct")
-SIGNALS = (*COUNTERS, *RATES, *STATES, *BATTERY, "speed_kmh")
+PLACE = ("latitude_deg", "longitude_deg")
+SIGNALS = (*COUNTERS, *RATES, *STATES, *BATTERY, "speed_kmh", *PLACE)
 """Every signal the metrics read: what a job has to fetch."""
 
 _ORDER_SPAN = 2**53  # twice the microseconds from 1970 to 2112
@@ -75,7 +76,7 @@ def prepare(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame)
         red_lamp=_lasting(pl.col("red_stop_lamp")).fill_null(False),
         cable_told=_cable_told(),
     )
-    rows = rows.with_columns(charges=_charges())
+    rows = rows.with_columns(charges=_charges(), **{name: carried(pl.col(name)) for name in PLACE})
     return rows.drop(*STATES, "battery_voltage_v", "battery_current_a").collect()
 
 
@@ -86,7 +87,7 @@ def present(telemetry: pl.DataFrame) -> frozenset[str]:
 
 def _ordered(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame) -> pl.LazyFrame:
     have = present(telemetry)
-    always = {*STATES, *BATTERY, "speed_kmh", "odometer_km"}
+    always = {*STATES, *BATTERY, *PLACE, "speed_kmh", "odometer_km"}
     needed = [name for name in SIGNALS if name in have or name in always]
     columns = [
         pl.col(n).cast(TELEMETRY_SCHEMA[n]) if n in have else pl.lit(None, TELEMETRY_SCHEMA[n]).alias(n) for n in needed

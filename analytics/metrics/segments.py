@@ -13,6 +13,7 @@ import polars as pl
 from analytics.metrics import rules
 from analytics.metrics.fill import LAST, ROW, US_PER_S, next_of
 from analytics.metrics.running import RISES, running
+from analytics.metrics.samples import PLACE
 
 FLAGS = ("key", "moving", "works", "plugged", "charges", "red_lamp", "cable_told", "plugs_in")
 """States of a row that hold until the next. `plugs_in`: the cable is in on the next row, and power may flow already."""
@@ -24,13 +25,13 @@ def segments(
     """Cut prepared `rows` into segments, in order of vehicle and time.
 
     Columns: `vehicle_id`, `starts_at`, `ends_at`, `s` (duration), `day` (null in the padding), `silent`, the `FLAGS`,
-    `silence_s`, `unheard_s` (time since the last row),
+    `silence_s`, `unheard_s` (time since the last row), `PLACE` (where the vehicle last said it was),
     `soc_start_pct`, `soc_end_pct`, and the sums of `running.running` as amounts. A null amount means that the vehicle
     has no value of the signal at all.
     """
     rows = rows.with_columns(_gaps(vehicles))
     marks = rows.lazy().with_row_index("at").filter(_starts())
-    kept = marks.select("at", "vehicle_id", "time", "cut", "silent", *FLAGS, "silence_s", "unheard_s").collect()
+    kept = marks.select("at", "vehicle_id", "time", "cut", "silent", *FLAGS, "silence_s", "unheard_s", *PLACE).collect()
     sums = running(rows, kept["at"], roll_over)
     amounts = [c for c in sums.columns if c not in (*RISES.values(), "soc_start_pct")]
     marked = pl.concat([kept.drop("at"), sums], how="horizontal")

@@ -8,6 +8,7 @@ from analytics.metrics import rules
 from analytics.metrics.inputs import Inputs
 from analytics.metrics.running import ODOMETER, POWER, SOC, SPEED
 from analytics.metrics.samples import WORKING_CATEGORIES
+from analytics.metrics.stretches import stretches
 
 
 def trips(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
@@ -17,7 +18,7 @@ def trips(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     `rules.TRIP_STOP_S` or a silence ends it. Trips under a minute or 100 m are left
     out, the latter only where vehicles do not also work standing.
     """
-    found = _numbered(segments).group_by("vehicle_id", "trip", maintain_order=True).agg(*_amounts())
+    found = stretches(segments, **_rides()).group_by("vehicle_id", "stretch", maintain_order=True).agg(*_amounts())
     facts = inputs.vehicles.select("vehicle_id", "usable_battery_kwh", "category")
     found = found.join(facts, on="vehicle_id", how="left", maintain_order="left")
     found = found.filter(pl.col("day").is_not_null()).with_columns(
@@ -30,30 +31,15 @@ def trips(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     )
 
 
-def _numbered(segments: pl.DataFrame) -> pl.DataFrame:
-    """Number the segments of each trip, pauses inside it included; segments outside trips are dropped."""
-    keyed = pl.col("key").is_not_null()
+def _rides() -> dict[str, pl.Expr]:
+    """With a key, from key-on to key-off; without, while it moves or works. A silence or the cable ends it."""
     breaks = pl.col("silent") | pl.col("plugged")
-    rides = ~breaks & pl.when(keyed).then("runs").otherwise("active")
-    marked = segments.with_columns(rides=rides, breaks=breaks.cum_sum(), keyed=keyed)
-    riding = marked.filter("rides").with_columns(
-        trip=_begins().cum_sum(), trip_ends_at=pl.col("ends_at")
-    )  # fmt: skip
-    spans = riding.group_by("vehicle_id", "trip", maintain_order=True).agg(
-        pl.col("starts_at").min(), pl.col("trip_ends_at").max()
-    )
-    inside = marked.join_asof(
-        spans.sort("vehicle_id", "starts_at"), on="starts_at", by="vehicle_id", check_sortedness=False
-    )
-    return inside.filter(pl.col("ends_at") <= pl.col("trip_ends_at"))
-
-
-def _begins() -> pl.Expr:
-    """A riding segment starts a trip after another vehicle, a break, or too long a pause."""
-    pause_s = (pl.col("starts_at") - pl.col("ends_at").shift(1)).dt.total_microseconds() / 1e6
-    limit = pl.when("keyed").then(rules.TRIP_BREAK_S).otherwise(rules.TRIP_STOP_S)
-    other = pl.col("vehicle_id").ne_missing(pl.col("vehicle_id").shift(1))
-    return other | (pl.col("breaks") != pl.col("breaks").shift(1)) | (pause_s >= limit)
+    keyed = pl.col("key").is_not_null()
+    return {
+        "inside": ~breaks & pl.when(keyed).then("runs").otherwise("active"),
+        "breaks": breaks,
+        "pause_s": pl.when(keyed).then(rules.TRIP_BREAK_S).otherwise(rules.TRIP_STOP_S),
+    }
 
 
 def _amounts() -> list[pl.Expr]:

@@ -110,7 +110,7 @@ def _drawing(reader: Reader, slug: str, period: Period, name: str, width: Width,
 def vehicle_page(
     request: Request, slug: str, name: str, reader: Asking, first: FirstDay = None, last: LastDay = None
 ) -> HTMLResponse:
-    """A vehicle's days and trips."""
+    """A vehicle's days, trips and charging sessions."""
     pilot = reader.pilot(slug)
     vehicle, period = reader.vehicle(pilot, name), period_of(pilot, first, last)
     row = summaries.vehicle_row(reader, pilot, vehicle, period)
@@ -129,6 +129,7 @@ def vehicle_page(
         "days": days_shown(days, VEHICLE_DAY_COLUMNS, Edge.of(pilot)),
         "day_columns": _columns(VEHICLE_DAY_COLUMNS),
         "trips": summaries.trips(reader, vehicle, period),
+        "charge_sessions": summaries.charge_sessions(reader, vehicle, period),
     }
     return page(request, "vehicle.html", context)
 

@@ -89,6 +89,11 @@ class Fleet:
         with self.owner.connect() as connection:
             return {(row.name, row.day): row for row in connection.execute(query)}
 
+    def rows(self, table: type[tables.Base]) -> list[sa.Row[Any]]:
+        """Everything in a table, by its key."""
+        with self.owner.connect() as connection:
+            return list(connection.execute(sa.select(table.__table__).order_by(*table.__table__.primary_key)))
+
     def pilot_days(self) -> dict[tuple[int, dt.date], sa.Row[Any]]:
         with self.owner.connect() as connection:
             rows = connection.execute(sa.select(tables.PilotDay.__table__))
@@ -115,6 +120,10 @@ def value(row: sa.Row[Any], metric: str) -> float | None:
     figure = row.figures[metric]
     found: float | None = figure["value"]
     return found
+
+
+def same_to_rounding(told: object) -> object:
+    return pytest.approx(told, rel=1e-9, abs=1e-9) if isinstance(told, float) else told
 
 
 def test_a_day_of_driving_becomes_figures(fleet: Fleet) -> None:
@@ -313,8 +322,11 @@ def test_days_one_by_one_or_all_at_once_are_the_same(fleet: Fleet, monkeypatch: 
     _said_once(fleet, "bus-1", heartbeat_s=30)
     _said_once(fleet, "bus-2", heartbeat_s=None)
     fleet.compute()
-    before, totals = fleet.days(), fleet.pilot_days()
+    before, totals, sessions = fleet.days(), fleet.pilot_days(), fleet.rows(tables.ChargeSession)
     assert value(before[("bus-1", dt.date(2026, 1, 7))], "down_h") == pytest.approx(8)  # 12:00 to 20:00
+    assert [(row.starts_at, row.ends_at) for row in sessions if row.vehicle_id == fleet.id_of("bus-1")] == [
+        (at(day, 12), at(day + 1, 6) if day < 8 else at(9, 5, 59) + dt.timedelta(seconds=30)) for day in (5, 6, 7, 8)
+    ]
     monkeypatch.setattr("pipelines.compute.BATCH_VEHICLE_DAYS", 1)
     again = fleet.compute(selection=Selection(stale_only=False))
     after = fleet.days()
@@ -324,10 +336,40 @@ def test_days_one_by_one_or_all_at_once_are_the_same(fleet: Fleet, monkeypatch: 
             found = after[key].figures[metric]
             assert found.keys() == figure.keys()
             for part, told in figure.items():
-                same = pytest.approx(told, rel=1e-9, abs=1e-9) if isinstance(told, float) else told
-                assert found[part] == same, (key, metric, part)
+                assert found[part] == same_to_rounding(told), (key, metric, part)
     assert again.vehicle_days == len(before)
     assert fleet.pilot_days().keys() == totals.keys()
+    for one, other in zip(fleet.rows(tables.ChargeSession), sessions, strict=True):
+        assert [same_to_rounding(part) for part in other] == list(one)
+
+
+def test_a_session_of_a_long_weekend_is_whole_and_found_again_when_rows_arrive(fleet: Fleet) -> None:
+    """Plugged in on Friday evening, charged for two hours then and for one on Sunday, unplugged on Monday."""
+    fleet.declare(programme(vehicles=("bus-1",)))
+    fleet.drive("bus-1", at(9, 17))
+
+    def stand(start: dt.datetime, hours: float, kw: float) -> None:
+        rows = [
+            {"vehicle_id": fleet.id_of("bus-1"), "time": start + dt.timedelta(seconds=10 * n), "speed_kmh": 0.0,
+             "odometer_km": 36.0, "plugged_in": True, "ignition_on": False, "battery_power_kw": kw}
+            for n in range(int(hours * 360))
+        ]  # fmt: skip
+        with fleet.owner.begin() as connection:
+            connection.execute(sa.insert(tables.telemetry), rows)
+        fleet.mark("bus-1", rows[0]["time"], rows[-1]["time"])
+
+    stand(at(9, 19), 2, 50.0)
+    fleet.compute()
+    (evening,) = fleet.rows(tables.ChargeSession)
+    assert evening.ends_at == at(9, 20, 59) + dt.timedelta(seconds=50)
+    for start, hours, kw in ((at(9, 21), 36, 0.0), (at(11, 9), 1, 50.0), (at(11, 10), 20, 0.0)):
+        stand(start, hours, kw)
+    fleet.drive("bus-1", at(12, 6), odometer_km=36)
+    fleet.compute()
+    (session,) = fleet.rows(tables.ChargeSession)
+    assert (session.day, session.starts_at, session.ends_at) == (dt.date(2026, 1, 9), at(9, 19), at(12, 6))
+    assert session.energy_charged_kwh == pytest.approx(150, rel=0.02)
+    assert (session.kind, session.charging_h) == ("overnight", pytest.approx(3, rel=0.02))
 
 
 def test_what_lies_between_two_late_days_is_not_read(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:

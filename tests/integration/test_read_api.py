@@ -146,6 +146,22 @@ def test_days_and_trips_of_a_vehicle(client: Client) -> None:
     ]
 
 
+def test_charging_sessions_of_a_vehicle(client: Client) -> None:
+    day = {"from": "2026-01-06", "to": "2026-01-06"}
+    (session,) = get(client, "/v1/vehicles/harbor/truck-01/charge-sessions", **day)
+    assert session == {
+        "starts_at": "2026-01-06T19:00:00Z", "ends_at": "2026-01-07T05:00:00Z", "day": "2026-01-06",
+        "kind": "overnight", "place": None, "charging_h": 4, "energy_charged_kwh": 140, "energy_method": "estimated",
+        "grid_energy_kwh": 152.2, "grid_method": "estimated", "power_kw": 35, "soc_start_pct": 40,
+        "soc_end_pct": None, "note": "SOC x 375 kWh",
+    }  # fmt: skip
+    page = client.get("/pilots/harbor/vehicles/truck-01", params=day).text
+    section = page[page.index('id="sessions"') :]
+    for words in ("kWh DC", "kWh AC", "140.0", "estimated", "152.2", "place unknown", "unknown", "SOC x 375 kWh"):
+        assert words in section
+    assert "/v1/vehicles/harbor/truck-01/charge-sessions?" in section
+
+
 def test_the_programme_adds_what_may_be_added(client: Client) -> None:
     programme = get(client, "/v1/programme/summary")
     assert (programme["from"], programme["to"], programme["pilots"], programme["vehicles"]) == (

@@ -156,6 +156,28 @@ def test_trips_are_the_ones_driven(run: tuple[Results, Truth]) -> None:
     assert used == pytest.approx(road.filter(electric)["energy_used_kwh"].to_list(), rel=0.02, abs=0.2)
 
 
+def test_charging_sessions_are_the_ones_that_were(run: tuple[Results, Truth]) -> None:
+    """Every session holds its stretches of charging (cut at the day, and at pauses) and their energy, to 1 %."""
+    results, pieces = run
+    ids = pl.DataFrame({"vehicle": list(VEHICLES), "vehicle_id": [n for n, _, _ in VEHICLES.values()]})
+    stretches = pieces.sessions.join(ids.cast({"vehicle_id": pl.Int32}), on="vehicle")
+    found = results.charge_sessions.with_row_index("session")
+    held = stretches.join_asof(
+        found.sort("vehicle_id", "starts_at").select("vehicle_id", "session", "ends_at", at="starts_at"),
+        left_on="starts_at", right_on="at", by="vehicle_id", check_sortedness=False, suffix="_of_session",
+    )  # fmt: skip
+    minute = dt.timedelta(minutes=1)
+    lost = held.filter((pl.col("ends_at") > pl.col("ends_at_of_session") + minute).fill_null(True))
+    assert lost.is_empty(), lost
+    truth = held.group_by("session").agg(truth=pl.col("energy_charged_kwh").sum())
+    beside = found.join(truth, on="session", how="left").filter(pl.col("energy_charged_kwh") > 5)
+    wrong = beside.filter(
+        ((pl.col("energy_charged_kwh") - pl.col("truth")).abs() > 0.01 * pl.col("truth")).fill_null(True)
+    )
+    assert beside.height > 20
+    assert wrong.is_empty(), wrong
+
+
 def _padded(rows: pl.DataFrame, start: dt.datetime, end: dt.datetime) -> pl.DataFrame:
     """One vehicle's rows of a day with the padding that `PADDING` asks for."""
     before = rows.filter(pl.col("time") < start, pl.col("time") >= start - PADDING.reach).sort("time")
@@ -193,3 +215,4 @@ def test_a_day_with_its_padding_gives_what_the_whole_gives(run: tuple[Results, T
     key = ["metric"]
     assert_frame_equal(alone.figures.sort(key), run[0].figures.filter(**mine).sort(key), rel_tol=1e-6, abs_tol=1e-6)
     assert_frame_equal(alone.trips, run[0].trips.filter(**mine), rel_tol=1e-6)
+    assert_frame_equal(alone.charge_sessions, run[0].charge_sessions.filter(**mine), rel_tol=1e-6, abs_tol=1e-6)
