@@ -49,6 +49,7 @@ def _measured(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     """The figures that telemetry and records give, in long form."""
     wide = day_sums(stretches, inputs.days, inputs.vehicles)
     wide = hours.with_key_on(energy.with_energy(distance.with_distance(wide)))
+    wide = intensity.with_work(fuel.with_fuel(wide))
     states = timeline(stretches, inputs)
     families = distance.figures() | energy.figures() | fuel.figures() | hours.figures() | intensity.figures()
     return pl.concat(

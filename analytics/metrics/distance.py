@@ -6,8 +6,8 @@ import polars as pl
 
 from analytics.metrics import rules
 from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import MEASURED, Figure, notes, scaled, scaling_method, scaling_note
-from analytics.metrics.running import SPEED
+from analytics.metrics.rows import Figure, notes, scaled, scaled_bounds, scaling_method, scaling_note
+from analytics.metrics.running import POSITION, SPEED
 
 METRICS = (
     Metric(
@@ -15,8 +15,8 @@ METRICS = (
         name="Distance",
         unit="km",
         meaning="Distance driven in the day, whole, also where nothing was recorded in between.",
-        definition="odometer change; without an odometer, the trapezoid of speed",
-        inputs=("odometer_km", "speed_kmh"),
+        definition="odometer change; without an odometer, the trapezoid of speed; without both, satellite fixes",
+        inputs=("odometer_km", "speed_kmh", "latitude_deg", "longitude_deg"),
         decimals=1,
         total=Total.SUM,
         anchor="distance",
@@ -25,26 +25,44 @@ METRICS = (
 
 
 def with_distance(wide: pl.DataFrame) -> pl.DataFrame:
-    """Add `distance_km` by the ladder, with `distance_pct` (coverage), `distance_method` and `distance_note`."""
+    """Add `distance_km` by the ladder, with coverage, method, note and bounds; `distance_by` names the source."""
     stuck = (pl.col("speed_km") > rules.STUCK_MIN_KM) & (pl.col("odometer_km") < rules.STUCK_SHARE * pl.col("speed_km"))
-    by_odometer = pl.col("odometer_km").is_not_null() & ~stuck.fill_null(False)
-    coverage = pl.when(~by_odometer & pl.col("speed_km").is_not_null()).then(f"{SPEED}_pct").otherwise(100.0)
-    return wide.with_columns(by_odometer=by_odometer, distance_pct=coverage).with_columns(
-        distance_km=pl.when("by_odometer")
-        .then("odometer_km")
-        .otherwise(scaled(pl.col("speed_km"), pl.col("distance_pct"))),
-        distance_method=pl.when("by_odometer").then(pl.lit(MEASURED)).otherwise(scaling_method(pl.col("distance_pct"))),
-        distance_note=_note(),
+    source = (
+        pl.when(pl.col("odometer_km").is_not_null() & ~stuck.fill_null(False))
+        .then(pl.lit("odometer"))
+        .when(pl.col("speed_km").is_not_null())
+        .then(pl.lit("speed"))
+        .when(pl.col("position_km").is_not_null())
+        .then(pl.lit("position"))
+    )
+    wide = wide.with_columns(distance_by=source)
+    by = pl.col("distance_by")
+    seen = pl.coalesce(pl.when(by == name).then(f"{name}_km") for name in SOURCES)
+    pct = pl.coalesce(*(pl.when(by == name).then(f"{signal}_pct") for name, signal in SOURCES.items() if signal), 100.0)
+    low, high = scaled_bounds(seen, pct)
+    return wide.with_columns(
+        distance_km=scaled(seen, pct),
+        distance_pct=pct,
+        distance_low=low,
+        distance_high=high,
+        distance_method=scaling_method(pct),
+        distance_note=notes(_words(), scaling_note(pct)),
     )
 
 
-def _note() -> pl.Expr:
-    from_speed = notes(pl.lit("from speed"), scaling_note(pl.col("distance_pct")))
+SOURCES = {"odometer": None, "speed": SPEED, "position": POSITION}
+"""The ladder, and the signal whose coverage counts; the odometer's own change is whole."""
+
+
+def _words() -> pl.Expr:
+    by = pl.col("distance_by")
     return (
-        pl.when("by_odometer")
+        pl.when(by == "odometer")
         .then(pl.lit("odometer"))
-        .when(pl.col("speed_km").is_not_null())
-        .then(from_speed)
+        .when(by == "speed")
+        .then(pl.lit("from speed"))
+        .when(by == "position")
+        .then(pl.lit("from satellite fixes"))
         .otherwise(pl.lit("no odometer or speed"))
     )
 
@@ -58,5 +76,7 @@ def figures() -> dict[str, Figure]:
             weight=pl.col("distance_km"),
             method=pl.col("distance_method"),
             note=pl.col("distance_note"),
+            low=pl.col("distance_low"),
+            high=pl.col("distance_high"),
         )
     }

@@ -9,15 +9,17 @@ from __future__ import annotations
 import polars as pl
 
 from analytics.metrics import rules
-from analytics.metrics.metric import Metric, Total
+from analytics.metrics.metric import AC, DC, Metric, Total
 from analytics.metrics.rows import (
     ESTIMATED,
     MEASURED,
     MIXED,
     Figure,
+    full,
     notes,
     scalable,
     scaled,
+    scaled_bounds,
     scaling_method,
     scaling_note,
 )  # fmt: skip
@@ -28,8 +30,10 @@ UNWATCHED = "charging was not observed"
 COVERAGE = {COUNTER: "energy_discharged_kwh_pct", INTEGRAL: f"{POWER}_pct", CHARGE: f"{SOC}_pct"}
 
 
-def _sum(slug: str, name: str, meaning: str, definition: str, *inputs: str, shown: bool = True) -> Metric:
-    return Metric(slug, name, "kWh", meaning, definition, inputs, 1, Total.SUM, "energy", shown=shown)
+def _sum(
+    slug: str, name: str, meaning: str, definition: str, *inputs: str, shown: bool = True, side: str = DC
+) -> Metric:
+    return Metric(slug, name, "kWh", meaning, definition, inputs, 1, Total.SUM, "energy", shown=shown, side=side)
 
 
 _POWER_INPUTS = ("battery_power_kw", "battery_voltage_v", "battery_current_a")
@@ -56,11 +60,20 @@ METRICS = (
     _sum(
         "grid_energy_kwh", "Grid energy", "Energy bought: AC at the charger's input.",
         "meter counter or power; else energy charged / charger efficiency (0.90 if none is declared)",
-        "grid_energy_kwh", "grid_power_kw", "energy_charged_kwh",
+        "grid_energy_kwh", "grid_power_kw", "energy_charged_kwh", side=AC,
     ),
     _sum(
         "auxiliary_energy_kwh", "Auxiliary energy", "Energy of all loads but traction while not plugged in (DC).",
         "integral of auxiliary power", "auxiliary_power_kw",
+    ),
+    _sum(
+        "hotel_energy_kwh", "Hotel energy",
+        "Energy of the loads for people and cargo on board a vessel while not plugged in (DC).",
+        "integral of hotel power", "hotel_power_kw",
+    ),
+    _sum(
+        "propulsion_energy_kwh", "Propulsion energy", "Energy a vessel used but for its hotel loads (DC).",
+        "energy used - hotel energy, where both are covered", "energy_used_kwh", "hotel_energy_kwh",
     ),
     _sum(
         "idle_energy_kwh", "Idle energy", "Net battery energy while idle, standing with key on (DC).",
@@ -85,12 +98,26 @@ def with_energy(wide: pl.DataFrame) -> pl.DataFrame:
     method = (
         pl.when(pl.col("energy_by") == CHARGE).then(pl.lit(ESTIMATED)).otherwise(scaling_method(pl.col("energy_pct")))
     )
-    return (
-        wide.with_columns(energy_pct=coverage)
-        .with_columns(energy_kwh=scaled(value, pl.col("energy_pct")), energy_method=method, energy_note=_note())
-        .with_columns(**_charged())
-        .with_columns(**_grid())
-    )
+    wide = wide.with_columns(energy_pct=coverage, energy_raw=value).with_columns(
+        energy_kwh=scaled(pl.col("energy_raw"), pl.col("energy_pct")), energy_method=method, energy_note=_note(),
+        **_used_bounds(),
+    )  # fmt: skip
+    return wide.with_columns(**_charged()).with_columns(**_grid())
+
+
+def _used_bounds() -> dict[str, pl.Expr]:
+    """What scaling may add, and how coarsely state of charge is told. The error of sensors is not in it."""
+    by_scaling = scaled_bounds(pl.col("energy_raw"), pl.col("energy_pct"))
+    error = pl.when(pl.col("energy_by") == CHARGE).then(_soc_error())
+    value = scaled(pl.col("energy_raw"), pl.col("energy_pct"))
+    return {
+        f"energy_{end}": pl.coalesce(by_scaling[n] + sign * error.fill_null(0.0), value + sign * error)
+        for n, (end, sign) in enumerate((("low", -1), ("high", 1)))
+    }
+
+
+def _soc_error() -> pl.Expr:
+    return pl.col("usable_battery_kwh") * rules.SOC_ERROR_PTS / 100
 
 
 def _ladder() -> pl.Expr:
@@ -160,6 +187,10 @@ def _charged() -> dict[str, pl.Expr]:
         "charged_pct": pl.when(whole).then(100.0).when(both.is_not_null()).then(_watched_pct()),
         "charged_method": pl.when(counted.is_not_null()).then(pl.lit(MEASURED)).otherwise(method),
         "charged_note": pl.when(counted.is_not_null()).then(pl.lit("counter")).otherwise(told),
+        **{
+            f"charged_{end}": pl.when(counted.is_null() & (share > 0.005)).then(both + sign * _soc_error())
+            for end, sign in (("low", -1), ("high", 1))
+        },
     }
 
 
@@ -184,7 +215,20 @@ def _grid() -> dict[str, pl.Expr]:
         "grid_pct": pl.when(metered.is_not_null()).then(100.0).otherwise("charged_pct"),
         "grid_method": method,
         "grid_note": pl.when(grid.is_not_null()).then(words).otherwise("charged_note"),
+        **_grid_bounds(metered, efficiency),
     }
+
+
+def _grid_bounds(metered: pl.Expr, efficiency: pl.Expr) -> dict[str, pl.Expr]:
+    """The bounds of charged energy, and of a charger whose efficiency nobody declared."""
+    assumed = pl.col("charger_efficiency").is_null()
+    least, most = rules.CHARGER_EFFICIENCIES
+    bounds: dict[str, pl.Expr] = {}
+    for end, edge in (("low", most), ("high", least)):
+        through = pl.when(assumed).then(edge).otherwise(efficiency)
+        charged = pl.when(assumed).then(pl.coalesce(f"charged_{end}", "charged_kwh")).otherwise(f"charged_{end}")
+        bounds[f"grid_{end}"] = pl.when(metered.is_null()).then(charged / through)
+    return bounds
 
 
 def _one_way(counter: str, integral: str) -> Figure:
@@ -192,14 +236,17 @@ def _one_way(counter: str, integral: str) -> Figure:
     enough = scalable(pl.col(COVERAGE[COUNTER])) | pl.col(integral).is_null()
     by_counter = pl.col(counter).is_not_null() & enough
     coverage = pl.when(by_counter).then(COVERAGE[COUNTER]).otherwise(COVERAGE[INTEGRAL])
-    value = pl.when(by_counter).then(counter).otherwise(integral)
+    value = pl.when(by_counter).then(counter).otherwise(pl.col(integral))
     words = pl.when(by_counter).then(pl.lit("counter")).otherwise(pl.lit("power integral"))
+    low, high = scaled_bounds(value, coverage)
     return Figure(
         scaled(value, coverage),
         coverage_pct=coverage,
         weight=activity(),
         method=scaling_method(coverage),
         note=pl.when(value.is_not_null()).then(notes(words, scaling_note(coverage))),
+        low=low,
+        high=high,
     )
 
 
@@ -212,7 +259,19 @@ def activity() -> pl.Expr:
 def _integral(column: str, coverage: pl.Expr) -> Figure:
     value = pl.col(column)
     note = pl.when(value.is_not_null()).then(scaling_note(coverage))
-    return Figure(scaled(value, coverage), coverage, activity(), scaling_method(coverage), note)
+    low, high = scaled_bounds(value, coverage)
+    return Figure(scaled(value, coverage), coverage, activity(), scaling_method(coverage), note, low, high)
+
+
+def _propulsion() -> Figure:
+    """A vessel's energy without its hotel loads: as well covered as the worse of both."""
+    hotel_pct = pl.col("hotel_power_kw_pct")
+    coverage = pl.min_horizontal("energy_pct", hotel_pct)
+    hotel = scaled(pl.col("hotel_power_kw_sum"), hotel_pct)
+    covered = (pl.col("category") == "vessel") & scalable(pl.col("energy_pct")) & scalable(hotel_pct)
+    value = pl.when(covered).then(pl.col("energy_kwh") - hotel)
+    method = pl.when(full(coverage)).then("energy_method").otherwise(pl.lit(ESTIMATED))
+    return Figure(value, coverage, activity(), method, pl.when(value.is_not_null()).then("energy_note"))
 
 
 def figures() -> dict[str, Figure]:
@@ -221,16 +280,22 @@ def figures() -> dict[str, Figure]:
     known_pct = pl.when(pl.col("energy_kwh").is_not_null()).then("energy_pct")
     method, note = pl.col("energy_method"), pl.col("energy_note")
     return {
-        "energy_used_kwh": Figure(pl.col("energy_kwh"), known_pct, activity(), method, note),
+        "energy_used_kwh": Figure(
+            pl.col("energy_kwh"), known_pct, activity(), method, note, pl.col("energy_low"), pl.col("energy_high")
+        ),
         "energy_discharged_kwh": _one_way("energy_discharged_kwh", "drawn_kwh"),
         "energy_regenerated_kwh": _one_way("energy_regenerated_kwh", "returned_kwh"),
         "energy_charged_kwh": Figure(
-            pl.col("charged_kwh"), pl.col("charged_pct"), activity(), pl.col("charged_method"), pl.col("charged_note")
+            pl.col("charged_kwh"), pl.col("charged_pct"), activity(), pl.col("charged_method"), pl.col("charged_note"),
+            pl.col("charged_low"), pl.col("charged_high"),
         ),
         "grid_energy_kwh": Figure(
-            pl.col("grid_kwh"), pl.col("grid_pct"), activity(), pl.col("grid_method"), pl.col("grid_note")
+            pl.col("grid_kwh"), pl.col("grid_pct"), activity(), pl.col("grid_method"), pl.col("grid_note"),
+            pl.col("grid_low"), pl.col("grid_high"),
         ),
         "auxiliary_energy_kwh": _integral("auxiliary_power_kw_sum", pl.col("auxiliary_power_kw_pct")),
+        "hotel_energy_kwh": _integral("hotel_power_kw_sum", pl.col("hotel_power_kw_pct")),
+        "propulsion_energy_kwh": _propulsion(),
         "idle_energy_kwh": _integral("idle_kwh", idle_pct.clip(0, 100)),
         **{
             f"energy_used_by_{m}_kwh": Figure(
@@ -238,4 +303,4 @@ def figures() -> dict[str, Figure]:
             )
             for m in COVERAGE
         },
-    }
+    }  # fmt: skip

@@ -1,28 +1,37 @@
-"""Liquid fuel, hydrogen and natural gas used: counters, else the integral of a rate."""
+"""Liquid fuel, hydrogen and natural gas used: counters, else the integral of a rate, else what left the tanks."""
 
 from __future__ import annotations
 
 import polars as pl
 
 from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import Figure, notes, scaled, scaling_method, scaling_note
+from analytics.metrics.rows import (
+    ESTIMATED,
+    Figure,
+    notes,
+    scalable,
+    scaled,
+    scaled_bounds,
+    scaling_method,
+    scaling_note,
+)  # fmt: skip
 
-_COUNTER_ONLY = ""
-SOURCES = {
-    "fuel_used_l": "fuel_rate_l_h",
-    "heater_fuel_used_l": _COUNTER_ONLY,
-    "genset_fuel_used_l": _COUNTER_ONLY,
-    "hydrogen_used_kg": "hydrogen_rate_kg_h",
-    "cng_used_kg": "cng_rate_kg_h",
+SOURCES: dict[str, dict[str, str]] = {
+    "fuel_used_l": {"rate": "fuel_rate_l_h"},
+    "heater_fuel_used_l": {},
+    "genset_fuel_used_l": {},
+    "hydrogen_used_kg": {"rate": "hydrogen_rate_kg_h", "tank": "hydrogen_mass_kg"},
+    "cng_used_kg": {"rate": "cng_rate_kg_h"},
 }
-"""Each fuel's counter and, where there is one, its rate."""
+"""What tells of each fuel besides its counter."""
+_WORDS = {"counter": "counter", "rate": "integral of the rate", "tank": "fall of the mass in the tanks"}
 
 
 def _sum(slug: str, name: str, meaning: str) -> Metric:
-    inputs = (slug, SOURCES[slug]) if SOURCES[slug] else (slug,)
-    definition = "counter; else integral of the rate" if SOURCES[slug] else "counter"
+    words = [_WORDS["counter"], *(_WORDS[source] for source in SOURCES[slug])]
     unit = "kg" if slug.endswith("_kg") else "L"
-    return Metric(slug, name, unit, meaning, definition, inputs, 1, Total.SUM, "fuel")
+    inputs = (slug, *SOURCES[slug].values())
+    return Metric(slug, name, unit, meaning, "; else ".join(words), inputs, 1, Total.SUM, "fuel")
 
 
 METRICS = (
@@ -34,21 +43,51 @@ METRICS = (
 )
 
 
+def amounts(fuel: str) -> dict[str, tuple[str, str]]:
+    """Columns of what each source tells of a fuel, and of its coverage."""
+    columns = {"rate": (f"{SOURCES[fuel].get('rate')}_sum", f"{SOURCES[fuel].get('rate')}_pct"),
+               "tank": ("tank_used_kg", "hydrogen_mass_kg_pct")}  # fmt: skip
+    return {"counter": (fuel, f"{fuel}_pct")} | {source: columns[source] for source in SOURCES[fuel]}
+
+
+def with_fuel(wide: pl.DataFrame) -> pl.DataFrame:
+    """Add each fuel's amount by its ladder, as `<fuel>_value`, `_pct`, `_method`, `_note`, `_low` and `_high`."""
+    return wide.with_columns(column.alias(name) for fuel in SOURCES for name, column in _ladder(fuel).items())
+
+
+def _ladder(fuel: str) -> dict[str, pl.Expr]:
+    """A counter or a rate that covers enough, then the tank, then whatever tells most."""
+    told = amounts(fuel)
+    known = {source: pl.col(value).is_not_null() for source, (value, _) in told.items()}
+    enough = {source: known[source] & scalable(pl.col(pct)) for source, (_, pct) in told.items()}
+    by = pl.coalesce(pl.when(holds).then(pl.lit(name)) for steps in (enough, known) for name, holds in steps.items())
+
+    def chosen(columns: dict[str, pl.Expr]) -> pl.Expr:
+        return pl.coalesce(pl.when(by == source).then(column) for source, column in columns.items())
+
+    value = chosen({source: pl.col(column) for source, (column, _) in told.items()})
+    pct = chosen({source: pl.col(column) for source, (_, column) in told.items()})
+    words = chosen({source: pl.lit(_SHORT[source]) for source in told})
+    low, high = scaled_bounds(value, pct)
+    return {
+        f"{fuel}_value": scaled(value, pct),
+        f"{fuel}_pct_used": pct,
+        f"{fuel}_method": pl.when(by == "tank").then(pl.lit(ESTIMATED)).otherwise(scaling_method(pct)),
+        f"{fuel}_note": pl.when(value.is_not_null()).then(notes(words, scaling_note(pct))),
+        f"{fuel}_low": low,
+        f"{fuel}_high": high,
+    }
+
+
+_SHORT = {"counter": "counter", "rate": "from rate", "tank": "from mass in the tanks"}
+
+
 def figures() -> dict[str, Figure]:
-    """Figures of a wide day table of `day_sums` that has passed `with_distance`."""
-    return {counter: _figure(counter, rate) for counter, rate in SOURCES.items()}
-
-
-def _figure(counter: str, rate: str) -> Figure:
-    if not rate:
-        return Figure(pl.col(counter), pl.lit(100.0), pl.col("on_h"), note=_words(pl.col(counter), pl.lit("counter")))
-    counted = pl.col(counter).is_not_null()
-    coverage = pl.when(counted).then(100.0).otherwise(f"{rate}_pct")
-    value = pl.when(counted).then(counter).otherwise(scaled(pl.col(f"{rate}_sum"), coverage))
-    source = pl.when(counted).then(pl.lit("counter")).otherwise(pl.lit("from rate"))
-    note = _words(value, notes(source, scaling_note(coverage)))
-    return Figure(value, coverage, pl.col("on_h"), scaling_method(coverage), note)
-
-
-def _words(value: pl.Expr, note: pl.Expr) -> pl.Expr:
-    return pl.when(value.is_not_null()).then(note)
+    """Figures of a wide day table that has passed `with_fuel`."""
+    return {
+        fuel: Figure(
+            pl.col(f"{fuel}_value"), pl.col(f"{fuel}_pct_used"), pl.col("on_h"), pl.col(f"{fuel}_method"),
+            pl.col(f"{fuel}_note"), pl.col(f"{fuel}_low"), pl.col(f"{fuel}_high"),
+        )
+        for fuel in SOURCES
+    }  # fmt: skip

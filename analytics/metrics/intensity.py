@@ -1,73 +1,202 @@
-"""Energy per distance and per hour: ratios of sums over the vehicle-days that are covered well enough."""
+"""Energy and fuel per distance, hour and transport work: ratios of sums over the days that are covered well enough."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import polars as pl
 
 from analytics.metrics import rules
-from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import Figure, scalable
-
-_MILES_PER_DGE = rules.KWH_PER_DGE / rules.KM_PER_MILE
+from analytics.metrics.metric import AC, DC, Metric, Total
+from analytics.metrics.rows import Figure, scalable, scaled, scaled_bounds, scaling_method, scaling_note
 
 
-def _part(slug: str, name: str, unit: str, of: str) -> Metric:
-    meaning = f"{name}, of vehicle-days that enter the ratio."
-    return Metric(
-        slug, name, unit, meaning, f"{of} where coverage is 80 % or more", (of,), 1, Total.SUM, "coverage", shown=False
-    )
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One side of a ratio in the wide day table: columns of value, coverage, method and note."""
+
+    metric: str
+    unit: str
+    word: str
+    value: str
+    pct: str | None = None
+    method: str | None = None
+    note: str | None = None
+    low: str | None = None
+    high: str | None = None
 
 
-METRICS = (
-    _part("ratio_energy_per_km_kwh", "Energy in energy per distance", "kWh", "energy_used_kwh"),
-    _part("ratio_distance_km", "Distance in energy per distance", "km", "distance_km"),
-    _part("ratio_energy_per_hour_kwh", "Energy in energy per hour", "kWh", "energy_used_kwh"),
-    _part("ratio_key_on_h", "Hours in energy per hour", "h", "key_on_h"),
-    _part("ratio_dge_energy_kwh", "Energy in miles per diesel gallon equivalent", "kWh", "energy_used_kwh"),
-    _part("ratio_dge_distance_km", "Distance in miles per diesel gallon equivalent", "km", "distance_km"),
-    Metric(
-        "energy_per_km_kwh", "Energy per distance", "kWh/km", "Battery energy (DC) used for each kilometre.",
-        "energy used / distance", ("energy_used_kwh", "distance_km"), 2, Total.RATIO, "energy",
-        numerator="ratio_energy_per_km_kwh", denominator="ratio_distance_km",
-    ),
-    Metric(
-        "energy_per_hour_kwh", "Energy per key-on hour", "kWh/h", "Battery energy (DC) used for each key-on hour.",
-        "energy used / key-on hours", ("energy_used_kwh", "key_on_h"), 1, Total.RATIO, "energy",
-        numerator="ratio_energy_per_hour_kwh", denominator="ratio_key_on_h",
-    ),
-    Metric(
-        "mpgdge", "Miles per diesel gallon equivalent", "mi/DGE",
-        "Distance a battery-electric vehicle drives on the battery energy (DC) equal to a US gallon of diesel.",
-        f"{rules.KWH_PER_DGE} kWh per gallon / (kWh per mile)", ("energy_used_kwh", "distance_km"), 1, Total.RATIO,
-        "energy", numerator="ratio_dge_distance_km", denominator="ratio_dge_energy_kwh", scale=_MILES_PER_DGE,
-    ),
+def _fuel(slug: str, word: str) -> _Side:
+    unit = "kg" if slug.endswith("_kg") else "L"
+    return _Side(slug, unit, word, f"{slug}_value", f"{slug}_pct_used", f"{slug}_method", f"{slug}_note",
+                 f"{slug}_low", f"{slug}_high")  # fmt: skip
+
+
+ENERGY = _Side("energy_used_kwh", "kWh", "Energy", "energy_kwh", "energy_pct", "energy_method", "energy_note",
+               "energy_low", "energy_high")  # fmt: skip
+GRID = _Side("grid_energy_kwh", "kWh", "Grid energy", "grid_kwh", "grid_pct", "grid_method", "grid_note", "grid_low",
+             "grid_high")  # fmt: skip
+DISTANCE = _Side("distance_km", "km", "Distance", "distance_km", "distance_pct", "distance_method")
+KEY_ON = _Side("key_on_h", "h", "Hours", "key_on_h", "key_on_pct", "key_on_method")
+WORKING = _Side("working_h", "h", "Working hours", "working_h")
+WORK = _Side("transport_work_tkm", "t·km", "Transport work", "work_tkm", "payload_kg_pct", "work_method")
+HYDROGEN = _fuel("hydrogen_used_kg", "Hydrogen")
+GAS = _fuel("cng_used_kg", "Natural gas")
+FUEL = _fuel("fuel_used_l", "Liquid fuel")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The two sums of a ratio, of days that have both: their slugs, sides, and the vehicles that enter.
+
+    `idle` lets days enter on which the activity is known to be none: what was bought on a day of rest counts.
+    """
+
+    top_slug: str
+    bottom_slug: str
+    top: _Side
+    bottom: _Side
+    words: str
+    only: pl.Expr | None = None
+    idle: bool = False
+
+
+_VESSEL, _ELECTRIC = pl.col("category") == "vessel", pl.col("powertrain") == "bev"
+PER_KM = _Pair("ratio_energy_per_km_kwh", "ratio_distance_km", ENERGY, DISTANCE, "energy per distance")
+PER_HOUR = _Pair("ratio_energy_per_hour_kwh", "ratio_key_on_h", ENERGY, KEY_ON, "energy per hour")
+PER_WORKING_HOUR = _Pair(
+    "ratio_working_energy_kwh", "ratio_working_h", ENERGY, WORKING, "energy per working hour"
+)  # fmt: skip
+DGE = _Pair(
+    "ratio_dge_energy_kwh", "ratio_dge_distance_km", ENERGY, DISTANCE, "miles per diesel gallon equivalent", _ELECTRIC
+)
+AT_SEA = _Pair(
+    "ratio_sea_energy_kwh", "ratio_sea_distance_km", ENERGY, DISTANCE, "energy per nautical mile", _VESSEL
+)  # fmt: skip
+PER_WORK = _Pair("ratio_transport_energy_kwh", "ratio_transport_work_tkm", ENERGY, WORK, "energy per transport work")
+BOUGHT = _Pair(
+    "ratio_grid_energy_kwh", "ratio_grid_distance_km", GRID, DISTANCE, "grid energy per distance", idle=True
+)  # fmt: skip
+PER_KM_H2 = _Pair("ratio_hydrogen_kg", "ratio_hydrogen_distance_km", HYDROGEN, DISTANCE, "hydrogen per distance")
+PER_KM_CNG = _Pair("ratio_cng_kg", "ratio_cng_distance_km", GAS, DISTANCE, "natural gas per distance")
+PER_KM_FUEL = _Pair("ratio_fuel_l", "ratio_fuel_distance_km", FUEL, DISTANCE, "liquid fuel per distance")
+PAIRS = (
+    PER_KM, PER_HOUR, PER_WORKING_HOUR, DGE, AT_SEA, PER_WORK, BOUGHT, PER_KM_H2, PER_KM_CNG, PER_KM_FUEL,
 )  # fmt: skip
 
 
+def _parts(pair: _Pair) -> tuple[Metric, ...]:
+    return tuple(
+        Metric(
+            slug, f"{side.word} in {pair.words}", side.unit,
+            f"{side.word} in {pair.words}, of vehicle-days that enter the ratio.",
+            f"{side.metric} where coverage is 80 % or more", (side.metric,), 1, Total.SUM, "coverage", shown=False,
+        )
+        for slug, side in ((pair.top_slug, pair.top), (pair.bottom_slug, pair.bottom))
+    )  # fmt: skip
+
+
+def _ratio(
+    slug: str, name: str, unit: str, meaning: str, definition: str, decimals: int, pair: _Pair, *, scale: float = 1.0,
+    side: str | None = None, printed: str | None = None, source: str | None = None, anchor: str = "energy",
+    inverse: bool = False,
+) -> Metric:  # fmt: skip
+    top, bottom = (pair.bottom_slug, pair.top_slug) if inverse else (pair.top_slug, pair.bottom_slug)
+    return Metric(
+        slug, name, unit, meaning, definition, (pair.top.metric, pair.bottom.metric), decimals, Total.RATIO, anchor,
+        numerator=top, denominator=bottom, scale=scale, side=side, printed=printed, source=source,
+    )  # fmt: skip
+
+
+_NREL = "NREL and FTA evaluations of battery-electric buses (NREL/TP-5400-67698, FTA Report 0118)"
+METRICS = (
+    Metric(
+        "transport_work_tkm", "Transport work", "t·km", "Load carried, times the distance it was carried.",
+        "sum of payload x distance, payload held for up to five minutes", ("payload_kg", "odometer_km"), 0, Total.SUM,
+        "energy",
+    ),
+    *(part for pair in PAIRS for part in _parts(pair)),
+    _ratio("energy_per_km_kwh", "Energy per distance", "kWh/km", "Battery energy (DC) used for each kilometre.",
+           "energy used / distance", 2, PER_KM, side=DC),
+    _ratio("energy_per_100km_kwh", "Energy per 100 km", "kWh/100 km", "Battery energy (DC) used for 100 kilometres.",
+           "100 x energy used / distance", 1, PER_KM, scale=100.0, side=DC),
+    _ratio("energy_per_mi_kwh", "Energy per mile", "kWh/mi", "Battery energy (DC) used for each mile.",
+           "1.609344 x energy used / distance", 2, PER_KM, scale=rules.KM_PER_MILE, side=DC, source=_NREL),
+    _ratio("energy_per_hour_kwh", "Energy per key-on hour", "kWh/h", "Battery energy (DC) used for each key-on hour.",
+           "energy used / key-on hours", 1, PER_HOUR, side=DC),
+    _ratio("energy_per_working_hour_kwh", "Energy per working hour", "kWh/h",
+           "Battery energy (DC) used, idling too, for each hour in which equipment or a vessel worked.",
+           "energy used / working hours", 1, PER_WORKING_HOUR, side=DC),
+    _ratio("energy_per_nmi_kwh", "Energy per nautical mile", "kWh/nmi",
+           "Battery energy (DC) a vessel used for each nautical mile over ground.",
+           "1.852 x energy used / distance", 1, AT_SEA, scale=rules.KM_PER_NAUTICAL_MILE, side=DC),
+    _ratio("energy_per_tonne_km_kwh", "Energy per transport work", "kWh/(t·km)",
+           "Battery energy (DC) used for each tonne carried a kilometre, empty runs included.",
+           "energy used / transport work, where payload is known", 3, PER_WORK, side=DC),
+    _ratio("grid_energy_per_km_kwh", "Grid energy per distance", "kWh/km",
+           "Energy bought (AC at the charger's input) for each kilometre driven in the period.",
+           "grid energy / distance", 2, BOUGHT, side=AC),
+    _ratio("mpgdge", "Miles per diesel gallon equivalent", "mi/DGE",
+           "Distance a battery-electric vehicle drives on the battery energy (DC) equal to a US gallon of diesel.",
+           f"{rules.KWH_PER_DGE} kWh per gallon / (kWh per mile)", 1, DGE, side=DC, inverse=True,
+           scale=rules.KWH_PER_DGE / rules.KM_PER_MILE, printed=f"{rules.KWH_PER_DGE} kWh per gallon, DC",
+           source=f"{_NREL}: diesel of 128,450 Btu per gallon, lower heating value (GREET)"),
+    _ratio("hydrogen_per_100km_kg", "Hydrogen per 100 km", "kg/100 km", "Hydrogen used for 100 kilometres.",
+           "100 x hydrogen used / distance", 2, PER_KM_H2, scale=100.0, anchor="fuel"),
+    _ratio("cng_per_100km_kg", "Natural gas per 100 km", "kg/100 km", "Natural gas used for 100 kilometres.",
+           "100 x natural gas used / distance", 2, PER_KM_CNG, scale=100.0, anchor="fuel"),
+    _ratio("fuel_per_100km_l", "Fuel per 100 km", "L/100 km", "Liquid fuel the engine burnt for 100 kilometres.",
+           "100 x fuel used / distance", 1, PER_KM_FUEL, scale=100.0, anchor="fuel"),
+)  # fmt: skip
+
+
+def with_work(wide: pl.DataFrame) -> pl.DataFrame:
+    """Add transport work, scaled to the distance whose load is not known where that is allowed."""
+    work, pct = pl.col("transport_work_tkm"), pl.col("payload_kg_pct")
+    low, high = scaled_bounds(work, pct)
+    return wide.with_columns(
+        work_tkm=scaled(work, pct), work_method=scaling_method(pct), work_low=low, work_high=high,
+        work_note=pl.when(work.is_not_null()).then(scaling_note(pct)),
+    )  # fmt: skip
+
+
 def figures() -> dict[str, Figure]:
-    """Components of the ratios from a wide day table with distance, energy and key-on hours."""
-    energy, distance, hours = pl.col("energy_kwh"), pl.col("distance_km"), pl.col("key_on_h")
-    by_km = energy.is_not_null() & (distance > 0) & scalable(pl.col("energy_pct")) & scalable(pl.col("distance_pct"))
-    by_hour = energy.is_not_null() & (hours > 0) & scalable(pl.col("energy_pct")) & scalable(pl.col("key_on_pct"))
-    electric = by_km & (pl.col("powertrain") == "bev")
+    """Transport work, and the components of the ratios, from a wide day table with all their sides."""
+    work = Figure(
+        pl.col("work_tkm"), pl.col("payload_kg_pct"), pl.col("distance_km"), pl.col("work_method"),
+        pl.col("work_note"), pl.col("work_low"), pl.col("work_high"),
+    )  # fmt: skip
+    sides = {slug: figure for pair in PAIRS for slug, figure in _sides(pair).items()}
+    return {"transport_work_tkm": work, **sides}
+
+
+def _sides(pair: _Pair) -> dict[str, Figure]:
+    top, bottom = pl.col(pair.top.value), pl.col(pair.bottom.value)
+    active = bottom >= 0 if pair.idle else bottom > 0
+    enters = top.is_not_null() & active & _covered(pair.top) & _covered(pair.bottom)
+    if pair.only is not None:
+        enters &= pair.only
     return {
-        "ratio_energy_per_km_kwh": _energy(by_km, distance),
-        "ratio_distance_km": _activity(by_km, "distance"),
-        "ratio_energy_per_hour_kwh": _energy(by_hour, hours),
-        "ratio_key_on_h": _activity(by_hour, "key_on"),
-        "ratio_dge_energy_kwh": _energy(electric, distance),
-        "ratio_dge_distance_km": _activity(electric, "distance"),
+        pair.top_slug: _figure(pair.top, enters, bottom),
+        pair.bottom_slug: _figure(pair.bottom, enters, bottom),
     }
 
 
-def _energy(enters: pl.Expr, weight: pl.Expr) -> Figure:
-    value, note = pl.when(enters).then("energy_kwh"), pl.when(enters).then("energy_note")
+def _covered(side: _Side) -> pl.Expr:
+    return pl.lit(True) if side.pct is None else scalable(pl.col(side.pct))
+
+
+def _figure(side: _Side, enters: pl.Expr, weight: pl.Expr) -> Figure:
+    def column(name: str | None) -> pl.Expr | None:
+        return None if name is None else pl.when(enters).then(name)
+
+    coverage = pl.lit(100.0) if side.pct is None else pl.col(side.pct)
     return Figure(
-        value, pl.when(enters).then("energy_pct"), pl.when(enters).then(weight), pl.col("energy_method"), note
+        pl.when(enters).then(side.value),
+        pl.when(enters).then(coverage),
+        pl.when(enters).then(weight),
+        None if side.method is None else pl.col(side.method),
+        column(side.note),
+        column(side.low),
+        column(side.high),
     )
-
-
-def _activity(enters: pl.Expr, name: str) -> Figure:
-    column = {"distance": "distance_km", "key_on": "key_on_h"}[name]
-    value = pl.when(enters).then(column)
-    return Figure(value, pl.when(enters).then(f"{name}_pct"), value, pl.col(f"{name}_method"))

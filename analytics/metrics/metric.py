@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+DC, AC = "DC", "AC"
+"""Where energy is told: at the battery, and at the charger's input. A ratio never mixes them."""
+
 
 class Total(StrEnum):
     """How a metric totals over days, vehicles and pilots."""
@@ -23,7 +26,9 @@ class Metric:
     `meaning` is one plain sentence for a person, `definition` the source or formula. `inputs` are canonical signals or
     other metrics' slugs. `decimals` is for display only. A ratio is `scale` x sum of `numerator` / sum of
     `denominator`, both metrics' slugs. `anchor` names the heading in `docs/definitions.md` that decides the figure.
-    Component figures that only serve totals have `shown=False`.
+    `side` says on which side of the charger an energy is told, and `printed` what must be read with every figure.
+    `source` names the published method where there is one. Component figures that only serve totals have
+    `shown=False`.
     """
 
     slug: str
@@ -39,6 +44,9 @@ class Metric:
     denominator: str | None = None
     scale: float = 1.0
     shown: bool = True
+    side: str | None = None
+    printed: str | None = None
+    source: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a ratio without its two sides, or sides on anything else."""

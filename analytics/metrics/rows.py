@@ -82,6 +82,18 @@ def scaled(value: pl.Expr, coverage: pl.Expr) -> pl.Expr:
     return pl.when(~full(coverage) & scalable(coverage)).then(value * 100 / coverage).otherwise(value)
 
 
+def scaled_bounds(value: pl.Expr, coverage: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """Between which values a `scaled` figure lies: nothing more than was seen, or twice what scaling adds.
+
+    Null where nothing was scaled.
+    """
+    whole = scaled(value, coverage)
+    ends = (value, 2 * whole - value)
+    extrapolated = ~full(coverage) & scalable(coverage)
+    low, high = pl.min_horizontal(*ends), pl.max_horizontal(*ends)
+    return pl.when(extrapolated).then(low), pl.when(extrapolated).then(high)
+
+
 def scaling_method(coverage: pl.Expr) -> pl.Expr:
     """Estimated where `scaled` scales, else measured."""
     return pl.when(~full(coverage) & scalable(coverage)).then(pl.lit(ESTIMATED)).otherwise(pl.lit(MEASURED))

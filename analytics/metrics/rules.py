@@ -60,6 +60,12 @@ OPEN_SILENCE = timedelta(hours=24)
 MOVED_KM = 0.2
 """Odometer change across a silence above which the vehicle was in service unobserved."""
 
+GNSS_MAX_KMH = 200.0
+"""A step between satellite fixes that is faster is a glitch."""
+
+REFUELLED_KG = 0.3
+"""A stretch over which the hydrogen in the tanks rises by more is refuelling; less is noise of the gauge."""
+
 STANDING_LOSS_PTS, STANDING_LOSS_PTS_PER_H = 3.0, 0.2
 """State of charge a standing vehicle may lose across a silence, at once and per hour."""
 
@@ -78,6 +84,9 @@ SCALING_COVERAGE_PCT = 80.0
 SOC_MIN_PTS = 10.0
 """State of charge used from which on its energy is preferred to a partly covered power integral."""
 
+SOC_ERROR_PTS = 0.8
+"""95 % error of a change in state of charge told in whole points: 1.96 x square root of 2 x 1 / square root of 12."""
+
 COVERAGE_MIN_KM = 0.5
 COVERAGE_MIN_H = 0.1
 """Activity below which a counter is too coarse to judge coverage."""
@@ -86,8 +95,11 @@ STUCK_SHARE, STUCK_MIN_KM = 0.2, 5.0
 """An odometer that shows less than this share of a longer distance driven by speed is stuck."""
 
 DEFAULT_CHARGER_EFFICIENCY = 0.90
+CHARGER_EFFICIENCIES = (0.80, 0.98)
+"""What a charger of unknown efficiency may have: the band within which charged over bought energy is accepted."""
 KWH_PER_DGE = 37.64
 KM_PER_MILE = 1.609344
+KM_PER_NAUTICAL_MILE = 1.852
 
 MAX_RATE_PER_H = {"odometer_km": 200.0, "operating_hours_h": 1.1, "fuel_used_l": 3500.0}
 """Counters cannot rise faster; a larger step is a new device and counts nothing."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
+from analytics.metrics.positions import run_km
 from analytics.metrics.samples import COUNTERS, RATES
 from analytics.metrics.tracks import (
     Amounts,
@@ -18,6 +19,7 @@ from analytics.metrics.tracks import (
     at,
     bridged,
     counted,
+    held,
     in_step,
     integrated,
     level,
@@ -25,11 +27,15 @@ from analytics.metrics.tracks import (
 )  # fmt: skip
 
 ODOMETER, POWER, SPEED, SOC = "odometer_km", "battery_power_kw", "speed_kmh", "battery_soc_pct"
+TANK, PAYLOAD, POSITION = "hydrogen_mass_kg", "payload_kg", "latitude_deg"
 AMOUNTS: dict[str, tuple[str, ...]] = {
     ODOMETER: ("distance_km",),
     POWER: ("drawn_kwh", "returned_kwh"),
     SPEED: ("speed_km",),
     SOC: ("soc_pts",),
+    TANK: ("tank_kg",),
+    PAYLOAD: ("transport_work_tkm",),
+    POSITION: ("position_km",),
     **{name: (name,) for name in COUNTERS if name != ODOMETER},
     **{name: (f"{name}_sum",) for name in RATES},
 }
@@ -48,6 +54,8 @@ def running(rows: pl.DataFrame, marked: pl.Series, roll_over: Mapping[str, float
     """
     reader = Reader(rows)
     have = {name for name in AMOUNTS if name in rows.columns and rows[name].null_count() < rows.height}
+    if "longitude_deg" not in rows.columns:
+        have -= {POSITION}
     if ODOMETER in have:
         reader.spread(_spread(_track(reader, ODOMETER, roll_over), reader))
     places = Places(reader.rows.at(marked.to_numpy()))
@@ -67,7 +75,7 @@ def _series(name: str, values: Floats | None, height: int) -> pl.Series:
     return pl.Series(name, values, pl.Float64, nan_to_null=True)
 
 
-def split_power(here: Floats, there: Floats, hours: Floats) -> dict[str, Floats]:
+def split_power(here: Floats, there: Floats, hours: Floats, km: Floats) -> dict[str, Floats]:
     """Battery energy of an interval, drawn and returned, split where the power crosses zero."""
     net = (here + there) / 2 * hours
     high, low = np.maximum(here, there), np.minimum(here, there)
@@ -78,17 +86,35 @@ def split_power(here: Floats, there: Floats, hours: Floats) -> dict[str, Floats]
 
 
 def _trapezoid(name: str) -> Amounts:
-    return lambda here, there, hours: {name: (here + there) / 2 * hours}
+    return lambda here, there, hours, km: {name: (here + there) / 2 * hours}
+
+
+def _carried(here: Floats, there: Floats, hours: Floats, km: Floats) -> dict[str, Floats]:
+    """Transport work: the load in tonnes times the distance it was carried."""
+    return {"transport_work_tkm": here / 1000 * km}
 
 
 def _track(reader: Reader, name: str, roll_over: Mapping[str, float]) -> Track:
     readings = reader.readings(name)
     if name in COUNTERS:
         return bridged(name, counted(readings, name, roll_over.get(name)), AMOUNTS[name][0])
-    if name == SOC:
+    if name in (SOC, TANK):
         return bridged(name, readings, AMOUNTS[name][0])
+    if name == PAYLOAD:
+        return held(name, readings, _carried)
+    if name == POSITION:
+        return integrated(name, *_positions(reader), with_km=True)
     amounts = split_power if name == POWER else _trapezoid(AMOUNTS[name][0])
     return integrated(name, readings, amounts, with_km=name == POWER)
+
+
+def _positions(reader: Reader) -> tuple[Readings, Amounts]:
+    """Fixes as the distance run up to each, and the difference as what an interval adds."""
+    latitude, longitude = (reader.frame[name].cast(pl.Float64).to_numpy() for name in (POSITION, "longitude_deg"))
+    read = ~np.isnan(latitude) & ~np.isnan(longitude)
+    sampling = reader.sampled(read)
+    x = run_km(latitude[read], longitude[read], sampling.gap_s, reader.frame["stands"].to_numpy()[read])
+    return Readings(sampling, x), lambda here, there, hours, km: {"position_km": there - here}
 
 
 def _columns(track: Track, places: Places) -> dict[str, Floats]:

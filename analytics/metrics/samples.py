@@ -24,9 +24,13 @@ from schemas.frames import TELEMETRY_SCHEMA
 COUNTERS = (
     "odometer_km", "operating_hours_h",
     "energy_charged_kwh", "energy_discharged_kwh", "energy_regenerated_kwh", "grid_energy_kwh",
+    "charger_output_energy_kwh",
     "fuel_used_l", "heater_fuel_used_l", "genset_fuel_used_l", "hydrogen_used_kg", "cng_used_kg",
 )  # fmt: skip
-RATES = ("auxiliary_power_kw", "grid_power_kw", "fuel_rate_l_h", "hydrogen_rate_kg_h", "cng_rate_kg_h")
+RATES = (
+    "auxiliary_power_kw", "hotel_power_kw", "grid_power_kw", "charger_output_power_kw", "fuel_rate_l_h",
+    "hydrogen_rate_kg_h", "cng_rate_kg_h",
+)  # fmt: skip
 """Signals integrated over time as they are. Battery power and speed are too, with more detail."""
 STATES = (
     "ignition_on", "ready", "plugged_in", "charging", "pto_on", "red_stop_lamp", "motor_power_kw", "shaft_power_kw",
@@ -35,7 +39,9 @@ LASTING = ("ignition_on", "ready", "plugged_in", "charging", "pto_on", "red_stop
 """Signals that may be sent on change only: what they last said holds for `rules.REACH`."""
 BATTERY = ("battery_power_kw", "battery_voltage_v", "battery_current_a", "battery_soc_pct")
 PLACE = ("latitude_deg", "longitude_deg")
-SIGNALS = (*COUNTERS, *RATES, *STATES, *BATTERY, "speed_kmh", *PLACE)
+LEVELS = ("hydrogen_mass_kg", "payload_kg")
+"""What a tank or a load bed holds."""
+SIGNALS = (*COUNTERS, *RATES, *STATES, *BATTERY, "speed_kmh", *LEVELS, *PLACE, "gnss_hdop")
 """Every signal the metrics read: what a job has to fetch."""
 
 _ORDER_SPAN = 2**53  # twice the microseconds from 1970 to 2112
@@ -66,7 +72,7 @@ def prepare(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame)
 
     Signals without any value are absent from the result, but for those that states are read from. Added are `cut` (the
     last cut passed, null before the first), `silence_s` (time between the rows around the interval, null at the end of
-    the data), and the flags `key`, `moving`, `works`, `plugged`, `charges`, `red_lamp`, `cable_told`.
+    the data), and the flags `key`, `moving`, `stands`, `works`, `plugged`, `charges`, `red_lamp`, `cable_told`.
     """
     rows = indexed(_ordered(telemetry, vehicles, cuts)).with_columns(cut=carried(pl.col("cut")), **_silence())
     rows = rows.with_columns(key=_key(), moving=_moving(), battery_power_kw=_battery_power())
@@ -75,8 +81,9 @@ def prepare(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame)
         plugged=_plugged(),
         red_lamp=_lasting(pl.col("red_stop_lamp")).fill_null(False),
         cable_told=_cable_told(),
+        stands=known_before(pl.col("speed_kmh")) & ~pl.col("moving"),
     )
-    rows = rows.with_columns(charges=_charges(), **{name: carried(pl.col(name)) for name in PLACE})
+    rows = rows.with_columns(charges=_charges(), **{f"last_{name}": carried(pl.col(name)) for name in PLACE})
     return rows.drop(*STATES, "battery_voltage_v", "battery_current_a").collect()
 
 

@@ -31,7 +31,8 @@ def segments(
     """
     rows = rows.with_columns(_gaps(vehicles))
     marks = rows.lazy().with_row_index("at").filter(_starts())
-    kept = marks.select("at", "vehicle_id", "time", "cut", "silent", *FLAGS, "silence_s", "unheard_s", *PLACE).collect()
+    place = (pl.col(f"last_{name}").alias(name) for name in PLACE)
+    kept = marks.select("at", "vehicle_id", "time", "cut", "silent", *FLAGS, "silence_s", "unheard_s", *place).collect()
     sums = running(rows, kept["at"], roll_over)
     amounts = [c for c in sums.columns if c not in (*RISES.values(), "soc_start_pct")]
     marked = pl.concat([kept.drop("at"), sums], how="horizontal")

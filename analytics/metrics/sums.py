@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from analytics.metrics import rules, states
-from analytics.metrics.running import AMOUNTS, ODOMETER, POWER, SOC, SPEED
+from analytics.metrics.running import AMOUNTS, ODOMETER, PAYLOAD, POSITION, POWER, SOC, SPEED, TANK
 from analytics.metrics.samples import COUNTERS, RATES
 
 DRAWS = ~pl.col("gains") & ~(pl.col("silent") & pl.col("plugged"))
@@ -15,6 +15,8 @@ HIDDEN = pl.col("silent") & (pl.col("state") == states.IN_SERVICE)
 UNTOLD = HIDDEN & (pl.col("soc_rise_pts") >= 0).fill_null(False)
 """Silences in which the vehicle drove and charged: the change in state of charge does not tell what it used."""
 KEYS = ["vehicle_id", "day"]
+_TIMED = (POWER, SPEED, SOC, TANK, PAYLOAD, POSITION, *COUNTERS, *RATES)
+_UNPLUGGED = ("auxiliary_power_kw", "hotel_power_kw")
 
 
 def day_sums(segments: pl.DataFrame, days: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
@@ -23,7 +25,7 @@ def day_sums(segments: pl.DataFrame, days: pl.DataFrame, vehicles: pl.DataFrame)
     Every row of `days` is present, with the vehicle's master data. `_h` and `_s` are times, `_pct` coverages.
     """
     inside = segments.filter(pl.col("day").is_not_null())
-    summed = inside.group_by(KEYS).agg(*_times(), *_battery(), *_distance(), *_counters(), *_rates())
+    summed = inside.group_by(KEYS).agg(*_times(), *_battery(), *_distance(), *_counters(), *_rates(), *_levels())
     wide = days.select(*KEYS, day_h=(pl.col("ends_at") - pl.col("starts_at")).dt.total_seconds() / 3600)
     wide = wide.join(summed, on=KEYS, how="left", maintain_order="left").join(vehicles, on="vehicle_id", how="left")
     return wide.with_columns(**_coverages())
@@ -48,7 +50,7 @@ def _times() -> list[pl.Expr]:
         _where(HIDDEN, "distance_km").alias("hidden_km"),
         pl.col("key").is_not_null().any().alias("has_key"),
         ((pl.col("state") != states.UNKNOWN) & ~pl.col("unobserved")).any().alias("observed"),
-        *(_where(runs, f"{name}_s").alias(f"{name}_on_s") for name in (POWER, SPEED, SOC, *COUNTERS, *RATES)),
+        *(_where(runs, f"{name}_s").alias(f"{name}_on_s") for name in _TIMED),
     ]
 
 
@@ -62,6 +64,8 @@ def _battery() -> list[pl.Expr]:
         _known("returned_kwh", f"{POWER}_s", pl.col("gains")).alias("returned_plugged_kwh"),
         pl.when(pl.col(f"{SOC}_s").sum() > 0).then(-_where(DRAWS, "soc_pts")).alias("soc_used_pts"),
         pl.when(pl.col(f"{SOC}_s").sum() > 0).then(gained.filter(pl.col("gains")).sum()).alias("soc_gained_pts"),
+        _known("soc_pts", f"{SOC}_s", pl.col("gains")).alias("soc_charged_pts"),
+        _known("soc_pts", f"{SOC}_s").alias("soc_net_pts"),
         pl.when(_where(idle, f"{POWER}_s") > 0)
         .then(_where(idle, "drawn_kwh") - _where(idle, "returned_kwh"))
         .alias("idle_kwh"),
@@ -76,6 +80,7 @@ def _distance() -> list[pl.Expr]:
     return [
         _known("distance_km", f"{ODOMETER}_s").alias("odometer_km"),
         _known("speed_km", f"{SPEED}_s"),
+        _known("position_km", f"{POSITION}_s"),
         pl.col("distance_km").sum().alias("true_km"),
     ]
 
@@ -84,23 +89,31 @@ def _counters() -> list[pl.Expr]:
     names = [name for name in COUNTERS if name != ODOMETER]
     return [
         *(_known(name, f"{name}_s") for name in names),
-        pl.col("energy_discharged_kwh_km").sum(),
+        *(pl.col(f"{name}_km").sum() for name in names),
         *(pl.col(f"{name}_s").sum().alias(f"{name}_s") for name in names),
     ]
 
 
 def _rates() -> list[pl.Expr]:
     unplugged = ~pl.col("plugged")
+    return [_known(AMOUNTS[name][0], f"{name}_s", unplugged if name in _UNPLUGGED else pl.lit(True)) for name in RATES]
+
+
+def _levels() -> list[pl.Expr]:
+    """What left the tank, refuelling aside, and the transport work."""
+    drawn = pl.col("tank_kg") <= rules.REFUELLED_KG
     return [
-        _known(AMOUNTS[name][0], f"{name}_s", unplugged if name == "auxiliary_power_kw" else pl.lit(True))
-        for name in RATES
+        (-_known("tank_kg", f"{TANK}_s", drawn.fill_null(False))).alias("tank_used_kg"),
+        _known("transport_work_tkm", f"{PAYLOAD}_s"),
+        *(pl.col(f"{name}_km").sum() for name in (TANK, PAYLOAD, POSITION)),
     ]
 
 
 def _coverages() -> dict[str, pl.Expr]:
-    by_distance = {POWER: f"{POWER}_km", SOC: f"{SOC}_km", "energy_discharged_kwh": "energy_discharged_kwh_km"}
-    covered = {f"{name}_pct": coverage_pct(f"{name}_on_s", km) for name, km in by_distance.items()}
-    return covered | {f"{name}_pct": coverage_pct(f"{name}_on_s", None) for name in (SPEED, *RATES)}
+    """Coverage of each signal: by distance where it can be told, else by time."""
+    by_distance = (POWER, SOC, TANK, PAYLOAD, *(name for name in COUNTERS if name != ODOMETER))
+    covered = {f"{name}_pct": coverage_pct(f"{name}_on_s", f"{name}_km") for name in by_distance}
+    return covered | {f"{name}_pct": coverage_pct(f"{name}_on_s", None) for name in (SPEED, POSITION, *RATES)}
 
 
 def coverage_pct(on_s: str, km: str | None) -> pl.Expr:

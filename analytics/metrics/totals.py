@@ -9,7 +9,7 @@ import polars as pl
 from analytics.metrics import poisson
 from analytics.metrics.metric import Metric, Total
 from analytics.metrics.registry import METRICS
-from analytics.metrics.rows import COLUMNS, ESTIMATED, MEASURED, MIXED, NOTE_SEPARATOR
+from analytics.metrics.rows import COLUMNS, ESTIMATED, MEASURED, MIXED, NOTE_SEPARATOR, notes
 
 PARTS = [name for name in COLUMNS if name not in ("vehicle_id", "day")]
 
@@ -75,7 +75,7 @@ def _sides(sums: pl.DataFrame, metric: Metric, by: list[str], more: Sequence[str
 
     def side(slug: str | None, prefix: str) -> pl.DataFrame:
         rows = sums.filter(pl.col("metric") == slug)
-        return rows.select(*by, pl.col("value").alias(prefix), pl.col(*PARTS[4:]).name.prefix(f"{prefix}_"))
+        return rows.select(*by, pl.col("value").alias(prefix), pl.col(*PARTS[2:]).name.prefix(f"{prefix}_"))
 
     joined = _joined(side(metric.denominator, "denominator"), side(metric.numerator, "numerator"), by)
     for slug in more:
@@ -101,15 +101,28 @@ def _formed(sides: pl.DataFrame, metric: Metric, by: list[str], **parts: pl.Expr
 
 def _ratio(sums: pl.DataFrame, metric: Metric, by: list[str]) -> pl.DataFrame:
     value = pl.when(pl.col("denominator") > 0).then(metric.scale * pl.col("numerator") / pl.col("denominator"))
+    bounded = pl.any_horizontal(pl.col(f"{side}_low").is_not_null() for side in ("numerator", "denominator"))
+
+    def bound(above: str, below: str) -> pl.Expr:
+        top, bottom = pl.coalesce(f"numerator_{above}", "numerator"), pl.coalesce(f"denominator_{below}", "denominator")
+        return pl.when(bounded & value.is_not_null() & (bottom > 0)).then(metric.scale * top / bottom)
+
     same = pl.col("numerator_method") == pl.col("denominator_method")
     return _formed(
         _sides(sums, metric, by), metric, by,
         value=value,
+        low=bound("low", "high"),
+        high=bound("high", "low"),
         coverage_pct=pl.col("numerator_coverage_pct"),
         weight=pl.col("numerator_weight"),
         method=pl.when(value.is_not_null()).then(pl.when(same).then("numerator_method").otherwise(pl.lit(MIXED))),
-        note=pl.col("numerator_note"),
+        note=notes(pl.when(value.is_not_null()).then(pl.lit(metric.printed)), _side_notes()),
     )  # fmt: skip
+
+
+def _side_notes() -> pl.Expr:
+    """What is to be read of both sides; the distance in miles per gallon stands above, its energy below."""
+    return pl.coalesce("numerator_note", "denominator_note")
 
 
 def _availability(sums: pl.DataFrame, metric: Metric, by: list[str]) -> pl.DataFrame:

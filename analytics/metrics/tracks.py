@@ -28,8 +28,8 @@ Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Numbers = TypeVar("Numbers", Floats, Whole)
-Amounts = Callable[[Floats, Floats, Floats], dict[str, Floats]]
-"""From the value here, the value there and the hours between: what an interval adds, by name."""
+Amounts = Callable[[Floats, Floats, Floats, Floats], dict[str, Floats]]
+"""From the value here, the value there, and the hours and kilometres between: what an interval adds, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ def bridged(name: str, readings: Readings, amount: str) -> Track:
     sampling, x = readings.sampling, readings.x
     covered = sampling.bridgeable if readings.lost is None else sampling.bridgeable & ~readings.lost
 
-    def amounts(here: Floats, there: Floats, hours: Floats) -> dict[str, Floats]:
+    def amounts(here: Floats, there: Floats, hours: Floats, km: Floats) -> dict[str, Floats]:
         return {amount: there - here}
 
     if (covered | ~sampling.same).all():
@@ -239,18 +239,25 @@ def integrated(name: str, readings: Readings, amounts: Amounts, *, with_km: bool
     return _track(name, readings.sampling, readings.x, readings.sampling.short, amounts, with_km=with_km)
 
 
+def held(name: str, readings: Readings, amounts: Amounts) -> Track:
+    """A track of a value that holds until it is read again, for as long as rows are believed to be in contact."""
+    covered = readings.sampling.gap_s <= rules.CONTACT_GAP_S
+    return _track(name, readings.sampling, readings.x, covered, amounts)
+
+
 def in_step(name: str, readings: Readings) -> Track:
     """A track of nothing but the time in intervals no longer than `x` seconds."""
     covered = readings.sampling.gap_s <= readings.x
-    return _track(name, readings.sampling, readings.x, covered, lambda here, there, hours: {}, with_km=False)
+    return _track(name, readings.sampling, readings.x, covered, lambda here, there, hours, km: {}, with_km=False)
 
 
 def _track(
     name: str, sampling: Sampling, x: Floats, covered: Flags, amounts: Amounts, *, with_km: bool = True
 ) -> Track:
-    steps = amounts(x, np.append(x[1:], x[-1:]), sampling.gap_s / 3600) | {f"{name}_s": sampling.gap_s}
+    km = _to_next(sampling.rows.km)
+    steps = amounts(x, np.append(x[1:], x[-1:]), sampling.gap_s / 3600, km) | {f"{name}_s": sampling.gap_s}
     if with_km:
-        steps |= {f"{name}_km": _to_next(sampling.rows.km)}
+        steps |= {f"{name}_km": km}
     sums = {column: _sum_before(np.where(covered, step, 0.0)) for column, step in steps.items()}
     return Track(name, sampling, x, covered, sums, amounts, with_km)
 
@@ -304,10 +311,11 @@ def at(track: Track, places: Places) -> dict[str, Floats]:
     inside = place.has_before & place.has_after & track.covered[place.before]
     inside &= rows.row[place.before] < marks.row
     seconds = (marks.us - rows.us[place.before]) / US_PER_S
-    parts = track.amounts(track.x[place.before], _between(track, place, marks), seconds / 3600)
+    km = marks.km - rows.km[place.before]
+    parts = track.amounts(track.x[place.before], _between(track, place, marks), seconds / 3600, km)
     parts |= {f"{track.name}_s": seconds}
     if track.with_km:
-        parts |= {f"{track.name}_km": marks.km - rows.km[place.before]}
+        parts |= {f"{track.name}_km": km}
     sums = {}
     for name, part in parts.items():
         told = np.where(place.has_before, track.sums[name][place.before], np.nan)

@@ -1,0 +1,32 @@
+"""Distance between satellite fixes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analytics.metrics import rules
+from analytics.metrics.tracks import Flags, Floats
+
+EARTH_RADIUS_KM = 6371.0088
+"""Mean radius (IUGG)."""
+
+
+def apart_km(latitude_deg: Floats, longitude_deg: Floats) -> Floats:
+    """Great-circle distance from each fix to the next (haversine formula), one shorter than the fixes."""
+    latitude, longitude = np.radians(latitude_deg), np.radians(longitude_deg)
+    half = np.sin(np.diff(latitude) / 2) ** 2
+    half += np.cos(latitude[1:]) * np.cos(latitude[:-1]) * np.sin(np.diff(longitude) / 2) ** 2
+    apart: Floats = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
+    return apart
+
+
+def run_km(latitude_deg: Floats, longitude_deg: Floats, gap_s: Floats, stands: Flags) -> Floats:
+    """Distance run up to each fix.
+
+    A step adds nothing while the vehicle stands (fixes drift), nor where it is faster than a vehicle can be; `gap_s`
+    is the time to the next fix, NaN on a vehicle's last.
+    """
+    step = apart_km(latitude_deg, longitude_deg)
+    gap_h = gap_s[:-1] / 3600
+    true = ~stands[:-1] & (step <= rules.GNSS_MAX_KMH * gap_h)
+    return np.concatenate([np.zeros(min(1, len(gap_s))), np.cumsum(np.where(true, step, 0.0))])
