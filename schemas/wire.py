@@ -379,6 +379,9 @@ class MetricRow(Body):
     definition: str
     inputs: list[str]
     totals: str
+    side: Literal["DC", "AC"] | None = Field(None, description="of an energy: at the battery or at the charger's input")
+    printed: str | None = Field(None, description="what is read with every figure")
+    source: str | None = Field(None, description="published method")
 
 
 class GridFactorRow(Body):

@@ -32,6 +32,7 @@ def metrics() -> list[MetricRow]:
         MetricRow(
             slug=metric.slug, name=metric.name, unit=metric.unit, meaning=metric.meaning,
             definition=metric.definition, inputs=list(metric.inputs), totals=metric.total,
+            side=metric.side, printed=metric.printed, source=metric.source,
         )
         for metric in SHOWN.values()
     ]  # fmt: skip

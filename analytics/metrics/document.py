@@ -12,7 +12,7 @@ _HEAD = """# Metrics
 Generated from the registry of metrics; `tests/unit/test_metrics_registry.py` compares the two. How each figure is
 decided is in [definitions](definitions.md).
 """
-_COLUMNS = ("metric", "name", "unit", "meaning", "source", "how it totals")
+_COLUMNS = ("metric", "name", "unit", "meaning", "formula", "how it totals")
 
 
 def markdown() -> str:
@@ -30,7 +30,9 @@ def _table(metrics: list[Metric]) -> str:
 
 def _cells(metric: Metric) -> list[str]:
     slug = f"[`{metric.slug}`](definitions.md#{metric.anchor})"
-    return [slug, metric.name, metric.unit, metric.meaning, metric.definition, _totalling(metric)]
+    unit = metric.unit if metric.side is None else f"{metric.unit}, {metric.side}"
+    meaning = metric.meaning if metric.source is None else f"{metric.meaning} Method: {metric.source}."
+    return [slug, metric.name, unit, meaning, metric.definition, _totalling(metric)]
 
 
 def _totalling(metric: Metric) -> str:

@@ -65,7 +65,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A figure ready to be printed. `text` is `unknown` where there is no value; `note` then says why."""
+    """A figure ready to be printed. `text` is `unknown` where there is no value; `note` then says why.
+
+    `side` says whether an energy is told at the battery (DC) or at the charger's input (AC).
+    """
 
     slug: str
     name: str
@@ -78,6 +81,7 @@ class Shown:
     note: str | None
     known: bool
     doubtful: bool
+    side: str | None
 
 
 def shown(slug: str, figure: FigureValue, edge: Edge = Edge.HOUSE) -> Shown:
@@ -97,6 +101,7 @@ def shown(slug: str, figure: FigureValue, edge: Edge = Edge.HOUSE) -> Shown:
         note=figure.note,
         known=known,
         doubtful=known and coverage is not None and coverage < LOW_COVERAGE_PCT,
+        side=metric.side,
     )
 
 

@@ -1,9 +1,10 @@
 """Energy: the ladder, state of charge, charging, grid, idle and auxiliary."""
 
+import polars as pl
 import pytest
-from metrics_case import DAY, HOUR, Day, day_rows, inputs, one_day, telemetry
+from metrics_case import DAY, DAY_S, HOUR, Day, day_rows, inputs, one_day, telemetry
 
-from analytics.metrics import compute
+from analytics.metrics import compute, totals
 
 TIMES = list(range(0, 3601, 10))
 N = len(TIMES)
@@ -235,3 +236,74 @@ def test_silent_night_loss_is_split_at_the_cut() -> None:
     results = compute(inputs(rows, days=day_rows(2)))
     assert Day(results)["energy_used_kwh"] == pytest.approx(10 * 13 / 24)
     assert Day(results, day=DAY.replace(day=6))["energy_used_kwh"] == pytest.approx(10 * 11 / 24)
+
+
+def test_transport_work_holds_the_load_for_five_minutes() -> None:
+    """20 t for the first half hour, unloaded to nothing in the second; read once a minute."""
+    load = [(20_000.0 if t < 1800 else 0.0) if t % 60 == 0 else None for t in TIMES]
+    day = one_day(telemetry(TIMES, **MOVING, odometer_km=[t / 100 for t in TIMES], payload_kg=load))
+    assert day["transport_work_tkm"] == pytest.approx(20 * 18)
+    assert day.part("transport_work_tkm", "coverage_pct") == pytest.approx(100)
+
+
+def test_transport_work_of_a_load_known_for_a_part_is_shown_and_left_out_of_ratios() -> None:
+    load = [10_000.0 if t <= 1800 else None for t in TIMES]
+    power = {"battery_power_kw": [-36.0] * N}
+    day = one_day(telemetry(TIMES, **MOVING, odometer_km=[t / 100 for t in TIMES], payload_kg=load, **power))
+    assert day["transport_work_tkm"] == pytest.approx(10 * 18)
+    assert day.part("transport_work_tkm", "coverage_pct") == pytest.approx(50)
+    assert day["energy_per_tonne_km_kwh"] is None
+
+
+def test_grid_energy_of_a_day_of_rest_counts_in_the_ratio_of_the_period() -> None:
+    """Day one: 36 km and nothing bought. Day two: parked, 40 kWh bought. Together 40 / 36 kWh/km; neither day alone."""
+    drives = telemetry(TIMES, **MOVING, odometer_km=[t / 100 for t in TIMES], grid_energy_kwh=[0.0] * N)
+    later = [t + DAY_S for t in TIMES]
+    rests = telemetry(
+        later, ignition_on=[False] * N, speed_kmh=[0.0] * N, odometer_km=[36.0] * N, plugged_in=[True] * N,
+        grid_energy_kwh=[t / 90 for t in TIMES],
+    )  # fmt: skip
+    results = compute(inputs(pl.concat([drives, rests], how="diagonal"), days=day_rows(2)))
+    total = totals(results.figures, []).row(by_predicate=pl.col("metric") == "grid_energy_per_km_kwh", named=True)
+    assert total["value"] == pytest.approx(40 / 36)
+    assert Day(results, day=DAY.replace(day=6))["grid_energy_per_km_kwh"] is None
+
+
+def test_hydrogen_by_mass_in_the_tanks_leaves_refuelling_out() -> None:
+    """From 30 to 24 kg on the road, filled up to 32 kg while standing, then 3 kg more."""
+    fill = [30 - 6 * t / 1200 if t <= 1200 else 24 + 8 * (t - 1200) / 1200 if t <= 2400 else 32 - 3 * (t - 2400) / 1200
+            for t in TIMES]  # fmt: skip
+    drives = [t <= 1200 or t > 2400 for t in TIMES]
+    day = one_day(telemetry(TIMES, ignition_on=drives, speed_kmh=[36.0 if d else 0.0 for d in drives],
+                            odometer_km=[t / 100 for t in TIMES], hydrogen_mass_kg=fill))  # fmt: skip
+    assert day["hydrogen_used_kg"] == pytest.approx(9, abs=0.1)
+    assert day.part("hydrogen_used_kg", "method") == "estimated"
+    assert day.part("hydrogen_used_kg", "note") == "from mass in the tanks"
+
+
+def test_a_vessel_without_odometer_and_speed_is_measured_by_its_fixes() -> None:
+    """A degree of latitude is 6371.0088 km x pi / 180 = 111.195 km; a tenth of it in an hour."""
+    rows = telemetry(TIMES, ignition_on=[True] * N, latitude_deg=[33 + t / 36_000 for t in TIMES],
+                     longitude_deg=[-118.0] * N, battery_power_kw=[-60.0] * N)  # fmt: skip
+    day = one_day(rows, vehicles=({"category": "vessel"},))
+    assert day["distance_km"] == pytest.approx(11.1195, rel=1e-4)
+    assert day.part("distance_km", "note") == "from satellite fixes"
+    assert day["energy_per_nmi_kwh"] == pytest.approx(60 / (11.1195 / 1.852), rel=1e-4)
+
+
+def test_fixes_that_drift_at_a_standstill_or_jump_add_no_distance() -> None:
+    """It stands for half an hour with fixes wandering; on the way one fix is 1 degree off."""
+    drift = [0.0001 * (t // 10 % 2) if t < 1800 else (t - 1800) / 36_000 for t in TIMES]
+    drift[300] += 1
+    rows = telemetry(TIMES, ignition_on=[True] * N, speed_kmh=[0.0 if t < 1800 else 22.239 for t in TIMES],
+                     latitude_deg=drift, longitude_deg=[0.0] * N)  # fmt: skip
+    day = one_day(rows)
+    assert day["distance_km"] == pytest.approx(22.239 / 2, rel=0.01)  # by speed, which outranks fixes
+
+
+def test_hotel_load_at_the_plug_is_not_the_battery() -> None:
+    half = [t > 1800 for t in TIMES]
+    rows = telemetry(TIMES, ignition_on=[True] * N, speed_kmh=[0.0 if h else 18.0 for h in half], plugged_in=half,
+                     hotel_power_kw=[6.0] * N, battery_power_kw=[10.0 if h else -50.0 for h in half])  # fmt: skip
+    day = one_day(rows, vehicles=({"category": "vessel"},))
+    assert day["hotel_energy_kwh"] == pytest.approx(3, abs=0.02)
