@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -64,6 +65,8 @@ def create_app(given: Settings) -> FastAPI:
         metrics = MetersServer(meters, given.metrics_address) if given.metrics_address else None
         if metrics is not None:
             metrics.start()
+        gc.collect()
+        gc.freeze()  # what lives as long as the process need not be looked through again and again
         yield
         if metrics is not None:
             await to_thread.run_sync(metrics.stop)

@@ -24,8 +24,8 @@ WRITE_BYTES = 4 * 2**20
 WITH_BODY = frozenset({"POST", "PUT"})
 
 
-def receiver_of(request: Request) -> Receiver:
-    """The app's receiver."""
+async def receiver_of(request: Request) -> Receiver:
+    """The app's receiver. Async, as what is not is handed to another thread."""
     receiver: Receiver = request.app.state.receiver
     return receiver
 
@@ -106,7 +106,7 @@ async def pieces_of(request: Request, limit_bytes: int, patience_s: float) -> As
     gates, under_way = gates_of(request), under_way_of(request)
     gates.begin_body(under_way)
     size_bytes = 0
-    stream = Stream(request.stream(), patience_s, receiver_of(request).settings.min_body_bytes_per_s)
+    stream = Stream(request.stream(), patience_s, request.app.state.receiver.settings.min_body_bytes_per_s)
     while (piece := await stream.next()) is not None:
         size_bytes += len(piece)
         gates.passed(under_way, len(piece))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import uuid
 from typing import Annotated
@@ -60,7 +59,7 @@ async def _received(request: Request, receiver: Receiver, caller: Caller, incomi
     groups: Groups = request.app.state.groups
     together = groups.submit(caller, incoming)
     if together is not None:
-        return await asyncio.wrap_future(together)
+        return await together
     return await in_thread(request, receiver.receive, caller, incoming)
 
 

@@ -8,14 +8,14 @@ fails alone.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -52,10 +52,17 @@ class Small:
 
     caller: Caller
     incoming: Incoming
-    upload: Upload
-    body: bytes
+    received_at: dt.datetime
     lines: int
-    answer: Future[Receipt]
+    answer: asyncio.Future[Receipt]
+
+    @property
+    def body(self) -> bytes:
+        """The rows, as they came."""
+        return self.incoming.body
+
+
+Answers = Sequence[tuple[Small, Receipt | Exception]]
 
 
 class Groups:
@@ -80,15 +87,14 @@ class Groups:
         for thread in self._threads:
             thread.join()
 
-    def submit(self, caller: Caller, incoming: Incoming) -> Future[Receipt] | None:
-        """The receipt to come, or None where the upload is none for a group: it goes its own way."""
+    def submit(self, caller: Caller, incoming: Incoming) -> asyncio.Future[Receipt] | None:
+        """The receipt to come, or None where the upload is none for a group: it goes its own way. From a loop only."""
         lines = _lines(incoming.body) if _is_plain(incoming) else None
         if lines is None:
             return None
-        small = Small(caller, incoming, self._receiver.upload_of(caller, incoming, incoming.body), incoming.body,
-                      lines, Future())  # fmt: skip
-        self._coming.put(small)
-        return small.answer
+        answer = asyncio.get_running_loop().create_future()
+        self._coming.put(Small(caller, incoming, dt.datetime.now(dt.UTC), lines, answer))
+        return answer
 
     # --- one group after the other ----------------------------------------------------------------
 
@@ -98,9 +104,7 @@ class Groups:
                 self._take(group)
             except Exception as error:  # a mistake of ours must not leave anybody without an answer
                 log.exception("group")
-                for small in group:
-                    if not small.answer.done():
-                        small.answer.set_exception(error)
+                _tell([(small, error) for small in group])
 
     def _collect(self) -> list[Small] | None:
         """What came, as soon as it is likely to be all for now; None at the end."""
@@ -139,7 +143,7 @@ class Groups:
             self._take(group[half:])
             return
         for small in left:
-            _answer(small, self._receiver)
+            _tell([(small, _alone(small, self._receiver))])
 
     def _together(self, group: list[Small]) -> list[Small]:
         """Load what can be loaded together; returns what has to go alone.
@@ -153,13 +157,12 @@ class Groups:
             return group
         try:
             with self._receiver.transaction() as db:
-                fresh = plain & ~_known(db, group, plain)
+                fresh = plain & ~_known(db, read.uploads, plain)
                 receipts = _Written.of(db, read.only(fresh), self._receiver).receipts()
         except (psycopg.errors.IntegrityError, psycopg.errors.DataError) as error:
             log.warning("group apart", reason=str(error))
             raise _ApartError from error
-        for n, receipt in receipts.items():
-            group[n].answer.set_result(receipt)
+        _tell([(group[n], receipt) for n, receipt in receipts.items()])
         return [small for n, small in enumerate(group) if n not in receipts]
 
 
@@ -167,14 +170,33 @@ class _ApartError(Exception):
     """A group is to be taken apart."""
 
 
-def _answer(small: Small, receiver: Receiver) -> None:
+def _alone(small: Small, receiver: Receiver) -> Receipt | Exception:
     try:
-        small.answer.set_result(receiver.receive(small.caller, small.incoming))
+        return receiver.receive(small.caller, small.incoming)
     except BeachheadError as error:
-        small.answer.set_exception(error)
+        return error
     except Exception as error:
         log.exception("upload")
-        small.answer.set_exception(error)
+        return error
+
+
+def _tell(answers: Answers) -> None:
+    """Answer uploads, all at once: each call of a loop from another thread costs both a change of threads."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Small, Receipt | Exception]]] = {}
+    for small, answer in answers:
+        by_loop.setdefault(small.answer.get_loop(), []).append((small, answer))
+    for loop, own in by_loop.items():
+        loop.call_soon_threadsafe(_settle, own)
+
+
+def _settle(answers: Answers) -> None:
+    for small, answer in answers:
+        if small.answer.done():  # whoever asked is gone, or was answered before something went wrong
+            continue
+        if isinstance(answer, Exception):
+            small.answer.set_exception(answer)
+        else:
+            small.answer.set_result(answer)
 
 
 def _is_plain(incoming: Incoming) -> bool:
@@ -204,6 +226,7 @@ class _Read:
     """A group's rows, numbered through: upload n has those up to `ends[n]`, from the end of the one before on."""
 
     group: Sequence[Small]
+    uploads: Sequence[Upload]
     ends: NDArray[np.int64]
     decoded: Decoded
     scope: Joint
@@ -219,7 +242,8 @@ class _Read:
         decoded = Decoded.whole(frame.with_columns(vehicle=_addresses(frame, group, counts)))
         clock = Clock(dt.datetime.now(dt.UTC), receiver.settings.max_future_s)
         kinds = receiver.known_signals.select(*KIND_SCHEMA)
-        return cls(group, np.cumsum(counts), decoded, scope, check(decoded, scope, Query(), clock, kinds))
+        uploads = [receiver.upload_of(one.caller, one.incoming, one.body, one.received_at) for one in group]
+        return cls(group, uploads, np.cumsum(counts), decoded, scope, check(decoded, scope, Query(), clock, kinds))
 
     def upload_of(self, rows: pl.Series) -> NDArray[np.int64]:
         """The place in the group of the upload that each row belongs to."""
@@ -244,7 +268,7 @@ class _Read:
             kept(self.checked.rows), kept(self.checked.extras), kept(self.checked.rejects), self.checked.received,
             self.checked.foreign,
         )  # fmt: skip
-        return _Read(self.group, self.ends, self.decoded, self.scope, checked)
+        return replace(self, checked=checked)
 
 
 def _addresses(frame: pl.DataFrame, group: Sequence[Small], counts: NDArray[np.int64]) -> pl.Series:
@@ -261,10 +285,10 @@ def _addresses(frame: pl.DataFrame, group: Sequence[Small], counts: NDArray[np.i
     return pl.select(pl.concat_str(gateways, pl.lit(Joint.BETWEEN), address)).to_series()
 
 
-def _known(db: psycopg.Connection, group: Sequence[Small], wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _known(db: psycopg.Connection, group: Sequence[Upload], wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Hold the identities of these uploads until the transaction ends; which are stored, or come again in the group."""
     places: list[int] = np.flatnonzero(wanted).tolist()
-    uploads = [group[place].upload for place in places]
+    uploads = [group[place] for place in places]
     identities = [(one.gateway_id, one.sha256, one.query) for one in uploads]
     loader.hold_identities(db, uploads, TELEMETRY)
     seen = store.same_uploads(db, identities, TELEMETRY)
@@ -307,7 +331,7 @@ class _Written:
         ranges = _ranges(classes)
         loader.mark(self.db, ranges)
         receipts = dict(self._made(classes, ranges))
-        entries = [_entry(self.read.group[place].upload, receipt) for place, receipt in receipts.items()]
+        entries = [_entry(self.read.uploads[place], receipt) for place, receipt in receipts.items()]
         self.db.execute(_INSERT_UPLOADS, ["[" + ",".join(entries) + "]"])
         ids = pl.DataFrame({"place": list(receipts), "upload_id": [r.upload_id.bytes for r in receipts.values()]})
         copy_in(self.db, "upload_vehicle", ranges.join(ids, on="place").select(
@@ -319,7 +343,7 @@ class _Written:
         return receipts
 
     def _made(self, classes: pl.DataFrame, ranges: pl.DataFrame) -> Iterator[tuple[int, Receipt]]:
-        group, offsets = self.read.group, np.concatenate(([0], self.read.ends))
+        group, uploads, offsets = self.read.group, self.read.uploads, np.concatenate(([0], self.read.ends))
         rejects = self._rejects_by_upload()
         names = {id_: name for small in group for id_, name in small.caller.scope.vehicle_names.items()}
         vehicles: dict[int, list[str]] = {}
@@ -327,7 +351,7 @@ class _Written:
             vehicles.setdefault(place, []).append(names[vehicle_id])
         extras = self._extras_by_upload()
         for place, first, last, late, *counts in self._counted(classes).iter_rows():
-            upload, own = group[place].upload, rejects.get(place, [])
+            upload, own = uploads[place], rejects.get(place, [])
             received = int(offsets[place + 1] - offsets[place])
             yield place, Receipt(
                 upload_id=upload.id,

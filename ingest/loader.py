@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 import psycopg
 import zstandard
@@ -23,7 +24,7 @@ from ingest.arrays import Floats, Integers, Times, copy_in
 from ingest.checks.extras import KIND_SCHEMA
 from ingest.checks.rows import Checked, Clock, Query, check
 from ingest.checks.scope import Scope
-from ingest.classify import DIFFERS, EXTRA_KEY, KEY, Outcome, RowClass, classify
+from ingest.classify import DIFFERS, EXTRA_KEY, Outcome, RowClass, classify
 from ingest.decoders.decoded import Decoded
 from schemas.errors import IdempotencyError, RejectedRow
 from schemas.frames import REJECT_SCHEMA, TELEMETRY_SCHEMA, UTC_TIME
@@ -215,13 +216,14 @@ def _stored(db: psycopg.Connection, rows: pl.DataFrame, extras: pl.DataFrame) ->
 
 def runs_of(rows: pl.DataFrame) -> pl.DataFrame:
     """Stretches of time that the rows fill: vehicle_id, low, high. A lone row is a stretch of its own."""
-    keys = rows.select(KEY).sort(KEY)
-    begins = (pl.col("vehicle_id") != pl.col("vehicle_id").shift()) | (pl.col("time").diff() > RUN_GAP)
-    return (
-        keys.with_columns(run=begins.fill_null(True).cum_sum())
-        .group_by("run", maintain_order=True)
-        .agg(pl.col("vehicle_id").first(), low=pl.col("time").first(), high=pl.col("time").last())
-    )
+    vehicle_id, time = rows["vehicle_id"].to_numpy(), rows["time"].to_physical().to_numpy()
+    order = np.lexsort((time, vehicle_id))
+    vehicle_id, time = vehicle_id[order], time[order]
+    gap_us = RUN_GAP // dt.timedelta(microseconds=1)
+    begins = np.flatnonzero((np.diff(vehicle_id) != 0) | (np.diff(time) > gap_us)) + 1
+    first, last = np.r_[0, begins], np.r_[begins, len(time)] - 1
+    instants = {name: pl.Series(time[places]).cast(UTC_TIME) for name, places in (("low", first), ("high", last))}
+    return pl.DataFrame({"vehicle_id": vehicle_id[first], **instants})
 
 
 _RUNS = sql.SQL(

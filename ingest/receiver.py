@@ -95,8 +95,10 @@ class Receiver:
         self.waiting.add(ticket, body)
         return ticket.receipt()
 
-    def upload_of(self, caller: Caller, incoming: Incoming, body: bytes) -> Upload:
-        """A new upload of this body, uncompressed."""
+    def upload_of(
+        self, caller: Caller, incoming: Incoming, body: bytes, received_at: dt.datetime | None = None
+    ) -> Upload:
+        """A new upload of this body, uncompressed; received now, if it is not said when."""
         return Upload(
             id=uuid.uuid4(),
             gateway_id=caller.scope.gateway_id,
@@ -104,7 +106,7 @@ class Receiver:
             query=_normalised(incoming.query),
             content_type=media_type(incoming.content_type),
             size_bytes=len(body),
-            received_at=dt.datetime.now(dt.UTC),
+            received_at=received_at or dt.datetime.now(dt.UTC),
             idempotency_key=incoming.idempotency_key,
         )
 

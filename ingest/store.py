@@ -233,14 +233,13 @@ Identity = tuple[int, bytes, str]
 
 def same_uploads(db: psycopg.Connection, identities: Sequence[Identity], kind: str) -> set[Identity]:
     """Which of these uploads have loaded before, or were taken back since."""
-    gateways, hashes, queries = ([one[n] for one in identities] for n in range(3))
+    gateways, hashes = list({gateway for gateway, _, _ in identities}), [sha256 for _, sha256, _ in identities]
     found = db.cursor(binary=True).execute(
-        "SELECT u.gateway_id, u.sha256, u.query"
-        " FROM unnest(%s::int[], %s::bytea[], %s::text[]) AS given(gateway_id, sha256, query)"
-        " JOIN upload u USING (gateway_id, sha256, query) WHERE u.kind = %s AND u.status IN ('loaded', 'void')",
-        [gateways, hashes, queries, kind],
+        "SELECT gateway_id, sha256, query FROM upload WHERE gateway_id = ANY(%s::int[]) AND sha256 = ANY(%s::bytea[])"
+        " AND kind = %s AND status IN ('loaded', 'void')",
+        [gateways, hashes, kind],
     )
-    return {(gateway, bytes(sha256), query) for gateway, sha256, query in found}
+    return {(gateway, bytes(sha256), query) for gateway, sha256, query in found} & set(identities)
 
 
 def is_in_ledger(db: psycopg.Connection, upload_id: uuid.UUID) -> bool:

@@ -101,14 +101,17 @@ def _keys(decoded: Decoded, scope: Scope | Joint, query: Query, clock: Clock) ->
     sent_time = frame[TIME] if TIME in frame.columns else pl.Series(TIME, [None] * height, dtype=pl.String)
     times = read_times(sent_time, query.tz)
     time = times.time + dt.timedelta(seconds=query.shift_s) if query.shift_s else times.time
-    keys = pl.DataFrame({"row": decoded.row, "address": addresses, "time": time, "time_reason": times.reason})
-    keys = keys.join(scope.names, on="address", how="left", maintain_order="left")
-    keys = keys.join(scope.hulls, on="vehicle_id", how="left", maintain_order="left")
-    keys = keys.with_columns(in_gap=_in_gap(keys, scope.gaps))
-    keys = keys.with_columns(vehicle_reason=_vehicle_reason(), time_reason=_time_reason(clock))
-    keys = keys.with_columns(
+    sent = pl.DataFrame({"row": decoded.row, "address": addresses, "time": time, "time_reason": times.reason})
+    found = sent.lazy().join(scope.known.lazy(), on="address", how="left", maintain_order="left")
+    if scope.gaps.height:
+        placed = found.collect()
+        found = placed.lazy().with_columns(in_gap=_in_gap(placed, scope.gaps))
+    else:
+        found = found.with_columns(in_gap=pl.lit(False))
+    found = found.with_columns(vehicle_reason=_vehicle_reason(), time_reason=_time_reason(clock))
+    keys = found.with_columns(
         usable=pl.col("vehicle_reason").is_null() & pl.col("time_reason").is_null(),
-    )
+    ).collect()
     if keys["usable"].all():
         return keys, pl.DataFrame(schema=REJECT_SCHEMA)
     rejects = keys.with_columns(sent_time=shown(sent_time)).filter(~pl.col("usable"))
@@ -137,8 +140,6 @@ def _addresses(frame: pl.DataFrame, height: int, query: Query) -> pl.Series:
 
 def _in_gap(keys: pl.DataFrame, gaps: pl.DataFrame) -> pl.Series:
     """Whether a row falls between two assignments of its vehicle. Vehicles with several are few."""
-    if not gaps.height:
-        return pl.Series([False]).new_from_index(0, keys.height)
     pairs = keys.select("row", "vehicle_id", "time").join(gaps, on="vehicle_id")
     inside = pairs.filter((pl.col("time") >= pl.col("low")) & (pl.col("time") < pl.col("high")))
     return keys["row"].is_in(inside["row"].implode())

@@ -49,6 +49,16 @@ class Scope:
         before = pl.lit(f"{self.gateway_id}{Joint.BETWEEN}")
         return self.names.with_columns(address=before + pl.col("address"))
 
+    @cached_property
+    def alone(self) -> Joint:
+        """The scope as if there were several."""
+        return Joint(self.own_names, self.hulls, self.gaps)
+
+    @cached_property
+    def known(self) -> pl.DataFrame:
+        """`names` with their `hulls`."""
+        return self.names.join(self.hulls, on="vehicle_id", how="left")
+
 
 @dataclass(frozen=True)
 class Joint:
@@ -59,9 +69,17 @@ class Joint:
     hulls: pl.DataFrame
     gaps: pl.DataFrame
 
+    @cached_property
+    def known(self) -> pl.DataFrame:
+        """`names` with their `hulls`."""
+        return self.names.join(self.hulls, on="vehicle_id", how="left")
+
 
 def joint(scopes: Mapping[int, Scope]) -> Joint | None:
     """The scopes as one; None where two gateways write for one vehicle at different times."""
+    if len(scopes) == 1:
+        (scope,) = scopes.values()
+        return scope.alone
     names = pl.concat([scope.own_names for scope in scopes.values()])
     hulls = pl.concat([scope.hulls for scope in scopes.values()]).unique(maintain_order=True)
     if hulls["vehicle_id"].n_unique() < hulls.height:

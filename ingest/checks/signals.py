@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import cast
+
 import polars as pl
 
 from ingest.checks.values import Values, booleans_in, nothing, numbers_in, values_of
@@ -10,20 +13,19 @@ from schemas.signals import SIGNALS, Kind, Signal
 
 
 def all_fine(frame: pl.DataFrame) -> set[str]:
-    """Canonical columns that have the catalogue's type and no value to complain of: found in one pass over all."""
-    floats = [
-        n for n in frame.columns if n in SIGNALS and frame.schema[n] == POLARS_TYPE[SIGNALS[n].kind] == pl.Float64
-    ]
-    found = frame.select(
-        ((pl.col(n).min() >= SIGNALS[n].low) & (pl.col(n).max() <= SIGNALS[n].high) & ~pl.col(n).is_nan().any()).alias(
-            n
-        )
-        for n in floats
-    )
-    fine = {name for name in floats if found.height and found[name][0]}
-    return fine | {
-        n for n in frame.columns if n in SIGNALS and frame.schema[n] == pl.Boolean == POLARS_TYPE[SIGNALS[n].kind]
-    }
+    """Canonical columns that have the catalogue's type and no value to complain of: at the cost of three sums."""
+    return {name for name in frame.columns if name in SIGNALS and _is_as_wanted(frame[name], SIGNALS[name])}
+
+
+def _is_as_wanted(column: pl.Series, signal: Signal) -> bool:
+    if column.dtype != POLARS_TYPE[signal.kind] or signal.kind is Kind.INTEGER:
+        return False
+    if signal.kind is Kind.BOOLEAN:
+        return True
+    low, high = cast(float | None, column.min()), cast(float | None, column.max())
+    if low is None or high is None or not (signal.low <= low and high <= signal.high):
+        return False
+    return not math.isnan(column.sum())  # minimum and maximum pass NaN over
 
 
 def read_signal(column: pl.Series, signal: Signal) -> tuple[pl.Series, pl.Series | None]:

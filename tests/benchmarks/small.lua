@@ -19,7 +19,7 @@ function init(_)
     local parts = {}
     for k, name in ipairs(floats) do
       local form = kind == "line" and "%s=%.3f" or '"%s":%.3f'
-      parts[k] = string.format(form, name, math.random() * 80)
+      parts[k] = string.format(form, name, math.random() * 60)
     end
     local values = table.concat(parts, ",")
     if kind == "line" then
