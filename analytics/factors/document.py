@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from typing import Any
 
 import polars as pl
 
 from analytics.factors.contract import RECALLED
+from analytics.factors.regions import answers
 from analytics.factors.tables import shipped
 
 INTRO = """# Factors
@@ -43,12 +45,29 @@ shipped: 2024 stays in use. Margins and residual mixes are not average factors a
 def markdown(table: pl.DataFrame) -> str:
     """Every factor of a table that follows `Factors`, grouped by series."""
     rows = table.with_columns(series=pl.col("id").str.split("/").list.first())
-    parts = [INTRO]
+    parts = [INTRO, _where(table)]
     for kind, title in (("grid", "Electricity"), ("fuel", "Fuels"), ("trace", "CH4 and N2O"), ("line_loss", "Losses")):
         of_kind = rows.filter(pl.col("kind") == kind)
         parts.append(f"\n## {title}\n")
         parts += [_section(series) for series in of_kind.partition_by("series", maintain_order=True)]
     return "".join(parts)
+
+
+def _where(table: pl.DataFrame) -> str:
+    """Which factor answers in each region of the programme from the newest edition on."""
+    newest: dt.date = table.filter(pl.col("kind") == "grid").select(pl.col("starts_on").max()).item()
+    told = answers(newest, table).select(
+        "region", "grid", "boundary", told=pl.coalesce(pl.format("{}: {} {}", "factor_id", "value", "unit"), "reason")
+    )
+    wide = told.pivot("boundary", index=["region", "grid"], values="told")
+    lines = [
+        "\n## Which factor answers where\n",
+        f"For days from {newest} on, where a pilot declares this grid.\n",
+        "| region | grid | direct generation | life-cycle |",
+        "|---|---|---|---|",
+    ]
+    rows = wide.select("region", "grid", "generation_direct", "life_cycle").iter_rows()
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
 
 
 def _section(series: pl.DataFrame) -> str:

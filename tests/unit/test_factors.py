@@ -9,7 +9,8 @@ import pytest
 
 from analytics.factors.contract import RECALLED, Factors
 from analytics.factors.document import markdown
-from analytics.factors.resolve import electricity, fuels, grid_reasons, line_losses
+from analytics.factors.regions import PROGRAMME, answers
+from analytics.factors.resolve import EU_MEMBERS, electricity, fuels, grid_reasons, line_losses
 from analytics.factors.tables import assemble, in_si, shipped, usable
 
 TABLE = shipped()
@@ -45,7 +46,7 @@ def test_the_tables_hold_what_the_methods_verify() -> None:
     count = dict(
         grid.group_by(pl.col("key").str.split(":").list.first()).agg(keys=pl.col("key").n_unique()).iter_rows()
     )
-    assert count == {"egrid": 28, "ember": 36, "zone": 35 + 58, "official": 14}
+    assert count == {"egrid": 28, "ember": 36 + 10, "zone": 35 + 10 + 58, "official": 14}
 
 
 @pytest.mark.parametrize(
@@ -285,6 +286,70 @@ def test_diesel_by_region(region: str, day: dt.date, tailpipe: str, well_to_whee
 def test_line_loss_is_known_for_the_united_states_alone() -> None:
     cases = pl.DataFrame({"region": ["US-CA", "US", "NL", "CA-QC", "IN"], "day": [dt.date(2026, 1, 1)] * 5})
     assert dict(line_losses(cases, TABLE).select("region", "known_loss").iter_rows()) == {"US-CA": 0.05, "US": 0.05}
+
+
+# --- regions of the programme
+
+
+def test_every_region_of_the_programme_has_a_factor_or_a_reason() -> None:
+    found = answers(dt.date(2026, 1, 1), TABLE)
+    assert found.height == 2 * sum(len(grids) for grids in PROGRAMME.values())
+    answered, silent = pl.col("factor_id").is_not_null(), pl.col("factor_id").is_null()
+    assert found.filter(answered & (pl.col("value").is_null() | pl.col("reason").is_not_null())).is_empty()
+    assert found.filter(silent & (pl.col("value").is_not_null() | pl.col("reason").is_null())).is_empty()
+    # Each grid answers at least at one boundary; nothing that was only recalled does.
+    by_grid = found.group_by("grid").agg(known=answered.sum())
+    assert by_grid["known"].min() == 1
+    recalled = TABLE.filter(pl.col("confidence") == RECALLED)["id"].to_list()
+    assert found.filter(pl.col("factor_id").is_in(recalled)).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("grid", "direct", "life_cycle"),
+    [
+        ("egrid:NYCW", "egrid2023r2-co2/egrid:NYCW", "no life-cycle factor is known for the area of egrid:NYCW"),
+        ("official:CHN-S", "mee-2023/official:CHN-S", "no life-cycle factor is known for the area of official:CHN-S"),
+        ("official:IND", "cea-fy2024/official:IND", "ember-2024/ember:IND"),
+        *(
+            (
+                f"zone:{z}",
+                f"no direct generation factor is known for the area of zone:{z}",
+                f"electricitymaps-2025/zone:{z}",
+            )
+            for z in ("IN-SO", "JP-TK", "CA-QC", "BR-S")
+        ),
+        ("official:JPN", "elcs-fy2023/official:JPN", "ember-2024/ember:JPN"),
+        ("official:MEX", "semarnat-2021/official:MEX", "ember-2024/ember:MEX"),
+        ("ember:BGR", "no direct generation factor is known for the area of ember:BGR", "ember-2023-members/ember:BGR"),
+        ("ember:NOR", "no direct generation factor is known for the area of ember:NOR", "ember-2024/ember:NOR"),
+        (
+            "ember:GBR",
+            "the direct generation factor known for ember:GBR was never seen in its source, so it is not used",
+            "ember-2024/ember:GBR",
+        ),
+        ("official:BRA", "mcti-2023/official:BRA", "ember-2024/ember:BRA"),
+        *(
+            (f"ember:{c}", f"no direct generation factor is known for the area of ember:{c}", f"ember-2024/ember:{c}")
+            for c in ("CHL", "COL", "ARG", "PER", "URY", "ECU", "EU27", "CAN")
+        ),
+    ],
+)  # fmt: skip
+def test_what_answers_in_a_region(grid: str, direct: str, life_cycle: str) -> None:
+    rows = answers(dt.date(2026, 1, 1), TABLE).filter(pl.col("grid") == grid)
+    said = {row["boundary"]: row["factor_id"] or row["reason"] for row in rows.iter_rows(named=True)}
+    assert said == {"generation_direct": direct, "life_cycle": life_cycle}
+
+
+def test_the_lists_of_regions_are_whole() -> None:
+    declared = {key for key in TABLE["key"] if key.startswith("egrid:")}
+    assert set(PROGRAMME["United States"]) == declared
+    assert len(PROGRAMME["European Union"]) == 1 + len(EU_MEMBERS)
+    assert (len(PROGRAMME["China"]), len(PROGRAMME["Japan"]), len(PROGRAMME["Canada"])) == (1 + 7, 1 + 10, 1 + 13)
+
+
+def test_before_any_edition_every_region_says_so() -> None:
+    found = answers(dt.date(2010, 1, 1), TABLE)
+    assert found["value"].null_count() == found["reason"].count() == found.height
 
 
 def test_the_page_is_written_from_the_tables() -> None:
