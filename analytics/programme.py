@@ -29,7 +29,8 @@ class PilotResult:
 
 def results(reader: Reader) -> list[PilotResult]:
     """Every pilot's result, by name."""
-    return [_result(reader, pilot) for pilot in reader.pilots()]
+    factors = reader.factors()
+    return [_result(reader, pilot, factors) for pilot in reader.pilots()]
 
 
 def programme_summary(found: list[PilotResult]) -> ProgrammeSummary:
@@ -48,11 +49,11 @@ def programme_summary(found: list[PilotResult]) -> ProgrammeSummary:
     )
 
 
-def _result(reader: Reader, pilot: Pilot) -> PilotResult:
+def _result(reader: Reader, pilot: Pilot, factors: pl.DataFrame) -> PilotResult:
     period = period_of(pilot, None, None)
     figures = summaries.period_totals(reader, pilot, period)
     days = reader.pilot_days(pilot, period)
-    return PilotResult(pilot, period, summaries.summary_of(pilot, period, days, figures), figures)
+    return PilotResult(pilot, period, summaries.summary_of(pilot, period, days, figures, factors), figures)
 
 
 def _boundaries(found: list[PilotResult]) -> list[BoundaryTotal]:

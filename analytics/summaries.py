@@ -7,7 +7,6 @@ from dataclasses import asdict
 
 import polars as pl
 
-from analytics.factors.tables import shipped
 from analytics.metrics import METRICS, Metric, Total, totals
 from analytics.metrics.emissions import factors_used, headline_slug
 from analytics.views import Period, Pilot, PilotDay, Reader, Vehicle
@@ -36,11 +35,14 @@ def period_totals(reader: Reader, pilot: Pilot, period: Period) -> pl.DataFrame:
 
 def summary(reader: Reader, pilot: Pilot, period: Period) -> Summary:
     """A pilot's figures over a period."""
-    return summary_of(pilot, period, reader.pilot_days(pilot, period), period_totals(reader, pilot, period))
+    days, figures = reader.pilot_days(pilot, period), period_totals(reader, pilot, period)
+    return summary_of(pilot, period, days, figures, reader.factors())
 
 
-def summary_of(pilot: Pilot, period: Period, days: Sequence[PilotDay], figures: pl.DataFrame) -> Summary:
-    """A pilot's summary from its days and their totals."""
+def summary_of(
+    pilot: Pilot, period: Period, days: Sequence[PilotDay], figures: pl.DataFrame, factors: pl.DataFrame
+) -> Summary:
+    """A pilot's summary from its days and their totals; `factors` are all that a figure may name."""
     metrics = figure_values(figures)
     versions = sorted({day.code_version for day in days})
     return Summary(
@@ -51,7 +53,7 @@ def summary_of(pilot: Pilot, period: Period, days: Sequence[PilotDay], figures: 
         data_until=max((day.data_until for day in days if day.data_until), default=None),
         metrics=metrics,
         headline_co2e=headline_slug({slug: figure.value for slug, figure in metrics.items()}),
-        factors=factor_rows(days),
+        factors=factor_rows(days, factors),
         vehicles=pilot.vehicles,
         reference_vehicles=pilot.reference_vehicles,
         days=len(days),
@@ -65,10 +67,10 @@ def figure_values(figures: pl.DataFrame) -> dict[str, FigureValue]:
     return {slug: _figure(found.get(slug), metric.unit, _reason(metric, found)) for slug, metric in SHOWN.items()}
 
 
-def factor_rows(days: Iterable[PilotDay]) -> list[FactorUsed]:
-    """The emission factors that the days were computed with."""
+def factor_rows(days: Iterable[PilotDay], factors: pl.DataFrame) -> list[FactorUsed]:
+    """The emission factors that the days were computed with, out of all of them."""
     ids = sorted({factor for day in days for factor in day.factors})
-    rows = factors_used(pl.DataFrame({"factor_id": ids}, schema={"factor_id": pl.String}), shipped())
+    rows = factors_used(pl.DataFrame({"factor_id": ids}, schema={"factor_id": pl.String}), factors)
     return [FactorUsed(**row) for row in rows.iter_rows(named=True)]
 
 

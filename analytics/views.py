@@ -20,6 +20,7 @@ from adbc_driver_postgresql import StatementOptions
 from adbc_driver_postgresql import dbapi as adbc
 from psycopg import sql
 
+from analytics.factors.own import OwnRows, to_list
 from schemas import database
 from schemas.database import unavailable_when_gone
 from schemas.errors import NotFoundError, UnavailableError
@@ -84,6 +85,8 @@ _VEHICLE_FIGURES = f"""
 SELECT vehicle_id, {_FIGURE_COLUMNS} FROM reading.vehicle_day_figure
 WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last
 """  # noqa: S608
+
+_OWN_FACTORS = f"SELECT {', '.join(OwnRows.column_names())} FROM reading.own_factor ORDER BY id"  # noqa: S608
 
 _TRIPS = """
 SELECT starts_at, ends_at, day, distance_km, energy_used_kwh, soc_start_pct, soc_end_pct FROM reading.trip
@@ -323,6 +326,12 @@ class Reader:
         """The vehicle's charging sessions that start in the period."""
         rows = self._rows(_CHARGE_SESSIONS, **_place(vehicle), **_bounds(period))
         return [ChargeSession(**row) for row in rows]
+
+    def factors(self) -> pl.DataFrame:
+        """Every factor that a figure may name, shipped or imported: the columns of `Factors`."""
+        schema = OwnRows.create_empty().schema
+        rows = [tuple(row.values()) for row in self._rows(_OWN_FACTORS)]
+        return to_list(OwnRows.validate(pl.DataFrame(rows, schema=schema, orient="row"), cast=True))
 
     def samples(self, question: Samples) -> Iterator[pa.RecordBatch]:
         """Telemetry in batches of bounded size: `vehicle`, `time` and the signals asked for, in order of time.

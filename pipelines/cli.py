@@ -22,6 +22,7 @@ COMMANDS = {
     "serve": "serve:app",
     "pilot": "pilots:app",
     "records": "records:app",
+    "factors": "factors:app",
     "key": "keys:app",
     "gateway": "gateways:app",
     "dbc": "dbc:app",

@@ -22,7 +22,8 @@ import sqlalchemy as sa
 
 import analytics
 from analytics import metrics
-from pipelines import results, store
+from analytics.factors.own import with_own
+from pipelines import factors, results, store
 from pipelines.calendar import OperatingDay, Span
 from schemas.database import engine
 from schemas.frames import Figures, OperatingDays, PlannedService
@@ -201,17 +202,22 @@ def _inputs(
     connection: sa.Connection, url: str, facts: store.PilotFacts, batch: Sequence[VehicleDayKey]
 ) -> metrics.Inputs:
     ids = sorted({key.vehicle_id for key in batch})
+    vehicles = store.vehicles_frame(connection, facts.pilot_id, ids)
+    own = factors.own_factors(connection)
+    first, last = min(key.day.starts_at for key in batch), max(key.day.ends_at for key in batch)
     days = [(key.vehicle_id, key.day.day, facts.pilot_id, key.day.starts_at, key.day.ends_at) for key in batch]
     planned = [
         (key.vehicle_id, key.day.day, key.planned.starts_at, key.planned.ends_at) for key in batch if key.planned
     ]
     return metrics.Inputs(
         telemetry=store.telemetry_frame(url, _windows(connection, batch), metrics.SIGNALS),
-        vehicles=store.vehicles_frame(connection, facts.pilot_id, ids),
+        vehicles=vehicles,
         days=OperatingDays.validate(_rows(days, OperatingDays.create_empty().schema)),
         planned=PlannedService.validate(_rows(planned, PlannedService.create_empty().schema)),
         maintenance=store.maintenance_frame(connection, ids),
         roadcalls=store.roadcalls_frame(connection, ids),
+        factors=with_own(own),
+        hourly=factors.tables_of_grids(connection, own, vehicles["grid"].drop_nulls().unique(), first, last),
     )
 
 

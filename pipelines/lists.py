@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
 import sqlalchemy as sa
 
+from analytics.factors.own import to_list, with_own
+from analytics.factors.resolve import electricity, fuels, grid_reasons
 from pipelines.store import PilotFacts, vehicles_frame
 from schemas import tables
 from schemas.errors import NotFoundError
@@ -106,3 +110,41 @@ def upload_changes(connection: sa.Connection, upload_id: uuid.UUID) -> dict[str,
         sa.select(upload.shift_s, upload.scales, upload.expired_at).where(upload.id == upload_id)
     ).one()
     return {name: value for name, value in row._mapping.items() if value}
+
+
+FACTOR_COLUMNS = ("id", "name", "value", "unit", "boundary", "gases", "year", "edition", "confidence", "source")
+
+
+@dataclass(frozen=True)
+class FuelPlace:
+    """Where a fuel is burnt, and by whom (null: nobody in particular)."""
+
+    region: str
+    pilot_id: int | None
+
+
+def factor_rows(own: pl.DataFrame, kind: str | None, *, own_only: bool) -> list[dict[str, Any]]:
+    """Every factor, shipped or of `own` (`OwnRows`)."""
+    rows = to_list(own)
+    if kind is not None:
+        rows = rows.filter(pl.col("kind") == kind)
+    if own_only:
+        rows = rows.filter(pl.col("id").is_in(own["id"].implode()))
+    return rows.select(FACTOR_COLUMNS).to_dicts()
+
+
+def factor_answers(own: pl.DataFrame, name: str, place: FuelPlace, day: dt.date) -> list[dict[str, Any]]:
+    """The factors that hold for a grid or a fuel on a day, best first, and why where there is none."""
+    table = with_own(own)
+    if ":" in name:
+        asked = pl.DataFrame({"grid": [name], "region": [place.region], "day": [day]})
+        found = electricity(asked, table)
+        reasons = grid_reasons(asked, table).filter(~pl.col("boundary").is_in(found["boundary"].implode()))
+    else:
+        case = {"pilot_id": [place.pilot_id], "region": [place.region], "fuel": [name], "day": [day]}
+        found = fuels(pl.DataFrame(case, schema_overrides={"pilot_id": pl.Int32}), table)
+        reasons = pl.DataFrame(schema={"boundary": pl.String, "grid_reason": pl.String})
+    told = found.select("boundary", "id", "value", "unit", "gases", "edition", "confidence", "source")
+    silent = reasons.select("boundary", source=pl.col("grid_reason"))
+    rows = pl.concat([told, silent], how="diagonal_relaxed")
+    return rows.sort("boundary", maintain_order=True).to_dicts()

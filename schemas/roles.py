@@ -1,7 +1,7 @@
 """What each database role may do. Roles are made by `beachhead db up` or by whoever runs the server; this grants.
 
 `beachhead_ingest` writes telemetry, ledger and marks; `beachhead_jobs` writes results and takes marks away;
-`beachhead_web` keeps records; `beachhead_reader` sees the views of schema `reading` and nothing else.
+`beachhead_web` keeps records and imported factors; `beachhead_reader` sees the views of schema `reading`, nothing else.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ REGISTRY = (
     "assignment", "gateway", "gateway_vehicle",
 )  # fmt: skip
 RECORDS = ("service_plan", "service_day", "maintenance", "roadcall")
+FACTORS = ("own_factor", "grid_hour")
 DEFINITIONS = ("dbc", "dbc_binding", "dbc_map")
 LEDGER = ("upload", "upload_vehicle", "upload_body", "upload_log", "upload_reject")
 RESULTS = ("trip", "charge_session", "vehicle_day", "pilot_day")
@@ -29,17 +30,17 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
         "UPDATE (last_used_at)": ("api_key",),
     },
     "beachhead_jobs": {
-        "SELECT": (*REGISTRY, *RECORDS, "telemetry", "extra_signal", "signal_sample", "upload", "upload_vehicle",
-                   "stale_mark", *RESULTS),
+        "SELECT": (*REGISTRY, *RECORDS, *FACTORS, "telemetry", "extra_signal", "signal_sample", "upload",
+                   "upload_vehicle", "stale_mark", *RESULTS),
         "INSERT": ("stale_mark", *RESULTS),
         "UPDATE": RESULTS,
         "DELETE": ("stale_mark", *RESULTS),
     },
     "beachhead_web": {
-        "SELECT": (*REGISTRY, *RECORDS),
-        "INSERT": (*RECORDS, "stale_mark"),
-        "UPDATE": RECORDS,
-        "DELETE": RECORDS,
+        "SELECT": (*REGISTRY, *RECORDS, *FACTORS),
+        "INSERT": (*RECORDS, *FACTORS, "stale_mark"),
+        "UPDATE": (*RECORDS, *FACTORS),
+        "DELETE": (*RECORDS, *FACTORS),
     },
 }  # fmt: skip
 READING_SCHEMA = "reading"

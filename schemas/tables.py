@@ -316,6 +316,51 @@ class DbcMap(Base):
     )
 
 
+# --- factors: what a programme knows better than the tables that ship ------------------------------
+
+
+class OwnFactor(Base):
+    """An imported emission factor. `hours` counts the rows of `grid_hour`; then `value` is their mean.
+
+    `pilot_id` is null for a factor of the whole programme. The other columns are those of the tables that ship.
+    """
+
+    __tablename__ = "own_factor"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    table_name: Mapped[str] = mapped_column(index=True)
+    pilot_id: Mapped[int | None] = mapped_column(ForeignKey("pilot.id"))
+    kind: Mapped[str]
+    key: Mapped[str]
+    area: Mapped[str]
+    name: Mapped[str]
+    boundary: Mapped[str]
+    gases: Mapped[str]
+    gwp_set: Mapped[str | None]
+    value: Mapped[float] = mapped_column(sa.Double)
+    unit: Mapped[str]
+    losses_included: Mapped[bool]
+    year: Mapped[int]
+    starts_on: Mapped[dt.date]
+    edition: Mapped[str]
+    source: Mapped[str]
+    confidence: Mapped[str]
+    note: Mapped[str | None]
+    hours: Mapped[int] = mapped_column(server_default=sa.text("0"))
+    __table_args__ = (
+        UniqueConstraint("kind", "key", "area", "boundary", "gases", "starts_on"),
+        CheckConstraint("confidence <> 'RECALLED'", name="seen"),
+    )
+
+
+class GridHour(Base):
+    """The emission factor of one UTC hour of an hourly electricity table, in the unit of its `own_factor`."""
+
+    __tablename__ = "grid_hour"
+    factor_id: Mapped[str] = mapped_column(ForeignKey("own_factor.id"), primary_key=True)
+    hour: Mapped[dt.datetime] = mapped_column(primary_key=True)
+    value: Mapped[float] = mapped_column(sa.Double)
+
+
 # --- telemetry: what vehicles say -----------------------------------------------------------------
 
 _SQL_TYPE: dict[Kind, type[sa.types.TypeEngine[Any]]] = {

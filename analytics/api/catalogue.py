@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from analytics.api.asking import Asking
-from analytics.factors.tables import shipped, usable
+from analytics.factors.tables import usable
 from analytics.summaries import SHOWN
 from schemas.signals import SIGNALS
 from schemas.wire import GridFactorRow, MetricRow, RegionRow, SignalRow
@@ -45,7 +45,7 @@ def regions(reader: Asking) -> list[RegionRow]:
     for pilot in reader.pilots():
         if pilot.grid is not None:
             on_grid.setdefault(pilot.grid, []).append(pilot.slug)
-    factors = usable(shipped()).sort("key", "boundary", "gases", "starts_on")
+    factors = usable(reader.factors()).sort("key", "boundary", "gases", "starts_on")
     grids = factors.rows_by_key("key", named=True, include_key=True)
     rows = {key: _region(key, rows, on_grid.pop(key, [])) for key, rows in grids.items() if rows[0]["kind"] == "grid"}
     unknown = {key: RegionRow(grid=key, area=None, name=None, factors=[], pilots=ids) for key, ids in on_grid.items()}

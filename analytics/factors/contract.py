@@ -6,7 +6,8 @@ A factor is one value of one *series* (a document's table, with its unit, bounda
 - `key`: for electricity what a pilot declares as its grid (`egrid:CAMX`, `ember:CHL`, `zone:CA-QC`, `official:CHN-S`);
   else the fuel.
 - `area`: what the value describes. Electricity factors of one area may stand in for one another at another boundary;
-  a fuel factor holds for `WORLD`, `EU` or one country (ISO 3166).
+  a fuel factor holds for `WORLD`, `EU` or one country (ISO 3166). An imported one holds for `programme` or for one
+  pilot (`pilot:7`), and goes before those that ship.
 - `boundary`: of electricity `generation_direct` or `life_cycle`; of a fuel `tailpipe`, `tailpipe_biogenic`, `upstream`,
   `well_to_wheel`.
 - `gases`: `co2`, `co2e`, `ch4`, `n2o`, or `ch4_n2o_co2e` (both together as CO2e).
@@ -32,6 +33,9 @@ BOUNDARIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 GASES = ("co2", "co2e", "ch4", "n2o", "ch4_n2o_co2e", "none")
+OWN = "own:"
+"""Keys of electricity factors that were imported begin so; only a pilot that declares one uses it."""
+PROGRAMME_AREA = "programme"
 RECALLED = "RECALLED"
 CONFIDENCES = ("VERIFIED", "VERIFIED-2nd", "DERIVED", RECALLED)
 UNITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -42,6 +46,11 @@ UNITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "line_loss": ("share",),
     }
 )
+
+
+def pilot_area(pilot_id: int) -> str:
+    """The area of factors that hold for one pilot."""
+    return f"pilot:{pilot_id}"
 
 
 def _pairs(allowed: Mapping[str, tuple[str, ...]]) -> list[str]:

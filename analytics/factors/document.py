@@ -37,6 +37,27 @@ was seen in its source. A factor that has losses in it gets none.
 **Bounds.** The conservative figure is a lower bound as far as the fuel goes. In India the official direct factor is a
 little above the life-cycle values of the others, so look at both figures there.
 
+**Own factors.** `beachhead factors import FILE` takes a CSV (with a header) or Parquet file of factors that you know
+better. One row is one factor; the file is taken whole or not at all, and each fault is told with line, field and
+reason. `factors list`, `factors show` and `factors remove` do what they say.
+
+| column | what it holds |
+|---|---|
+| `table` | a name of your own; the electricity of table `depot` is declared as `grid: own:depot` |
+| `kind` | `grid`, `fuel`, `trace` or `line_loss` |
+| `boundary` | `generation_direct`, `life_cycle`; `tailpipe`, `tailpipe_biogenic`, `upstream`, `well_to_wheel` |
+| `gases` | `co2` or `co2e`; of `trace` also `ch4`, `n2o`, `ch4_n2o_co2e`; of `line_loss`: `none` |
+| `value`, `unit` | as published: g/kWh, kg/kWh, t/MWh, lb/MWh, g/MJ; kg/L, kg/US gal, kg/kg, kg/t; share |
+| `year` or `hour` | the year that the data describe; or a UTC hour of electricity, such as `2026-03-02T14:00Z` |
+| `edition`, `source`, `confidence` | where it was seen; RECALLED is refused |
+| `fuel` | of `fuel` and `trace`: which one |
+| `pilot` | of fuels: the pilot it holds for; empty: the whole programme |
+| `area` | of electricity, if it describes a place that is listed here: other sources then answer other boundaries |
+| `starts_on`, `name`, `gwp_set`, `losses_included`, `note` | may be left out |
+
+An own factor goes before those that ship, is named in every figure that used it, and stands in for nobody else's. A
+table is annual or hourly at a boundary, never both ([how hours are matched](definitions.md#hourly-grid-factors)).
+
 **Left out.** The electricityMaps value of 2025 for the Imperial Irrigation District (168, after 502 in 2024) is not
 shipped: 2024 stays in use. Margins and residual mixes are not average factors and are not shipped.
 """

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from analytics.factors.resolve import electricity, fuels, grid_reasons, line_losses
+from analytics.factors.hourly import matched
+from analytics.factors.own import NO_TABLES, HourlyTables
+from analytics.factors.resolve import FUEL_CASE, OWN_FUEL_RANK, electricity, fuels, grid_reasons, line_losses
+from schemas.frames import UTC_TIME
 from schemas.units import FUEL_RATES
 
 AMOUNT_OF_RATE = {unit: rate.amount for unit, rate in FUEL_RATES.items()}
 TRACE_OF_CATEGORY = {"truck": "on-road", "bus": "on-road", "equipment": "off-road", "vessel": "vessel"}
 CASE = ["vehicle_id", "day", "metric"]
-BURNED = ["region", "fuel", "amount", "trace", "day"]
+BURNED = ["pilot_id", "region", "fuel", "amount", "trace", "day"]
 SIDE_VALUES = ["fuel_rank", "kg_per_amount", "trace_kg_per_km", "fuel_ids", "fuel_words"]
 
 
@@ -57,7 +60,7 @@ def _burned(cases: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
     `cases` has the columns of `BURNED`; `amount` is L or kg, `trace` a key of CH4 and N2O (diesel/on-road …).
     Adds fuel_boundary, gases, and `SIDE_VALUES`: kg per amount, kg per km, the factors' ids and their names in words.
     """
-    found = cases.unique().join(fuels(cases, table), on=["region", "fuel", "day"])
+    found = cases.unique().join(fuels(cases, table), on=FUEL_CASE)
     found = found.filter(pl.col("si_unit") == pl.format("kg/{}", "amount")).select(
         *BURNED, "gases", "fuel_rank", fuel_boundary="boundary", kg_per_amount="si_value", trace_kg_per_km=pl.lit(0.0),
         fuel_ids=pl.concat_list("id"), fuel_words=_named(),
@@ -67,13 +70,14 @@ def _burned(cases: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
 
 def _with_trace_gases(found: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
     """Tailpipe CO2 made CO2e by the CH4 and N2O of that kind of engine."""
-    asked = found.select("region", "day", fuel="trace")
+    place = ["pilot_id", "region", "day"]
+    asked = found.select(*place, fuel="trace")
     trace = fuels(asked, table, kind="trace").filter(pl.col("gases") == "ch4_n2o_co2e").select(
-        "region", "day", trace="fuel", trace_id="id", trace_unit="si_unit", trace_value="si_value",
+        *place, trace="fuel", trace_id="id", trace_unit="si_unit", trace_value="si_value",
         trace_words=_named(),
     )  # fmt: skip
     co2 = found.filter((pl.col("fuel_boundary") == "tailpipe") & (pl.col("gases") == "co2"))
-    both = co2.join(trace, on=["region", "day", "trace"])
+    both = co2.join(trace, on=[*place, "trace"])
     per_km = pl.col("trace_unit") == "kg/km"
     return both.with_columns(
         gases=pl.lit("co2e"),
@@ -87,7 +91,7 @@ def _with_trace_gases(found: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
 def _cases(vehicles: pl.DataFrame, days: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
     """One row per vehicle-day and boundary with all that decides the factors."""
     cases = vehicles.join(days.select("vehicle_id", "day"), on="vehicle_id").select(
-        "vehicle_id", "day", "region", "grid", "line_loss", "category", fuel="baseline_fuel",
+        "vehicle_id", "day", "pilot_id", "region", "grid", "line_loss", "category", fuel="baseline_fuel",
         amount=pl.col("baseline_unit").replace_strict(AMOUNT_OF_RATE, return_dtype=pl.String),
         trace=pl.format("{}/{}", "baseline_fuel", pl.col("category").replace(TRACE_OF_CATEGORY)),
         own_trace=pl.when(pl.col("category") == "vessel").then(pl.lit("diesel/vessel")).otherwise(
@@ -100,10 +104,43 @@ def _cases(vehicles: pl.DataFrame, days: pl.DataFrame, table: pl.DataFrame) -> p
         orient="row",
     )
     losses = line_losses(cases, table)
-    return cases.join(losses, on=["region", "day"], how="left").join(boundaries, how="cross")
+    return cases.join(losses, on=["pilot_id", "region", "day"], how="left").join(boundaries, how="cross")
 
 
-def _delivered(cases: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+@dataclass(frozen=True, slots=True)
+class ByTheHour:
+    """Hourly tables, and the energy of each UTC hour: vehicle_id, day, hour (null: not known which), kwh (AC)."""
+
+    tables: HourlyTables
+    drawn: pl.DataFrame
+
+
+NO_HOURS = ByTheHour(
+    NO_TABLES, pl.DataFrame(schema={"vehicle_id": pl.Int32, "day": pl.Date, "hour": UTC_TIME, "kwh": pl.Float64})
+)
+
+
+def _electricity(cases: pl.DataFrame, table: pl.DataFrame, hourly: ByTheHour) -> pl.DataFrame:
+    """The electricity factors that hold for each vehicle-day, by boundary; where the grid has hours, they alone."""
+    annual = electricity(cases, table, hourly.tables.places()).select(
+        "grid", "day", "gases", "grid_rank", "losses_included", "starts_on", grid_boundary="boundary", grid_id="id",
+        grid_kg_per_kwh="si_value", grid_words=_named(), grid_note="note",
+    )  # fmt: skip
+    vehicles = cases.select("vehicle_id", "day", "grid").unique()
+    annual = vehicles.join(annual, on=["grid", "day"]).join(
+        hourly.tables.heads.select("grid", grid_boundary="boundary").unique(), on=["grid", "grid_boundary"], how="anti"
+    )
+    drawn = vehicles.join(hourly.drawn, on=["vehicle_id", "day"])
+    by_hour = matched(vehicles, drawn, hourly.tables).select(
+        "vehicle_id", "day", "grid", "gases", "losses_included", "hourly_reason", "filled_kwh", "drawn_kwh",
+        grid_rank=pl.lit(0, annual.schema["grid_rank"]), starts_on="day", grid_boundary="boundary",
+        grid_id="factor_id", grid_kg_per_kwh="kg_per_kwh", grid_note="note",
+        grid_words=pl.format("{}, matched to the UTC hours of charging", "words"),
+    )  # fmt: skip
+    return pl.concat([annual, by_hour], how="diagonal_relaxed")
+
+
+def _delivered(cases: pl.DataFrame, table: pl.DataFrame, hourly: ByTheHour) -> pl.DataFrame:
     """The electricity factors of each case, per kWh at the charger: divided by what the line lets through."""
     loss = pl.coalesce("line_loss", "known_loss", 0.0)
     words = (
@@ -115,12 +152,9 @@ def _delivered(cases: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
         .then(pl.format("line loss {} % ({})", (loss * 100).round(2), "known_loss_id"))
         .otherwise(pl.lit("no line loss is declared or known: 0 % used"))
     )
-    found = electricity(cases, table).select(
-        "grid", "day", "gases", "grid_rank", "losses_included", "starts_on", grid_boundary="boundary", grid_id="id",
-        grid_kg_per_kwh="si_value", grid_words=_named(), grid_note="note",
-    )  # fmt: skip
+    found = _electricity(cases, table, hourly)
     used = pl.when("losses_included").then(0.0).otherwise(loss)
-    return cases.join(found, on=["grid", "day", "grid_boundary"], how="left").with_columns(
+    return cases.join(found, on=["vehicle_id", "day", "grid", "grid_boundary"], how="left").with_columns(
         kg_per_kwh=pl.col("grid_kg_per_kwh") / (1 - used),
         loss_words=words,
         loss_id=pl.when(~pl.col("losses_included") & pl.col("line_loss").is_null()).then("known_loss_id"),
@@ -129,22 +163,32 @@ def _delivered(cases: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
 
 def _own(cases: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
     """What the vehicle's own diesel (engine, heater, genset) emits per litre, by boundary and gases."""
-    asked = cases.select("region", "day", fuel=pl.lit("diesel"), amount=pl.lit("L"), trace="own_trace")
+    asked = cases.select("pilot_id", "region", "day", fuel=pl.lit("diesel"), amount=pl.lit("L"), trace="own_trace")
     found = (
         _burned(asked, table)
         .sort("fuel_rank")
-        .unique(["region", "day", "trace", "fuel_boundary", "gases"], keep="first", maintain_order=True)
+        .unique(["pilot_id", "region", "day", "trace", "fuel_boundary", "gases"], keep="first", maintain_order=True)
     )
     return found.select(
-        "region", "day", "fuel_boundary", "gases", own_trace="trace", own_kg_per_l="kg_per_amount", own_ids="fuel_ids"
+        "pilot_id",
+        "region",
+        "day",
+        "fuel_boundary",
+        "gases",
+        own_trace="trace",
+        own_kg_per_l="kg_per_amount",
+        own_ids="fuel_ids",
     )
 
 
 def _best(pairs: pl.DataFrame) -> pl.DataFrame:
-    """The best pair of each case, with the range of the other sources that count the same gases."""
-    ordered = pairs.sort(
-        *CASE, "complete", "grid_rank", "starts_on", "gases", "fuel_rank", "grid_id",
-        descending=[False, False, False, True, False, True, False, False, False], nulls_last=True,
+    """The best pair of each case, with the range of the other sources that count the same gases.
+
+    A pilot's or programme's own fuel factor goes before all others, whichever gases it counts.
+    """
+    ordered = pairs.with_columns(shipped_fuel=(pl.col("fuel_rank") > OWN_FUEL_RANK).fill_null(True)).sort(
+        *CASE, "complete", "shipped_fuel", "grid_rank", "starts_on", "gases", "fuel_rank", "grid_id",
+        descending=[False, False, False, True, False, False, True, False, False, False], nulls_last=True,
     )  # fmt: skip
     comparable = pl.col("complete") & (pl.col("gases") == pl.col("gases").first())
     spread = pl.col("kg_per_kwh").filter(comparable)
@@ -174,11 +218,13 @@ def _reason() -> pl.Expr:
         .when(pl.col("has_grid"))
         .then(other_gases)
     )
-    grid_reason = pl.when(~pl.col("has_grid")).then("grid_reason")
+    grid_reason = pl.when(~pl.col("has_grid")).then(pl.coalesce("hourly_reason", "grid_reason"))
     return pl.concat_str(grid_reason, fuel_reason, separator="; ", ignore_nulls=True).replace("", None)
 
 
-def pairs(vehicles: pl.DataFrame, days: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+def pairs(
+    vehicles: pl.DataFrame, days: pl.DataFrame, table: pl.DataFrame, hourly: ByTheHour = NO_HOURS
+) -> pl.DataFrame:
     """The factors of every vehicle-day at each of the three boundaries.
 
     `vehicles`, `days` and `table` follow `Vehicles`, `OperatingDays` and `Factors`. One row per vehicle, day and
@@ -191,13 +237,13 @@ def pairs(vehicles: pl.DataFrame, days: pl.DataFrame, table: pl.DataFrame) -> pl
     burned = _burned(asked, table)
     known = burned.select(*BURNED, "fuel_boundary", fuel_known=True).unique()
     found = (
-        _delivered(cases, table)
+        _delivered(cases, table, hourly)
         .join(burned, on=[*BURNED, "fuel_boundary", "gases"], how="left")
         .join(known, on=[*BURNED, "fuel_boundary"], how="left")
-        .join(_own(cases, table), on=["region", "day", "own_trace", "fuel_boundary", "gases"], how="left")
+        .join(_own(cases, table), on=["pilot_id", "region", "day", "own_trace", "fuel_boundary", "gases"], how="left")
         .with_columns(complete=pl.col("kg_per_kwh").is_not_null() & pl.col("kg_per_amount").is_not_null())
     )
-    reasons = grid_reasons(cases, table).rename({"boundary": "grid_boundary"})
+    reasons = grid_reasons(cases, table, hourly.tables.places()).rename({"boundary": "grid_boundary"})
     best = _best(found).join(reasons, on=["grid", "region", "grid_boundary"], how="left", nulls_equal=True)
     return best.with_columns(
         factor_ids=pl.when("complete").then(pl.concat_list("fuel_ids", "grid_id", "loss_id").list.drop_nulls()),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from analytics.factors.tables import shipped
+from analytics.factors.pairing import NO_HOURS, ByTheHour
 from analytics.metrics import distance, emissions, energy, fuel, hours, intensity, uptime
+from analytics.metrics.charging_hours import charging_hours, day_hours, filled_figures
 from analytics.metrics.inputs import Inputs, Results
 from analytics.metrics.metric import Total
 from analytics.metrics.registry import METRICS
@@ -33,16 +34,37 @@ def compute(inputs: Inputs) -> Results:
     vehicles = inputs.vehicles.filter(pl.col("vehicle_id").is_in(inputs.days["vehicle_id"].implode()))
     cuts = day_cuts(inputs.days)
     rows = prepare(inputs.telemetry, vehicles, cuts)
-    stretches = judged(segments(rows, cuts, vehicles, inputs.roll_over), vehicles)
+    stretches = judged(segments(rows, cuts, vehicles, inputs.roll_over, _hours(inputs)), vehicles)
     own = _measured(stretches, inputs)
-    avoided = emissions.avoided(inputs.vehicles, inputs.days, own, shipped())
-    figures = pl.concat([own, _formed(own), avoided.figures.select(own.columns)])
+    by_the_hour = _by_the_hour(stretches, inputs, own)
+    avoided = emissions.avoided(inputs.vehicles, inputs.days, own, inputs.factors, by_the_hour)
+    filled = filled_figures(by_the_hour.drawn, inputs.vehicles, by_the_hour.tables)
+    summed = pl.concat([own, avoided.figures.select(own.columns), filled])
+    figures = pl.concat([summed, _formed(summed)])
     return Results(
         figures=Figures.validate(figures.sort(*KEYS, "metric"), cast=True),
         trips=Trips.validate(trips(stretches, inputs), cast=True),
         charge_sessions=ChargeSessions.validate(charge_sessions(stretches, inputs), cast=True),
         factor_ids=FactorIds.validate(avoided.factor_ids, cast=True),
     )
+
+
+def _hourly_vehicles(inputs: Inputs) -> pl.DataFrame:
+    """The vehicles whose grid has hourly factors."""
+    return inputs.vehicles.filter(pl.col("grid").is_in(inputs.hourly.heads["grid"].implode()))
+
+
+def _hours(inputs: Inputs) -> pl.DataFrame | None:
+    """UTC hours at which the days of vehicles with hourly factors are cut; None where there are none."""
+    vehicles = _hourly_vehicles(inputs)
+    return None if vehicles.is_empty() else day_hours(inputs.days.join(vehicles, on="vehicle_id", how="semi"))
+
+
+def _by_the_hour(stretches: pl.DataFrame, inputs: Inputs, figures: pl.DataFrame) -> ByTheHour:
+    vehicles = _hourly_vehicles(inputs)
+    if vehicles.is_empty():
+        return NO_HOURS
+    return ByTheHour(inputs.hourly, charging_hours(stretches, vehicles, figures))
 
 
 def _measured(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import dataframely as dy
 import polars as pl
 
-from analytics.factors.pairing import BOUNDARIES, pairs
+from analytics.factors.pairing import BOUNDARIES, NO_HOURS, ByTheHour, pairs
 from analytics.metrics.metric import Metric, Total
 from schemas.frames import Figures, OperatingDays, Vehicles
 from schemas.units import FUEL_RATES, fuel_per_activity
@@ -91,6 +91,7 @@ def avoided(
     days: dy.DataFrame[OperatingDays] | pl.DataFrame,
     day_figures: dy.DataFrame[Figures] | pl.DataFrame,
     table: pl.DataFrame,
+    hourly: ByTheHour = NO_HOURS,
 ) -> Avoided:
     """Fuel displaced (L) and CO2e avoided (kg) of each vehicle and day, four rows each.
 
@@ -98,7 +99,7 @@ def avoided(
     reference and has no rows. A figure that cannot be known is null and its note says why.
     """
     known = _inputs(vehicles, days, day_figures)
-    factors = pairs(vehicles, days, table).drop("region", "grid", "category", "fuel", "amount")
+    factors = pairs(vehicles, days, table, hourly).drop("pilot_id", "region", "grid", "category", "fuel", "amount")
     emitted = _emissions(known.join(factors, on=["vehicle_id", "day"]))
     rows = pl.concat([_displaced(known), emitted], how="diagonal_relaxed")
     ids = emitted.filter(pl.col("value").is_not_null()).select("vehicle_id", "day", factor_id="all_ids")

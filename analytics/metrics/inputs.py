@@ -9,6 +9,9 @@ from datetime import timedelta
 import dataframely as dy
 import polars as pl
 
+from analytics.factors.contract import Factors
+from analytics.factors.own import NO_TABLES, HourlyTables
+from analytics.factors.tables import shipped
 from analytics.metrics.rules import REACH
 from schemas.frames import (
     ChargeSessions,
@@ -58,7 +61,8 @@ class Inputs:
 
     `telemetry` has `vehicle_id`, `time` and any of the columns of `TELEMETRY_SCHEMA`; an absent column is all null.
     Rows may come in any order and reach beyond `days` by `PADDING`. `roll_over` names counters of a known width with
-    the value at which they start again from zero.
+    the value at which they start again from zero. `factors` are those that ship, and a programme's own; `hourly` the
+    tables of those grids that have hours.
     """
 
     telemetry: pl.DataFrame
@@ -69,6 +73,8 @@ class Inputs:
     roadcalls: dy.DataFrame[Roadcalls]
     policy: Policy = Policy()
     roll_over: Mapping[str, float] = field(default_factory=dict)
+    factors: dy.DataFrame[Factors] = field(default_factory=shipped)
+    hourly: HourlyTables = NO_TABLES
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from analytics.metrics import rules
+from analytics.metrics.charging_hours import cut_at_hours
 from analytics.metrics.fill import LAST, ROW, US_PER_S, next_of
 from analytics.metrics.running import RISES, running
 from analytics.metrics.samples import PLACE
@@ -20,16 +21,20 @@ FLAGS = ("key", "moving", "works", "plugged", "charges", "red_lamp", "cable_told
 
 
 def segments(
-    rows: pl.DataFrame, cuts: pl.DataFrame, vehicles: pl.DataFrame, roll_over: Mapping[str, float]
+    rows: pl.DataFrame,
+    cuts: pl.DataFrame,
+    vehicles: pl.DataFrame,
+    roll_over: Mapping[str, float],
+    hours: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Cut prepared `rows` into segments, in order of vehicle and time.
+    """Cut prepared `rows` into segments, in order of vehicle and time; at `hours` (vehicle_id, time) as well.
 
     Columns: `vehicle_id`, `starts_at`, `ends_at`, `s` (duration), `day` (null in the padding), `silent`, the `FLAGS`,
     `silence_s`, `unheard_s` (time since the last row), `PLACE` (where the vehicle last said it was),
     `soc_start_pct`, `soc_end_pct`, and the sums of `running.running` as amounts. A null amount means that the vehicle
     has no value of the signal at all.
     """
-    rows = rows.with_columns(_gaps(vehicles))
+    rows = cut_at_hours(rows.with_columns(_gaps(vehicles)), hours)
     marks = rows.lazy().with_row_index("at").filter(_starts())
     place = (pl.col(f"last_{name}").alias(name) for name in PLACE)
     kept = marks.select("at", "vehicle_id", "time", "cut", "silent", *FLAGS, "silence_s", "unheard_s", *place).collect()
@@ -68,7 +73,7 @@ def _gaps(vehicles: pl.DataFrame) -> list[pl.Expr]:
 
 
 def _starts() -> pl.Expr:
-    """Rows at which a segment starts: another state, cut or vehicle, each interval without rows, and the last row."""
+    """Rows at which a segment starts: another state, cut, vehicle or hour, each interval without rows, the last row."""
     watched = ("vehicle_id", "cut", "silent", *FLAGS)
     changes = [pl.col(name).ne_missing(pl.col(name).shift(1)) for name in watched]
-    return pl.any_horizontal(*changes) | pl.col("silent") | (ROW == LAST)
+    return pl.any_horizontal(*changes) | pl.col("silent") | pl.col("hour") | (ROW == LAST)

@@ -12,6 +12,7 @@ from pipelines.cli import COMMANDS, typer_app
 BEACHHEAD = Path(sys.executable).with_name("beachhead")
 GROUPS = {
     "db": ("up", "down", "status", "url"), "serve": ("ingest", "analytics"), "pilot": ("import", "list", "show"),
+    "factors": ("import", "list", "show", "remove"),
     "records": ("import",), "key": ("create", "rotate", "list", "revoke"), "upload": ("list", "show"),
     "gateway": ("show",),
 }  # fmt: skip

@@ -170,7 +170,9 @@ def test_recalled_values_are_listed_and_never_answer() -> None:
     assert usable(TABLE).filter(pl.col("id").is_in(list(recalled))).is_empty()
     cases = TABLE.filter(pl.col("kind") == "grid").select(grid="key", day=pl.lit(FAR)).unique()
     assert recalled.isdisjoint(electricity(cases, TABLE)["id"])
-    regions = pl.DataFrame({"region": ["NL", "US-CA", "CA-QC", "JP", "GB", "CN"], "day": [FAR] * 6})
+    regions = pl.DataFrame({"region": ["NL", "US-CA", "CA-QC", "JP", "GB", "CN"], "day": [FAR] * 6}).with_columns(
+        pilot_id=1
+    )
     burned = regions.join(TABLE.filter(pl.col("kind") == "fuel").select(fuel="key").unique(), how="cross")
     assert recalled.isdisjoint(fuels(burned, TABLE)["id"])
 
@@ -278,13 +280,14 @@ def test_reasons(grid: str | None, words: str) -> None:
     ],
 )
 def test_diesel_by_region(region: str, day: dt.date, tailpipe: str, well_to_wheel: str | None) -> None:
-    found = fuels(pl.DataFrame({"region": [region], "fuel": ["diesel"], "day": [day]}), TABLE)
+    found = fuels(pl.DataFrame({"pilot_id": [1], "region": [region], "fuel": ["diesel"], "day": [day]}), TABLE)
     first = {row["boundary"]: row["id"] for row in found.reverse().iter_rows(named=True)}
     assert (first["tailpipe"], first.get("well_to_wheel")) == (tailpipe, well_to_wheel)
 
 
 def test_line_loss_is_known_for_the_united_states_alone() -> None:
-    cases = pl.DataFrame({"region": ["US-CA", "US", "NL", "CA-QC", "IN"], "day": [dt.date(2026, 1, 1)] * 5})
+    regions = ["US-CA", "US", "NL", "CA-QC", "IN"]
+    cases = pl.DataFrame({"pilot_id": [1] * 5, "region": regions, "day": [dt.date(2026, 1, 1)] * 5})
     assert dict(line_losses(cases, TABLE).select("region", "known_loss").iter_rows()) == {"US-CA": 0.05, "US": 0.05}
 
 
