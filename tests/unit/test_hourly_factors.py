@@ -6,37 +6,21 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hourly_case import DIRECT, GRID, tables
 from hypothesis import given
 from hypothesis import strategies as st
 from metrics_case import DAY, HOUR, T0, Day, at, inputs, telemetry
 from polars.testing import assert_frame_equal
 
 from analytics.factors.hourly import matched
-from analytics.factors.own import HourlyTables, hourly_tables
 from analytics.metrics import compute
 from analytics.metrics.charging_hours import charging_hours, day_hours
 from analytics.metrics.emissions import CONSERVATIVE, TAILPIPE_VS_GENERATION
 from schemas.frames import UTC_TIME
 
-GRID = "own:port"
-DIRECT = "own:port/generation_direct/co2/hourly"
 EVERY = 60
 PLUGGED = {"usable_battery_kwh": 100.0, "sample_period_s": float(EVERY), "grid": GRID, "baseline_fuel": "diesel",
            "baseline_rate": 40.0, "baseline_unit": "L/100km", "baseline_source": "declared"}  # fmt: skip
-
-
-def tables(values: dict[dt.datetime, float], area: str = GRID, **change: Any) -> HourlyTables:
-    """One table of direct CO2 in g/kWh."""
-    head = {
-        "id": DIRECT, "kind": "grid", "key": GRID, "area": area, "name": "Port", "boundary": "generation_direct",
-        "gases": "co2", "gwp_set": None, "value": 1.0, "unit": "g/kWh", "losses_included": True, "year": 2026,
-        "starts_on": dt.date(2026, 1, 1), "edition": "2026", "source": "the operator", "confidence": "VERIFIED",
-        "note": None, "hours": max(len(values), 1), **change,
-    }  # fmt: skip
-    rows = [{"factor_id": DIRECT, "hour": hour, "value": value} for hour, value in values.items()]
-    schema = {"factor_id": pl.String, "hour": UTC_TIME, "value": pl.Float64}
-    return hourly_tables(pl.DataFrame([head], schema_overrides={"gwp_set": pl.String, "note": pl.String}),
-                         pl.DataFrame(rows, schema=schema))  # fmt: skip
 
 
 def utc(hour: float, day: int = 5) -> dt.datetime:

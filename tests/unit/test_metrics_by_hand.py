@@ -7,13 +7,14 @@ happens at gaps, cuts, resets and edges is tested with each family.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import pytest
-from metrics_case import HOUR, Day, one_day, telemetry
+from hourly_case import GRID, tables
+from metrics_case import HOUR, Day, at, inputs, one_day, telemetry
 
-from analytics.metrics import METRICS
+from analytics.metrics import METRICS, compute
 
 KM_PER_MILE, L_PER_GALLON = 1.609344, 3.785411784
 EVERY_10_S = list(range(0, HOUR + 1, 10))
@@ -49,6 +50,15 @@ def bus() -> Day:
         energy_charged_kwh=[36 * share for share in at_plug], grid_energy_kwh=[40 * share for share in at_plug],
     )  # fmt: skip
     return one_day(rows, vehicles=({"category": "bus"},))
+
+
+@cache
+def by_the_hour() -> Day:
+    """40 kWh from the grid, 30 of them from 11:00 to 12:00, an hour whose factor is missing on this day."""
+    times = [0, HOUR, 2 * HOUR, 3 * HOUR]
+    rows = telemetry(times, plugged_in=[True] * 4, grid_energy_kwh=[0.0, 30.0, 40.0, 40.0])
+    known = {at(HOUR): 300.0, at(24 * HOUR): 500.0}
+    return Day(compute(replace(inputs(rows, vehicles=({"grid": GRID},)), hourly=tables(known))))
 
 
 @cache
@@ -228,6 +238,9 @@ CASES: dict[str, Case] = {
     "km_between_roadcalls": Case(shift, 60 / 2),
     "km_between_propulsion_roadcalls": Case(shift, 60 / 1),
     "fuel_displaced_l": Case(displacing, 100 * 40 / 100),
+    "hourly_matched_energy_kwh": Case(by_the_hour, 40),
+    "hourly_filled_energy_kwh": Case(by_the_hour, 30),
+    "hourly_filled_pct": Case(by_the_hour, 100 * 30 / 40),
     # 40 L burnt, less 120 kWh of generation in California: 0.1943 kg CO2/kWh (eGRID2023), 5 % lost on the line
     "co2e_avoided_tailpipe_vs_generation_kg": Case(displacing, COMBUSTION - 120 * 0.1943 / 0.95),
     # 94 g CO2e/MJ x 36 MJ/L x 40 L, less 120 kWh at 342.06 g/kWh life-cycle (Ember, Germany), 5 % lost
