@@ -206,6 +206,7 @@ def vehicles_frame(connection: sa.Connection, pilot_id: int, vehicle_ids: Sequen
             vehicle.powertrain, vehicle.usable_battery_kwh, vehicle.sample_period_s, vehicle.sleeps_at_key_off,
             efficiency.label("charger_efficiency"), (site.line_loss_pct / 100).label("line_loss"), pilot.region,
             sa.func.coalesce(site.grid, pilot.grid).label("grid"),
+            vehicle.fuel.label("own_fuel"),
             vehicle.baseline["fuel"].astext.label("baseline_fuel"),
             vehicle.baseline["rate"].astext.cast(sa.Double).label("baseline_rate"),
             vehicle.baseline["unit"].astext.label("baseline_unit"),

@@ -65,6 +65,7 @@ class Vehicles(dy.Schema):
     line_loss = dy.Float64(nullable=True, min=0, max_exclusive=1)  # share of injected energy; null: not declared
     region = dy.String(nullable=False)  # ISO 3166 country or subdivision
     grid = dy.String(nullable=True)  # for example egrid:CAMX
+    own_fuel = dy.String(nullable=True)  # what it burns itself, where declared: cng, rng, hydrogen …
     baseline_fuel = dy.String(nullable=True)
     baseline_rate = dy.Float64(nullable=True, min_exclusive=0)
     baseline_unit = dy.String(nullable=True)  # L/100km, L/h, mpg, gal/h, kg/100km, kg/h

@@ -22,6 +22,12 @@ SEGMENTS = (
     "transit-bus", "shuttle", "school-bus", "urban-delivery", "regional-delivery", "drayage", "refuse", "yard-tractor",
     "cargo-handling", "forklift", "construction", "agriculture", "harbor-craft", "passenger-car",
 )  # fmt: skip
+_LIQUID = ("diesel", "gasoline", "propane", "b20", "b100", "hvo")
+FUELS_OF_POWERTRAIN: dict[str, tuple[str, ...]] = {
+    "bev": (), "fcev": ("hydrogen",), "phev": _LIQUID, "hev": _LIQUID, "cng": ("cng", "rng"), "lng": ("lng", "rng"),
+    "diesel": ("diesel", "b20", "b100", "hvo"),
+}  # fmt: skip
+"""What a vehicle may burn itself; the first is meant where it declares nothing."""
 RateUnit = Literal["L/100km", "L/h", "mpg", "gal/h", "kg/100km", "kg/h"]
 
 
@@ -146,6 +152,8 @@ class VehicleEntry(Entry):
     aliases: dict[str, str] = {}
     category: Literal["truck", "bus", "equipment", "vessel", "car"]
     powertrain: Literal["bev", "fcev", "phev", "hev", "cng", "lng", "diesel"]
+    fuel: Literal["diesel", "gasoline", "propane", "b20", "b100", "hvo", "cng", "lng", "rng", "hydrogen"] | None = None
+    emission_standard: str | None = None
     make: str | None = None
     model: str | None = None
     model_year: int | None = None
@@ -159,6 +167,14 @@ class VehicleEntry(Entry):
     enters_on: dt.date | None = None
     service_plan: ServicePlanEntry | None = None
     baseline: BaselineEntry | None = None
+
+    @model_validator(mode="after")
+    def _fuel_suits_powertrain(self) -> VehicleEntry:
+        suited = FUELS_OF_POWERTRAIN[self.powertrain]
+        if self.fuel is not None and self.fuel not in suited:
+            words = f"is one of {', '.join(suited)}" if suited else "burns nothing"
+            raise ValueError(f"fuel: a {self.powertrain} vehicle {words}")
+        return self
 
 
 class GatewayEntry(Entry):

@@ -142,6 +142,8 @@ class Vehicle(Base):
     sleeps_at_key_off: Mapped[bool] = mapped_column(server_default=sa.false())
     site_id: Mapped[int | None] = mapped_column(ForeignKey("site.id"))
     baseline: Mapped[dict[str, Any] | None]
+    fuel: Mapped[str | None]  # what it burns itself; null: the usual one of its powertrain
+    emission_standard: Mapped[str | None]  # of its own engine
     __table_args__ = (_one_of("category", CATEGORIES), _one_of("powertrain", POWERTRAINS))
 
 

@@ -9,7 +9,7 @@ A factor is one value of one *series* (a document's table, with its unit, bounda
   a fuel factor holds for `WORLD`, `EU` or one country (ISO 3166). An imported one holds for `programme` or for one
   pilot (`pilot:7`), and goes before those that ship.
 - `boundary`: of electricity `generation_direct` or `life_cycle`; of a fuel `tailpipe`, `tailpipe_biogenic`, `upstream`,
-  `well_to_wheel`.
+  `production_direct` (what making it emits directly, as generating electricity does), `well_to_wheel`.
 - `gases`: `co2`, `co2e`, `ch4`, `n2o`, or `ch4_n2o_co2e` (both together as CO2e).
 - `starts_on`: the first day for which the edition may be used; `year` is the year its data describe.
 - `confidence`: VERIFIED (seen in the source), VERIFIED-2nd (seen in a copy or a quotation), DERIVED (arithmetic on such
@@ -27,7 +27,7 @@ import polars as pl
 BOUNDARIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "grid": ("generation_direct", "life_cycle"),
-        "fuel": ("tailpipe", "tailpipe_biogenic", "upstream", "well_to_wheel"),
+        "fuel": ("tailpipe", "tailpipe_biogenic", "upstream", "production_direct", "well_to_wheel"),
         "trace": ("tailpipe",),
         "line_loss": ("line_loss",),
     }

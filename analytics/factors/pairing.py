@@ -12,99 +12,70 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from analytics.factors.burning import BURNED, CASE, GASES, burned, named, own_emissions
 from analytics.factors.hourly import matched
 from analytics.factors.own import NO_TABLES, HourlyTables
-from analytics.factors.resolve import FUEL_CASE, OWN_FUEL_RANK, electricity, fuels, grid_reasons, line_losses
+from analytics.factors.resolve import OWN_FUEL_RANK, electricity, grid_reasons, line_losses
 from schemas.frames import UTC_TIME
 from schemas.units import FUEL_RATES
 
 AMOUNT_OF_RATE = {unit: rate.amount for unit, rate in FUEL_RATES.items()}
 TRACE_OF_CATEGORY = {"truck": "on-road", "bus": "on-road", "equipment": "off-road", "vessel": "vessel"}
-CASE = ["vehicle_id", "day", "metric"]
-BURNED = ["pilot_id", "region", "fuel", "amount", "trace", "day"]
-SIDE_VALUES = ["fuel_rank", "kg_per_amount", "trace_kg_per_km", "fuel_ids", "fuel_words"]
+FUEL_KEYS = {"propane": "lpg"}
+"""What a declared fuel is called in the tables, where that is another word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """One way to pair a fuel factor with an electricity factor; `metric` is the slug of its figure."""
+    """One way to pair a fuel factor with an electricity factor; `metric` is the slug of its figure.
+
+    `carrier` is the boundary at which hydrogen counts: like electricity, where it is made.
+    """
 
     metric: str
     name: str
     fuel: str
     grid: str
+    carrier: str
 
 
 BOUNDARIES = (
     Boundary(
-        "co2e_avoided_tailpipe_vs_generation_kg", "tailpipe against direct generation", "tailpipe", "generation_direct"
+        "co2e_avoided_tailpipe_vs_generation_kg",
+        "tailpipe against direct generation",
+        "tailpipe",
+        "generation_direct",
+        "production_direct",
     ),
-    Boundary("co2e_avoided_well_to_wheel_kg", "well-to-wheel", "well_to_wheel", "life_cycle"),
+    Boundary("co2e_avoided_well_to_wheel_kg", "well-to-wheel", "well_to_wheel", "life_cycle", "well_to_wheel"),
     Boundary(
         "co2e_avoided_conservative_kg",
         "conservative: tailpipe against life-cycle electricity, a lower bound",
         "tailpipe",
         "life_cycle",
+        "well_to_wheel",
     ),
 )
 
 
-def _named() -> pl.Expr:
-    """A factor's id with its edition and, where the source says it, the set of warming potentials."""
-    return pl.format("{} ({})", "id", pl.concat_str("edition", "gwp_set", separator=", ", ignore_nulls=True))
-
-
-def _burned(cases: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
-    """What burning a fuel emits, for every boundary and choice of gases that can be had.
-
-    `cases` has the columns of `BURNED`; `amount` is L or kg, `trace` a key of CH4 and N2O (diesel/on-road …).
-    Adds fuel_boundary, gases, and `SIDE_VALUES`: kg per amount, kg per km, the factors' ids and their names in words.
-    """
-    found = cases.unique().join(fuels(cases, table), on=FUEL_CASE)
-    found = found.filter(pl.col("si_unit") == pl.format("kg/{}", "amount")).select(
-        *BURNED, "gases", "fuel_rank", fuel_boundary="boundary", kg_per_amount="si_value", trace_kg_per_km=pl.lit(0.0),
-        fuel_ids=pl.concat_list("id"), fuel_words=_named(),
-    )  # fmt: skip
-    return pl.concat([found, _with_trace_gases(found, table)])
-
-
-def _with_trace_gases(found: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
-    """Tailpipe CO2 made CO2e by the CH4 and N2O of that kind of engine."""
-    place = ["pilot_id", "region", "day"]
-    asked = found.select(*place, fuel="trace")
-    trace = fuels(asked, table, kind="trace").filter(pl.col("gases") == "ch4_n2o_co2e").select(
-        *place, trace="fuel", trace_id="id", trace_unit="si_unit", trace_value="si_value",
-        trace_words=_named(),
-    )  # fmt: skip
-    co2 = found.filter((pl.col("fuel_boundary") == "tailpipe") & (pl.col("gases") == "co2"))
-    both = co2.join(trace, on=[*place, "trace"])
-    per_km = pl.col("trace_unit") == "kg/km"
-    return both.with_columns(
-        gases=pl.lit("co2e"),
-        kg_per_amount=pl.col("kg_per_amount") + pl.when(per_km).then(0.0).otherwise("trace_value"),
-        trace_kg_per_km=pl.when(per_km).then("trace_value").otherwise(0.0),
-        fuel_ids=pl.concat_list("fuel_ids", "trace_id"),
-        fuel_words=pl.format("{} with {}", "fuel_words", "trace_words"),
-    ).select(found.columns)
-
-
-def _cases(vehicles: pl.DataFrame, days: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
-    """One row per vehicle-day and boundary with all that decides the factors."""
-    cases = vehicles.join(days.select("vehicle_id", "day"), on="vehicle_id").select(
-        "vehicle_id", "day", "pilot_id", "region", "grid", "line_loss", "category", fuel="baseline_fuel",
-        amount=pl.col("baseline_unit").replace_strict(AMOUNT_OF_RATE, return_dtype=pl.String),
-        trace=pl.format("{}/{}", "baseline_fuel", pl.col("category").replace(TRACE_OF_CATEGORY)),
-        own_trace=pl.when(pl.col("category") == "vessel").then(pl.lit("diesel/vessel")).otherwise(
-            pl.lit("diesel/off-road")
-        ),
-    )  # fmt: skip
-    boundaries = pl.DataFrame(
-        [(b.metric, b.name, b.fuel, b.grid) for b in BOUNDARIES],
-        schema=["metric", "boundary_name", "fuel_boundary", "grid_boundary"],
+def _boundaries() -> pl.DataFrame:
+    return pl.DataFrame(
+        [(b.metric, b.name, b.fuel, b.grid, b.carrier) for b in BOUNDARIES],
+        schema=["metric", "boundary_name", "fuel_boundary", "grid_boundary", "carrier_boundary"],
         orient="row",
     )
+
+
+def _cases(vehicle_days: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """One row per vehicle-day and boundary with all that decides the factors."""
+    cases = vehicle_days.select(
+        "vehicle_id", "day", "pilot_id", "region", "grid", "line_loss", "category", "draws",
+        fuel=pl.col("baseline_fuel").replace(FUEL_KEYS),
+        amount=pl.col("baseline_unit").replace_strict(AMOUNT_OF_RATE, return_dtype=pl.String),
+        trace=pl.format("{}/{}", "baseline_fuel", pl.col("category").replace(TRACE_OF_CATEGORY)),
+    )  # fmt: skip
     losses = line_losses(cases, table)
-    return cases.join(losses, on=["pilot_id", "region", "day"], how="left").join(boundaries, how="cross")
+    return cases.join(losses, on=["pilot_id", "region", "day"], how="left").join(_boundaries(), how="cross")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +95,7 @@ def _electricity(cases: pl.DataFrame, table: pl.DataFrame, hourly: ByTheHour) ->
     """The electricity factors that hold for each vehicle-day, by boundary; where the grid has hours, they alone."""
     annual = electricity(cases, table, hourly.tables.places()).select(
         "grid", "day", "gases", "grid_rank", "losses_included", "starts_on", grid_boundary="boundary", grid_id="id",
-        grid_kg_per_kwh="si_value", grid_words=_named(), grid_note="note",
+        grid_kg_per_kwh="si_value", grid_words=named(), grid_note="note",
     )  # fmt: skip
     vehicles = cases.select("vehicle_id", "day", "grid").unique()
     annual = vehicles.join(annual, on=["grid", "day"]).join(
@@ -141,7 +112,10 @@ def _electricity(cases: pl.DataFrame, table: pl.DataFrame, hourly: ByTheHour) ->
 
 
 def _delivered(cases: pl.DataFrame, table: pl.DataFrame, hourly: ByTheHour) -> pl.DataFrame:
-    """The electricity factors of each case, per kWh at the charger: divided by what the line lets through."""
+    """The electricity factors of each case, per kWh at the charger: divided by what the line lets through.
+
+    A vehicle-day that draws no electricity is complete without a factor, whichever gases are counted.
+    """
     loss = pl.coalesce("line_loss", "known_loss", 0.0)
     words = (
         pl.when("losses_included")
@@ -152,33 +126,18 @@ def _delivered(cases: pl.DataFrame, table: pl.DataFrame, hourly: ByTheHour) -> p
         .then(pl.format("line loss {} % ({})", (loss * 100).round(2), "known_loss_id"))
         .otherwise(pl.lit("no line loss is declared or known: 0 % used"))
     )
-    found = _electricity(cases, table, hourly)
+    found = _electricity(cases.filter("draws"), table, hourly)
     used = pl.when("losses_included").then(0.0).otherwise(loss)
-    return cases.join(found, on=["vehicle_id", "day", "grid", "grid_boundary"], how="left").with_columns(
+    drawing, others = cases.filter("draws"), cases.filter(~pl.col("draws"))
+    electric = drawing.join(found, on=["vehicle_id", "day", "grid", "grid_boundary"], how="left").with_columns(
         kg_per_kwh=pl.col("grid_kg_per_kwh") / (1 - used),
         loss_words=words,
         loss_id=pl.when(~pl.col("losses_included") & pl.col("line_loss").is_null()).then("known_loss_id"),
     )
-
-
-def _own(cases: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
-    """What the vehicle's own diesel (engine, heater, genset) emits per litre, by boundary and gases."""
-    asked = cases.select("pilot_id", "region", "day", fuel=pl.lit("diesel"), amount=pl.lit("L"), trace="own_trace")
-    found = (
-        _burned(asked, table)
-        .sort("fuel_rank")
-        .unique(["pilot_id", "region", "day", "trace", "fuel_boundary", "gases"], keep="first", maintain_order=True)
+    without = others.join(pl.DataFrame({"gases": GASES}), how="cross").with_columns(
+        kg_per_kwh=pl.lit(0.0), grid_words=pl.lit("no electricity was drawn")
     )
-    return found.select(
-        "pilot_id",
-        "region",
-        "day",
-        "fuel_boundary",
-        "gases",
-        own_trace="trace",
-        own_kg_per_l="kg_per_amount",
-        own_ids="fuel_ids",
-    )
+    return pl.concat([electric, without], how="diagonal_relaxed")
 
 
 def _best(pairs: pl.DataFrame) -> pl.DataFrame:
@@ -186,9 +145,10 @@ def _best(pairs: pl.DataFrame) -> pl.DataFrame:
 
     A pilot's or programme's own fuel factor goes before all others, whichever gases it counts.
     """
-    ordered = pairs.with_columns(shipped_fuel=(pl.col("fuel_rank") > OWN_FUEL_RANK).fill_null(True)).sort(
-        *CASE, "complete", "shipped_fuel", "grid_rank", "starts_on", "gases", "fuel_rank", "grid_id",
-        descending=[False, False, False, True, False, False, True, False, False, False], nulls_last=True,
+    shipped_fuel = (pl.col("fuel_rank") > OWN_FUEL_RANK).fill_null(True)
+    ordered = pairs.with_columns(shipped_fuel=shipped_fuel, own_known=pl.col("own_unknown").is_null()).sort(
+        *CASE, "complete", "own_known", "shipped_fuel", "grid_rank", "starts_on", "gases", "fuel_rank", "grid_id",
+        descending=[False, False, False, True, True, False, False, True, False, False, False], nulls_last=True,
     )  # fmt: skip
     comparable = pl.col("complete") & (pl.col("gases") == pl.col("gases").first())
     spread = pl.col("kg_per_kwh").filter(comparable)
@@ -223,33 +183,43 @@ def _reason() -> pl.Expr:
 
 
 def pairs(
-    vehicles: pl.DataFrame, days: pl.DataFrame, table: pl.DataFrame, hourly: ByTheHour = NO_HOURS
+    vehicle_days: pl.DataFrame, burns: pl.DataFrame, table: pl.DataFrame, hourly: ByTheHour = NO_HOURS
 ) -> pl.DataFrame:
     """The factors of every vehicle-day at each of the three boundaries.
 
-    `vehicles`, `days` and `table` follow `Vehicles`, `OperatingDays` and `Factors`. One row per vehicle, day and
-    metric: `kg_per_amount` (baseline fuel, per L or kg), `trace_kg_per_km`, `own_kg_per_l`, `kg_per_kwh` (AC at the
-    charger, line losses in it) with its `kg_per_kwh_low` and `_high` over other sources of the same area, `gases`,
-    `factor_ids`, `own_ids`, `pair_note` and, where `complete` is false, `pair_reason` in words.
+    `vehicle_days` has the columns of `Vehicles`, day, and draws (whether electricity is drawn, or may be); `burns` is
+    what the vehicles burned themselves, as `own_emissions` takes it; `table` follows `Factors`. One row per vehicle,
+    day and metric: `kg_per_amount` (baseline fuel, per L or kg), `trace_kg_per_km`, `own_kg` (emitted by the vehicle's
+    own fuel), `kg_per_kwh` (AC at the charger, line losses in it) with its `kg_per_kwh_low` and `_high` over other
+    sources of the same area, `gases`, `factor_ids`, `pair_note` and, where `complete` is false, `pair_reason` in words.
     """
-    cases = _cases(vehicles, days, table)
+    cases = _cases(vehicle_days, table)
     asked = cases.filter(pl.col("fuel").is_not_null()).select(BURNED)
-    burned = _burned(asked, table)
-    known = burned.select(*BURNED, "fuel_boundary", fuel_known=True).unique()
+    fuel = burned(asked, table)
+    known = fuel.select(*BURNED, "fuel_boundary", fuel_known=True).unique()
+    own = own_emissions(burns, _boundaries().select("metric", "fuel_boundary", "carrier_boundary"), table)
+    paired = pl.col("kg_per_kwh").is_not_null() & pl.col("kg_per_amount").is_not_null()
     found = (
         _delivered(cases, table, hourly)
-        .join(burned, on=[*BURNED, "fuel_boundary", "gases"], how="left")
+        .join(fuel, on=[*BURNED, "fuel_boundary", "gases"], how="left")
         .join(known, on=[*BURNED, "fuel_boundary"], how="left")
-        .join(_own(cases, table), on=["pilot_id", "region", "day", "own_trace", "fuel_boundary", "gases"], how="left")
-        .with_columns(complete=pl.col("kg_per_kwh").is_not_null() & pl.col("kg_per_amount").is_not_null())
+        .join(own, on=[*CASE, "gases"], how="left")
+        .with_columns(complete=paired, own_kg=pl.col("own_kg").fill_null(0.0))
     )
     reasons = grid_reasons(cases, table, hourly.tables.places()).rename({"boundary": "grid_boundary"})
     best = _best(found).join(reasons, on=["grid", "region", "grid_boundary"], how="left", nulls_equal=True)
+    ids = pl.concat_list("fuel_ids", "grid_id", "loss_id", pl.col("own_ids").fill_null([]))
+    whole = pl.col("complete") & pl.col("own_unknown").is_null()
     return best.with_columns(
-        factor_ids=pl.when("complete").then(pl.concat_list("fuel_ids", "grid_id", "loss_id").list.drop_nulls()),
-        pair_note=pl.when("complete").then(_note()),
-        pair_reason=pl.when(~pl.col("complete")).then(_reason()),
+        factor_ids=pl.when(whole).then(ids.list.drop_nulls().list.unique()),
+        pair_note=pl.when(whole).then(_note()),
+        pair_reason=pl.when(~whole).then(pl.when("complete").then(_own_reason()).otherwise(_reason())),
+        complete=whole,
     )
+
+
+def _own_reason() -> pl.Expr:
+    return pl.format("no {} factor is known at this boundary for what this vehicle burned itself", "own_unknown")
 
 
 def _note() -> pl.Expr:

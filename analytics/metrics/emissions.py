@@ -4,7 +4,8 @@
     avoided  = baseline x fuel factor (+ km x CH4 and N2O per km)
              - own fuel x fuel factor - grid energy (AC) x electricity factor / (1 - line loss)
 
-Own fuel is what a plug-in hybrid's engine, a diesel heater or a generator on board burned. Negative results are shown.
+Own fuel is what the vehicle itself used: liquid fuel of a hybrid's engine, of a heater or of a generator on board,
+natural gas, hydrogen. Negative results are shown.
 `analytics.factors` decides which factors hold; the definitions are in `docs/definitions.md`.
 """
 
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 import dataframely as dy
 import polars as pl
 
-from analytics.factors.pairing import BOUNDARIES, NO_HOURS, ByTheHour, pairs
+from analytics.factors.burning import biogenic_emissions
+from analytics.factors.pairing import BOUNDARIES, FUEL_KEYS, NO_HOURS, ByTheHour, pairs
 from analytics.metrics.metric import Metric, Total
 from schemas.frames import Figures, OperatingDays, Vehicles
 from schemas.units import FUEL_RATES, fuel_per_activity
@@ -24,11 +26,25 @@ from schemas.units import FUEL_RATES, fuel_per_activity
 DISPLACED = "fuel_displaced_l"
 TAILPIPE_VS_GENERATION, WELL_TO_WHEEL, CONSERVATIVE = (boundary.metric for boundary in BOUNDARIES)
 HEADLINE_ORDER = (WELL_TO_WHEEL, TAILPIPE_VS_GENERATION, CONSERVATIVE)
-OWN_FUELS = ("fuel_used_l", "heater_fuel_used_l", "genset_fuel_used_l")
+BIOGENIC = "biogenic_co2_kg"
+LIQUID_FUELS = ("fuel_used_l", "heater_fuel_used_l", "genset_fuel_used_l")
+OWN_FUELS = (*LIQUID_FUELS, "cng_used_kg", "hydrogen_used_kg")
 INPUTS = ("distance_km", "key_on_h", "grid_energy_kwh", *OWN_FUELS)
+KEYS = ["vehicle_id", "day"]
 PARTS = ("value", "coverage_pct", "weight", "method")
-COUNTED_POWERTRAINS = ("bev", "phev")
+PLUGGED_POWERTRAINS = ("bev", "phev")
 REFERENCE_POWERTRAIN = "diesel"
+FUEL_OF_POWERTRAIN = {"phev": "diesel", "hev": "diesel", "cng": "cng", "lng": "lng", "fcev": "hydrogen"}
+"""What a vehicle burns unless it declares something else, such as rng."""
+MUST_TELL = {
+    "phev": ("fuel_used_l", "genset_fuel_used_l"),
+    "hev": ("fuel_used_l", "genset_fuel_used_l"),
+    "cng": ("cng_used_kg",),
+    "lng": ("cng_used_kg",),
+    "fcev": ("hydrogen_used_kg",),
+}
+"""Per powertrain the fuel figures of which one must be known: an engine may drive the wheels or a generator."""
+GASEOUS = ("cng", "lng", "rng")
 
 METRICS: tuple[Metric, ...] = (
     Metric(
@@ -41,6 +57,17 @@ METRICS: tuple[Metric, ...] = (
         decimals=1,
         total=Total.SUM,
         anchor="baseline",
+    ),
+    Metric(
+        slug=BIOGENIC,
+        name="Biogenic CO2",
+        unit="kg",
+        meaning="CO2 of fuel of biological origin that the vehicle burned. It is in no figure of CO2e avoided.",
+        definition="fuel burned x biogenic tailpipe factor",
+        inputs=OWN_FUELS,
+        decimals=0,
+        total=Total.SUM,
+        anchor="near-zero",
     ),
     Metric(
         slug=TAILPIPE_VS_GENERATION,
@@ -93,16 +120,19 @@ def avoided(
     table: pl.DataFrame,
     hourly: ByTheHour = NO_HOURS,
 ) -> Avoided:
-    """Fuel displaced (L) and CO2e avoided (kg) of each vehicle and day, four rows each.
+    """Fuel displaced (L) and CO2e avoided (kg) of each vehicle and day, four rows each, and biogenic CO2 where any.
 
     `day_figures` holds the figures of `INPUTS`; `table` follows `Factors`. A vehicle whose powertrain is diesel is a
     reference and has no rows. A figure that cannot be known is null and its note says why.
     """
     known = _inputs(vehicles, days, day_figures)
-    factors = pairs(vehicles, days, table, hourly).drop("pilot_id", "region", "grid", "category", "fuel", "amount")
-    emitted = _emissions(known.join(factors, on=["vehicle_id", "day"]))
-    rows = pl.concat([_displaced(known), emitted], how="diagonal_relaxed")
-    ids = emitted.filter(pl.col("value").is_not_null()).select("vehicle_id", "day", factor_id="all_ids")
+    burns = _burns(known)
+    factors = pairs(known, burns, table, hourly)
+    emitted = _emissions(known.join(factors.select(pl.exclude(known.columns), *KEYS), on=KEYS))
+    biogenic = _biogenic(known, burns, table)
+    rows = pl.concat([_displaced(known), emitted, biogenic], how="diagonal_relaxed")
+    ids = pl.concat([emitted, biogenic], how="diagonal_relaxed").filter(pl.col("value").is_not_null())
+    ids = ids.select(*KEYS, factor_id="factor_ids")
     return Avoided(
         figures=Figures.validate(rows.select(Figures.column_names()).sort("vehicle_id", "day", "metric"), cast=True),
         factor_ids=ids.explode("factor_id").unique().sort("vehicle_id", "day", "factor_id"),
@@ -140,29 +170,59 @@ def _inputs(vehicles: pl.DataFrame, days: pl.DataFrame, day_figures: pl.DataFram
         **{_named("activity", part): value for part, value in activity.items()},
         activity_slug=pl.when(per_km).then(pl.lit("distance_km")).otherwise(pl.lit("key_on_h")),
         amount=_by_rate_unit({unit: pl.lit(known_rate.amount) for unit, known_rate in FUEL_RATES.items()}),
-        own_l=pl.sum_horizontal(OWN_FUELS),
+        own_l=pl.sum_horizontal(LIQUID_FUELS),
+        own_fuel=pl.coalesce("own_fuel", pl.col("powertrain").replace_strict(FUEL_OF_POWERTRAIN, default=None)),
+        draws=pl.col("powertrain").is_in(PLUGGED_POWERTRAINS) | (pl.col("grid_energy_kwh") > 0).fill_null(False),
         rate=rate,
     ).with_columns(baseline_amount=pl.col("rate") * pl.col("activity"))
+
+
+def _burns(known: pl.DataFrame) -> pl.DataFrame:
+    """What each vehicle burned itself on each day, one row per kind: heaters and generators burn diesel."""
+    engine = pl.col("own_fuel").fill_null("diesel").replace(FUEL_KEYS)
+    fuel_of = {slug: engine if slug in ("fuel_used_l", "cng_used_kg") else pl.lit("diesel") for slug in OWN_FUELS}
+    fuel_of["hydrogen_used_kg"] = pl.lit("hydrogen")
+    parts = [
+        known.filter(pl.col(slug) > 0).select(
+            *KEYS, "pilot_id", "region", "category", fuel=fuel, amount=pl.lit("L" if slug.endswith("_l") else "kg"),
+            quantity=slug,
+        )
+        for slug, fuel in fuel_of.items()
+    ]  # fmt: skip
+    return pl.concat(parts)
+
+
+def _biogenic(known: pl.DataFrame, burns: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    found = known.join(biogenic_emissions(burns, table), on=KEYS)
+    rows = found.with_columns(
+        metric=pl.lit(BIOGENIC),
+        value=pl.col("biogenic_kg"),
+        low=pl.lit(None, pl.Float64),
+        high=pl.lit(None, pl.Float64),
+        impossible=pl.lit(None, pl.String),
+        missing=pl.lit(None, pl.String),
+        words=pl.col("biogenic_words"),
+        factor_ids=pl.col("biogenic_ids"),
+    )
+    return _completed(rows, _own_fuel_inputs())
 
 
 def _without_factors() -> list[pl.Expr]:
     """Why the fuel displaced cannot be known, apart from factors: what is declared, then what is measured."""
     undeclared = pl.any_horizontal(pl.col("baseline_fuel", "baseline_rate", "baseline_unit").is_null())
-    foreign = ~pl.col("powertrain").is_in(COUNTED_POWERTRAINS)
-    return [
-        pl.when(undeclared).then(pl.lit("no baseline is declared")),
-        pl.when(foreign).then(pl.format("fuel of a {} vehicle is not counted by this figure", "powertrain")),
-    ]
+    return [pl.when(undeclared).then(pl.lit("no baseline is declared"))]
 
 
 def _unmeasured() -> list[pl.Expr]:
-    # A hybrid's engine may drive the wheels or a generator: one of the two counters must tell what it burnt.
-    burnt = ("fuel_used_l", "genset_fuel_used_l")
-    untold = (pl.col("powertrain") == "phev") & pl.all_horizontal(pl.col(*burnt).is_null())
-    return [
-        pl.when(pl.col("activity").is_null()).then(pl.format("{} of the day is not known", "activity_slug")),
-        pl.when(untold).then(pl.lit(f"neither {burnt[0]} nor {burnt[1]} of the day is known")),
-    ]
+    untold = [
+        pl.when((pl.col("powertrain") == powertrain) & pl.all_horizontal(pl.col(*slugs).is_null())).then(
+            pl.lit(f"{slugs[0]} of the day is not known" if len(slugs) == 1 else
+                   f"neither {' nor '.join(slugs)} of the day is known")
+        )
+        for powertrain, slugs in MUST_TELL.items()
+    ]  # fmt: skip
+    activity = pl.when(pl.col("activity").is_null()).then(pl.format("{} of the day is not known", "activity_slug"))
+    return [activity, *untold]
 
 
 def _joined(reasons: list[pl.Expr]) -> pl.Expr:
@@ -201,8 +261,8 @@ def _completed(rows: pl.DataFrame, inputs: list[tuple[str, pl.Expr]]) -> pl.Data
     )
 
 
-def _own_fuel_inputs() -> list[tuple[str, pl.Expr]]:
-    return [(slug, pl.col(slug).is_not_null()) for slug in OWN_FUELS]
+def _own_fuel_inputs(slugs: tuple[str, ...] = OWN_FUELS) -> list[tuple[str, pl.Expr]]:
+    return [(slug, pl.col(slug).is_not_null()) for slug in slugs]
 
 
 def _baseline_words() -> pl.Expr:
@@ -212,7 +272,18 @@ def _baseline_words() -> pl.Expr:
 
 
 def _own_words() -> pl.Expr:
-    return pl.when(pl.col("own_l") > 0).then(pl.format("own fuel of {} L subtracted", pl.col("own_l").round(2)))
+    """That own fuel was subtracted; without its amount, so that the days of a period say the same."""
+    names = {slug: slug.removesuffix("_l").removesuffix("_kg").replace("_", " ") for slug in OWN_FUELS}
+    burned = pl.concat_str(
+        [pl.when(pl.col(slug) > 0).then(pl.lit(name)) for slug, name in names.items()], separator=", ",
+        ignore_nulls=True,
+    )  # fmt: skip
+    return pl.when(burned != "").then(pl.format("own fuel subtracted: {}", burned))
+
+
+def _gas_words() -> pl.Expr:
+    gas = pl.col("own_fuel").is_in(GASEOUS) & (pl.col("cng_used_kg") > 0) & (pl.col("gases") == "co2")
+    return pl.when(gas).then(pl.lit("CH4 and N2O of the gas engine are not in it: no factor of them is known"))
 
 
 def _displaced(known: pl.DataFrame) -> pl.DataFrame:
@@ -226,45 +297,45 @@ def _displaced(known: pl.DataFrame) -> pl.DataFrame:
         missing=_joined(_unmeasured()),
         words=pl.concat_str(_baseline_words(), _own_words(), separator="; ", ignore_nulls=True),
     )
-    return _completed(rows, [("activity", pl.lit(True)), *_own_fuel_inputs()])
+    return _completed(rows, [("activity", pl.lit(True)), *_own_fuel_inputs(LIQUID_FUELS)])
 
 
 def _emissions(rows: pl.DataFrame) -> pl.DataFrame:
     """`rows`: inputs joined with the factors of each boundary. Adds value, low, high (kg) and what goes with them."""
     has_trace = pl.col("trace_kg_per_km").fill_null(0) > 0
-    burns = pl.col("own_l") > 0
     baseline = pl.col("baseline_amount") * pl.col("kg_per_amount") + pl.when(has_trace).then(
         pl.col("distance_km") * pl.col("trace_kg_per_km")
     ).otherwise(0.0)
-    own = pl.when(burns).then(pl.col("own_l") * pl.col("own_kg_per_l")).otherwise(0.0)
+    drawn = pl.when("draws").then("grid_energy_kwh").otherwise(0.0)
 
     def less_electricity(factor: str) -> pl.Expr:
-        return baseline - own - pl.col("grid_energy_kwh") * pl.col(factor)
+        return baseline - pl.col("own_kg") - drawn * pl.col(factor)
 
     ranged = pl.col("kg_per_kwh_high") > pl.col("kg_per_kwh_low")
-    no_own = pl.col("complete") & burns & pl.col("own_kg_per_l").is_null()
     missing = [
         *_unmeasured(),
-        pl.when(pl.col("grid_energy_kwh").is_null()).then(pl.lit("grid_energy_kwh of the day is not known")),
+        pl.when(pl.col("draws") & pl.col("grid_energy_kwh").is_null()).then(
+            pl.lit("grid_energy_kwh of the day is not known")
+        ),
         pl.when(has_trace & pl.col("distance_km").is_null() & (pl.col("activity_slug") != "distance_km")).then(
             pl.lit("distance_km of the day is not known, so CH4 and N2O per km are not")
         ),
     ]
-    no_own_words = pl.lit("no factor of the diesel this vehicle burned itself is known at this boundary")
     computed = rows.with_columns(
         value=less_electricity("kg_per_kwh"),
         low=pl.when(ranged).then(less_electricity("kg_per_kwh_high")),
         high=pl.when(ranged).then(less_electricity("kg_per_kwh_low")),
-        impossible=_joined([*_without_factors(), pl.col("pair_reason"), pl.when(no_own).then(no_own_words)]),
+        impossible=_joined([*_without_factors(), pl.col("pair_reason")]),
         missing=_joined(missing),
-        words=pl.concat_str("pair_note", _baseline_words(), _own_words(), separator="; ", ignore_nulls=True),
-        all_ids=pl.when(burns).then(pl.concat_list("factor_ids", "own_ids")).otherwise("factor_ids"),
+        words=pl.concat_str(
+            "pair_note", _baseline_words(), _own_words(), _gas_words(), separator="; ", ignore_nulls=True
+        ),
     )
     return _completed(
         computed,
         [
             ("activity", pl.lit(True)),
-            ("grid_energy_kwh", pl.lit(True)),
+            ("grid_energy_kwh", pl.col("draws")),
             ("distance_km", has_trace),
             *_own_fuel_inputs(),
         ],

@@ -9,6 +9,7 @@ from polars.testing import assert_frame_equal
 
 from analytics.factors.tables import shipped
 from analytics.metrics.emissions import (
+    BIOGENIC,
     CONSERVATIVE,
     DISPLACED,
     METRICS,
@@ -41,8 +42,8 @@ def vehicle(**change: Any) -> dict[str, Any]:
     return {
         "vehicle_id": 1, "pilot_id": 1, "name": "v", "category": "truck", "powertrain": "bev",
         "usable_battery_kwh": 375.0, "sample_period_s": 1.0, "sleeps_at_key_off": False, "charger_efficiency": 0.92,
-        "line_loss": None, "region": "US-CA", "grid": "egrid:CAMX", "baseline_fuel": "diesel", "baseline_rate": 40.0,
-        "baseline_unit": "L/100km", "baseline_source": "operator records", **change,
+        "line_loss": None, "region": "US-CA", "grid": "egrid:CAMX", "own_fuel": None, "baseline_fuel": "diesel",
+        "baseline_rate": 40.0, "baseline_unit": "L/100km", "baseline_source": "operator records", **change,
     }  # fmt: skip
 
 
@@ -168,7 +169,7 @@ def test_quebec_school_bus_pays_for_its_heater() -> None:
     expected = 34 * DIESEL + 100 * ROAD - 6 * (DIESEL + OFF_ROAD) - 110 * 0.041
     assert found[CONSERVATIVE]["value"] == pytest.approx(expected)
     assert found[DISPLACED]["value"] == pytest.approx(28.0)
-    assert "own fuel of 6.0 L subtracted" in found[CONSERVATIVE]["note"]
+    assert "own fuel subtracted: heater fuel used" in found[CONSERVATIVE]["note"]
 
 
 def test_japan_counts_losses_once() -> None:
@@ -212,6 +213,108 @@ def test_a_loss_is_shown_as_a_loss() -> None:
     assert found[TAILPIPE_VS_GENERATION]["value"] < 0
 
 
+# --- near-zero
+
+GAS = 0.05444 / 0.0458 / 0.45359237  # kg CO2 per kg of natural gas: per scf, over lb per scf
+GAS_TRUCK = {"distance_km": 200.0, "cng_used_kg": 60.0}
+
+
+def test_a_gas_truck_burns_less_carbon_than_the_diesel_it_displaces() -> None:
+    found = results(given=GAS_TRUCK, powertrain="cng", grid=None)
+    # 80 L x 2.6972 = 215.776 kg; 60 kg x 2.6205 = 157.230 kg; it draws no electricity, so it needs no grid
+    row = found[TAILPIPE_VS_GENERATION]
+    assert row["value"] == pytest.approx(80 * DIESEL - 60 * 2.6205)
+    assert row["value"] == pytest.approx(80 * DIESEL - 60 * GAS, rel=1e-3)
+    assert "; CO2; " in row["note"]
+    assert "no electricity was drawn" in row["note"]
+    assert "CH4 and N2O of the gas engine are not in it" in row["note"]
+    assert found[DISPLACED]["value"] == pytest.approx(80.0)
+    assert BIOGENIC not in found
+
+
+def test_a_thirsty_gas_truck_avoids_less_than_nothing() -> None:
+    row = results(given=GAS_TRUCK | {"cng_used_kg": 90.0}, powertrain="cng")[TAILPIPE_VS_GENERATION]
+    assert row["value"] == pytest.approx(80 * DIESEL - 90 * 2.6205)
+    assert row["value"] < 0
+
+
+def test_renewable_gas_is_biogenic_and_shown_apart() -> None:
+    found = results(given=GAS_TRUCK, powertrain="cng", own_fuel="rng")
+    assert found[TAILPIPE_VS_GENERATION]["value"] == pytest.approx(80 * DIESEL)
+    assert found[BIOGENIC]["value"] == pytest.approx(60 * 2.6205)
+    assert "rng-biogenic/rng" in found[BIOGENIC]["note"]
+    assert found[WELL_TO_WHEEL]["value"] is None
+
+
+def test_a_british_gas_truck_well_to_wheel() -> None:
+    row = results(given=GAS_TRUCK, powertrain="cng", region="GB")[WELL_TO_WHEEL]
+    # 80 L x 3.19747 (DEFRA 2025) - 60 kg x (2.57042 + 0.53078) (DEFRA 2024, the newest with upstream)
+    assert row["value"] == pytest.approx(80 * 3.19747 - 60 * 3.1012)
+
+
+def test_a_mild_hybrid_counts_what_its_engine_burned() -> None:
+    found = results(given={"distance_km": 200.0, "fuel_used_l": 68.0}, powertrain="hev", grid=None)
+    assert found[DISPLACED]["value"] == pytest.approx(12.0)
+    assert found[TAILPIPE_VS_GENERATION]["value"] == pytest.approx(12 * DIESEL)
+
+
+def own_hydrogen(boundary: str, kg_per_kg: float) -> pl.DataFrame:
+    """The tables with one pilot's own hydrogen. The value is the pilot's, not a default."""
+    row = shipped().filter(pl.col("id") == "epa-hub-cng-mass/cng").with_columns(
+        id=pl.lit(f"own:supply/hydrogen/{boundary}"), key=pl.lit("hydrogen"), area=pl.lit("pilot:1"),
+        boundary=pl.lit(boundary), gases=pl.lit("co2e"), value=pl.lit(kg_per_kg),
+    )  # fmt: skip
+    return pl.concat([shipped(), row])
+
+
+def fuel_cell(table: pl.DataFrame, **change: Any) -> dict[str, dict[str, Any]]:
+    given = figure_frame(figure("distance_km", 200.0), figure("hydrogen_used_kg", 16.0))
+    found = avoided(vehicle_frame(vehicle(powertrain="fcev", **change)), day_frame((1, DAY)), given, table).figures
+    return {row["metric"]: row for row in found.iter_rows(named=True)}
+
+
+def test_a_fuel_cell_truck_needs_to_know_where_its_hydrogen_comes_from() -> None:
+    found = fuel_cell(shipped())
+    assert found[DISPLACED]["value"] == pytest.approx(80.0)
+    for slug in (TAILPIPE_VS_GENERATION, CONSERVATIVE):
+        assert (found[slug]["value"], found[slug]["note"]) == (
+            None, "no hydrogen factor is known at this boundary for what this vehicle burned itself",
+        )  # fmt: skip
+
+
+def test_hydrogen_counts_like_electricity_where_it_is_made() -> None:
+    life_cycle = own_hydrogen("well_to_wheel", 14.1)  # F35; the arithmetic is under test, not the value
+    found = fuel_cell(life_cycle)
+    assert found[CONSERVATIVE]["value"] == pytest.approx(80 * DIESEL + 200 * ROAD - 16 * 14.1)
+    assert found[TAILPIPE_VS_GENERATION]["value"] is None
+    dutch = fuel_cell(life_cycle, region="NL")
+    assert dutch[WELL_TO_WHEEL]["value"] == pytest.approx(80 * 3.384 - 16 * 14.1)
+    direct = fuel_cell(own_hydrogen("production_direct", 20.0))[TAILPIPE_VS_GENERATION]
+    # 80 L x 2.6972 + 200 km x CH4 and N2O - 16 kg x 20: made from the grid, it is worse than diesel
+    assert direct["value"] == pytest.approx(80 * DIESEL + 200 * ROAD - 320)
+    assert direct["value"] < 0
+    assert "own:supply/hydrogen/production_direct" in fuel_ids(own_hydrogen("production_direct", 20.0))
+
+
+def fuel_ids(table: pl.DataFrame) -> list[str]:
+    given = figure_frame(figure("distance_km", 200.0), figure("hydrogen_used_kg", 16.0))
+    found = avoided(vehicle_frame(vehicle(powertrain="fcev")), day_frame((1, DAY)), given, table)
+    return found.factor_ids["factor_id"].to_list()
+
+
+def test_another_pilots_hydrogen_is_not_ours() -> None:
+    found = fuel_cell(own_hydrogen("well_to_wheel", 14.1), pilot_id=2)
+    assert found[CONSERVATIVE]["value"] is None
+
+
+def test_propane_goes_by_its_name_in_the_tables() -> None:
+    row = results(
+        given={"key_on_h": 8.0, "grid_energy_kwh": 30.0}, category="equipment", baseline_fuel="propane",
+        baseline_rate=3.0, baseline_unit="L/h",
+    )[TAILPIPE_VS_GENERATION]  # fmt: skip
+    assert row["value"] == pytest.approx(24 * 5.68 / L_PER_GAL - 30 * 0.1943 / 0.95)
+
+
 # --- what cannot be known is null and says why
 
 
@@ -236,7 +339,8 @@ def test_morocco_has_no_factor_and_says_so() -> None:
             CONSERVATIVE,
             "no baseline is declared",
         ),
-        ({"powertrain": "fcev"}, TAILPIPE_VS_GENERATION, "fuel of a fcev vehicle is not counted by this figure"),
+        ({"powertrain": "fcev"}, TAILPIPE_VS_GENERATION, "hydrogen_used_kg of the day is not known"),
+        ({"powertrain": "cng"}, CONSERVATIVE, "cng_used_kg of the day is not known"),
         (
             {"powertrain": "phev"},
             TAILPIPE_VS_GENERATION,
@@ -447,6 +551,7 @@ def test_factors_used_are_those_behind_known_figures() -> None:
 
 def test_the_registry_lists_what_is_computed() -> None:
     found = results(given={"distance_km": 1.0, "grid_energy_kwh": 1.0})
+    found |= results(given={"cng_used_kg": 1.0}, powertrain="cng", own_fuel="rng")
     assert {metric.slug for metric in METRICS} == set(found)
     assert {metric.slug: metric.unit for metric in METRICS} == {
         slug: slug.rsplit("_", 1)[1].replace("l", "L") for slug in found

@@ -53,6 +53,15 @@ def bus() -> Day:
 
 
 @cache
+def renewable_gas() -> Day:
+    """An hour in which 6 kg of renewable natural gas are burnt."""
+    return one_day(
+        telemetry(EVERY_10_S, **_hour(ignition_on=True, cng_used_kg=(6.0,))),
+        vehicles=({"powertrain": "cng", "own_fuel": "rng"},),
+    )
+
+
+@cache
 def by_the_hour() -> Day:
     """40 kWh from the grid, 30 of them from 11:00 to 12:00, an hour whose factor is missing on this day."""
     times = [0, HOUR, 2 * HOUR, 3 * HOUR]
@@ -238,6 +247,8 @@ CASES: dict[str, Case] = {
     "km_between_roadcalls": Case(shift, 60 / 2),
     "km_between_propulsion_roadcalls": Case(shift, 60 / 1),
     "fuel_displaced_l": Case(displacing, 100 * 40 / 100),
+    # 6 kg of renewable gas at 0.05444 kg/scf over 0.0458 lb/scf
+    "biogenic_co2_kg": Case(renewable_gas, 6 * 0.05444 / 0.0458 / 0.45359237, rel=1e-4),
     "hourly_matched_energy_kwh": Case(by_the_hour, 40),
     "hourly_filled_energy_kwh": Case(by_the_hour, 30),
     "hourly_filled_pct": Case(by_the_hour, 100 * 30 / 40),

@@ -1,0 +1,96 @@
+"""What burning a fuel emits, per amount: of the displaced vehicle's fuel, and of all that a vehicle burned itself."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analytics.factors.resolve import FUEL_CASE, fuels
+
+BURNED = ["pilot_id", "region", "fuel", "amount", "trace", "day"]
+SIDE_VALUES = ["fuel_rank", "kg_per_amount", "trace_kg_per_km", "fuel_ids", "fuel_words"]
+CASE = ["vehicle_id", "day", "metric"]
+CARRIERS = ("hydrogen",)
+"""Fuels that emit where they are made, like electricity, and not where they are used."""
+GASES = ("co2", "co2e")
+
+
+def named() -> pl.Expr:
+    """A factor's id with its edition and, where the source says it, the set of warming potentials."""
+    return pl.format("{} ({})", "id", pl.concat_str("edition", "gwp_set", separator=", ", ignore_nulls=True))
+
+
+def burned(cases: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """What burning a fuel emits, for every boundary and choice of gases that can be had.
+
+    `cases` has the columns of `BURNED`; `amount` is L or kg, `trace` a key of CH4 and N2O (diesel/on-road …).
+    Adds fuel_boundary, gases, and `SIDE_VALUES`: kg per amount, kg per km, the factors' ids and their names in words.
+    """
+    found = cases.unique().join(fuels(cases, table), on=FUEL_CASE)
+    found = found.filter(pl.col("si_unit") == pl.format("kg/{}", "amount")).select(
+        *BURNED, "gases", "fuel_rank", fuel_boundary="boundary", kg_per_amount="si_value", trace_kg_per_km=pl.lit(0.0),
+        fuel_ids=pl.concat_list("id"), fuel_words=named(),
+    )  # fmt: skip
+    return pl.concat([found, _with_trace_gases(found, table)])
+
+
+def _with_trace_gases(found: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """Tailpipe CO2 made CO2e by the CH4 and N2O of that kind of engine."""
+    place = ["pilot_id", "region", "day"]
+    asked = found.select(*place, fuel="trace")
+    trace = fuels(asked, table, kind="trace").filter(pl.col("gases") == "ch4_n2o_co2e").select(
+        *place, trace="fuel", trace_id="id", trace_unit="si_unit", trace_value="si_value",
+        trace_words=named(),
+    )  # fmt: skip
+    co2 = found.filter((pl.col("fuel_boundary") == "tailpipe") & (pl.col("gases") == "co2"))
+    both = co2.join(trace, on=[*place, "trace"])
+    per_km = pl.col("trace_unit") == "kg/km"
+    return both.with_columns(
+        gases=pl.lit("co2e"),
+        kg_per_amount=pl.col("kg_per_amount") + pl.when(per_km).then(0.0).otherwise("trace_value"),
+        trace_kg_per_km=pl.when(per_km).then("trace_value").otherwise(0.0),
+        fuel_ids=pl.concat_list("fuel_ids", "trace_id"),
+        fuel_words=pl.format("{} with {}", "fuel_words", "trace_words"),
+    ).select(found.columns)
+
+
+def own_emissions(burns: pl.DataFrame, boundaries: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """What vehicles burned themselves, kg, for every boundary and choice of gases.
+
+    `burns` has one row per vehicle, day and fuel: vehicle_id, day, pilot_id, region, category, fuel, amount (L or kg),
+    quantity. `boundaries` has columns metric, fuel_boundary, carrier_boundary. One row per `CASE` and gases: own_kg,
+    own_ids, and own_unknown, the fuels that have no factor there (then own_kg lacks them). Diesel counts with the CH4
+    and N2O of engines off the road or on water, per litre.
+    """
+    engine = pl.when(pl.col("category") == "vessel").then(pl.lit("vessel")).otherwise(pl.lit("off-road"))
+    carried = pl.col("fuel").is_in(CARRIERS)
+    asked = (
+        burns.with_columns(trace=pl.format("{}/{}", "fuel", engine))
+        .join(boundaries, how="cross")
+        .with_columns(fuel_boundary=pl.when(carried).then("carrier_boundary").otherwise("fuel_boundary"))
+        .join(pl.DataFrame({"gases": GASES}), how="cross")
+    )
+    key = [*BURNED, "fuel_boundary", "gases"]
+    best = burned(asked.select(BURNED), table).sort("fuel_rank").unique(key, keep="first", maintain_order=True)
+    found = asked.join(best, on=key, how="left")
+    unknown = pl.col("kg_per_amount").is_null()
+    return found.group_by(*CASE, "gases").agg(
+        own_kg=(pl.col("quantity") * pl.col("kg_per_amount")).sum(),
+        own_ids=pl.col("fuel_ids").explode(empty_as_null=False).drop_nulls().unique().sort(),
+        own_unknown=pl.col("fuel").filter(unknown).unique().sort().str.join(", ").replace("", None),
+    )
+
+
+def biogenic_emissions(burns: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """Biogenic CO2 of what vehicles burned themselves: vehicle_id, day, biogenic_kg, biogenic_ids, biogenic_words.
+
+    A vehicle-day without a fuel of biological origin has no row.
+    """
+    asked = burns.with_columns(trace=pl.lit(None, pl.String))
+    found = burned(asked.select(BURNED), table).filter(pl.col("fuel_boundary") == "tailpipe_biogenic")
+    key = [name for name in BURNED if name != "trace"]
+    best = found.sort("fuel_rank").unique(key, keep="first", maintain_order=True).drop("trace")
+    return asked.join(best, on=key).group_by("vehicle_id", "day").agg(
+        biogenic_kg=(pl.col("quantity") * pl.col("kg_per_amount")).sum(),
+        biogenic_ids=pl.col("fuel_ids").explode(empty_as_null=False).unique().sort(),
+        biogenic_words=pl.col("fuel_words").unique().sort().str.join("; "),
+    )  # fmt: skip
