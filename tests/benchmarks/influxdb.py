@@ -33,6 +33,17 @@ class Influx:
         assert status == 200, text
         return int(text.rpartition(b",")[2].partition(b"]")[0])
 
+    def write(self, bodies: list[bytes]) -> None:
+        """Write lines, one body after the other over one connection."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        for body in bodies:
+            connection.request("POST", "/write?db=bench", body)
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status != 204:
+                raise RuntimeError(text.decode())
+        connection.close()
+
     def request(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         connection.request(method, path, body)

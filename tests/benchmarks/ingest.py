@@ -1,7 +1,11 @@
-"""How fast rows come in over HTTP, beside raw binary COPY of the same rows into the same hypertable.
+"""How fast rows come in over HTTP, beside raw binary COPY of the same rows into the same hypertable, and InfluxDB.
 
 Bodies are ready before the clock starts. Each of four clients posts its own vehicle's rows, one after the other; one
-server process takes them in. The peer writes ready bytes over one connection and commits after each 10,000 rows.
+server process takes them in. COPY writes ready bytes over one connection and commits after each 10,000 rows; InfluxDB
+gets the same values as line protocol from as many clients.
+
+Beside new rows: rows that are stored already, cut into other uploads so that none is known by its bytes; and other
+signals for instants that are stored.
 """
 
 from __future__ import annotations
@@ -12,7 +16,10 @@ import http.client
 import io
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +28,7 @@ import psycopg
 
 from ingest.arrays import encode
 from schemas.signals import SIGNALS, Kind
+from tests.benchmarks import influxdb
 from tests.benchmarks.receiver import database_of, peak_mb, receiver
 from tests.benchmarks.result import Result
 
@@ -35,6 +43,7 @@ SENT = (
     "energy_discharged_kwh", "energy_regenerated_kwh", "motor_power_kw", "auxiliary_power_kw", "ambient_temperature_c",
     "ignition_on", "charging", "plugged_in",
 )  # fmt: skip
+INFLUXDB = "ingest.ndjson_vs_influxdb"
 TYPES = {
     "parquet": "application/vnd.apache.parquet",
     "ndjson": "application/x-ndjson",
@@ -43,15 +52,21 @@ TYPES = {
 
 
 def run() -> list[Result]:
-    """Measure every format."""
+    """Measure every format, a replay, a merge, and the peer database."""
     with tempfile.TemporaryDirectory() as folder, database_of(Path(folder)) as (owner_url, ingest_url, key):
         frames = [[rows_of(client, post) for post in range(POSTS)] for client in range(CLIENTS)]
-        rounds: dict[str, list[Result]] = {kind: [] for kind in TYPES}
+        server = Server(owner_url, ingest_url, key)
+        rounds: dict[str, list[Result]] = {}
         for _ in range(ROUNDS):
             peer = _copy_rate(owner_url, frames)
-            for kind, results in rounds.items():
-                results.append(_measure(kind, frames, owner_url, ingest_url, key, peer))
-        return [_median(results) for results in rounds.values()]
+            for kind in TYPES:
+                rounds.setdefault(kind, []).append(_new_rows(kind, frames, server, peer))
+            rounds.setdefault("replay", []).append(_replay(frames, server, peer))
+            rounds.setdefault("merge", []).append(_merge(frames, server, peer))
+            if influxdb.is_installed():
+                rounds.setdefault("influxdb", []).append(_beside_influxdb(frames, rounds["ndjson"][-1].value))
+    results = [_median(results) for results in rounds.values()]
+    return results if influxdb.is_installed() else [*results, Result(INFLUXDB, None, "rows/s", note=influxdb.NOTE)]
 
 
 def _median(results: list[Result]) -> Result:
@@ -91,36 +106,111 @@ def body_of(kind: str, rows: pl.DataFrame) -> bytes:
     return out.getvalue()
 
 
-def _measure(
-    kind: str, frames: list[list[pl.DataFrame]], owner_url: str, ingest_url: str, key: str, peer: float
-) -> Result:
-    bodies = [[body_of(kind, rows) for rows in posts] for posts in frames]
-    empty(owner_url)
-    with receiver(ingest_url) as (port, pid):
-        post(port, key, TYPES[kind], [body_of(kind, rows_of(0, POSTS))])  # the first request pays for what is made once
+@dataclass(frozen=True)
+class Server:
+    """The database's addresses, and a gateway's key."""
+
+    owner_url: str
+    ingest_url: str
+    key: str
+
+    @contextmanager
+    def warm(self, kind: str) -> Iterator[tuple[int, int]]:
+        """A receiver with no rows stored, but for those of a first request: it pays for what is made once."""
+        empty(self.owner_url)
+        with receiver(self.ingest_url) as (port, pid):
+            post(port, self.key, TYPES[kind], [body_of(kind, rows_of(0, POSTS))])
+            yield port, pid
+
+    def took_s(self, port: int, kind: str, bodies: list[list[bytes]]) -> tuple[float, str]:
+        """How long the clients' posts take, and what can be told of how long one did."""
         began = time.perf_counter()
         with ThreadPoolExecutor(CLIENTS) as threads:
-            list(threads.map(lambda posts: post(port, key, TYPES[kind], posts), bodies))
+            waits = list(threads.map(lambda posts: post(port, self.key, TYPES[kind], posts), bodies))
         took_s = time.perf_counter() - began
-        peak = peak_mb(pid)
-    expect_rows(owner_url, CLIENTS * POSTS * ROWS + ROWS)
+        p50_ms, p99_ms = np.percentile(np.concatenate(waits), [50, 99]) * 1e3
+        return took_s, f"p50 {p50_ms:.0f} ms, p99 {p99_ms:.0f} ms"
+
+
+def _bodies(kind: str, frames: list[list[pl.DataFrame]]) -> list[list[bytes]]:
+    return [[body_of(kind, rows) for rows in posts] for posts in frames]
+
+
+def _result(name: str, took_s: float, peer: float, peak: float, note: str) -> Result:
     rate = CLIENTS * POSTS * ROWS / took_s
-    note = f"{ROWS} rows a post, {len(SENT)} signals, {CLIENTS} clients, {len(bodies[0][0]) / 1e6:.1f} MB a post"
     return Result(
-        f"ingest.{kind}_vs_copy", rate, "rows/s", "binary COPY, one connection", peer, rate / peer, peak, note
+        f"ingest.{name}_vs_copy", rate, "rows/s", "binary COPY, one connection", peer, rate / peer, peak, note
     )
 
 
-def post(port: int, key: str, content_type: str, bodies: list[bytes]) -> None:
+def _new_rows(kind: str, frames: list[list[pl.DataFrame]], server: Server, peer: float) -> Result:
+    bodies = _bodies(kind, frames)
+    with server.warm(kind) as (port, pid):
+        took_s, waits = server.took_s(port, kind, bodies)
+        peak = peak_mb(pid)
+    expect_rows(server.owner_url, CLIENTS * POSTS * ROWS + ROWS)
+    size = f"{ROWS} rows a post, {len(SENT)} signals, {CLIENTS} clients, {len(bodies[0][0]) / 1e6:.1f} MB a post"
+    return _result(kind, took_s, peer, peak, f"{size}; {waits}")
+
+
+def _replay(frames: list[list[pl.DataFrame]], server: Server, peer: float) -> Result:
+    """The same rows again, cut half a post later."""
+    everything = [pl.concat([*posts, *posts[:1]]) for posts in frames]
+    halves = [[rows.slice(n * ROWS + ROWS // 2, ROWS) for n in range(POSTS)] for rows in everything]
+    with server.warm("parquet") as (port, pid):
+        server.took_s(port, "parquet", _bodies("parquet", frames))
+        took_s, waits = server.took_s(port, "parquet", _bodies("parquet", halves))
+        peak = peak_mb(pid)
+    expect_rows(server.owner_url, CLIENTS * POSTS * ROWS + ROWS)
+    return _result("replay", took_s, peer, peak, f"every row is stored already, Parquet; {waits}")
+
+
+def _merge(frames: list[list[pl.DataFrame]], server: Server, peer: float) -> Result:
+    """Half of the signals first, then the other half for the same instants."""
+    first, second = SENT[::2], SENT[1::2]
+    wanted = CLIENTS * POSTS * ROWS
+    with server.warm("parquet") as (port, pid):
+        server.took_s(port, "parquet", _halves(frames, first))
+        expect_rows(server.owner_url, wanted, f"{first[0]} IS NOT NULL AND {second[0]} IS NULL")
+        took_s, waits = server.took_s(port, "parquet", _halves(frames, second))
+        peak = peak_mb(pid)
+    expect_rows(server.owner_url, wanted + ROWS, f"{first[0]} IS NOT NULL AND {second[0]} IS NOT NULL")
+    return _result("merge", took_s, peer, peak, f"{len(second)} other signals for stored instants, Parquet; {waits}")
+
+
+def _halves(frames: list[list[pl.DataFrame]], names: Sequence[str]) -> list[list[bytes]]:
+    return _bodies("parquet", [[rows.select("time", "vehicle", *names) for rows in posts] for posts in frames])
+
+
+def _beside_influxdb(frames: list[list[pl.DataFrame]], ours: float | None) -> Result:
+    bodies = [[influxdb.line_protocol(rows) for rows in posts] for posts in frames]
+    with tempfile.TemporaryDirectory() as folder, influxdb.influxdb(Path(folder)) as influx:
+        began = time.perf_counter()
+        with ThreadPoolExecutor(CLIENTS) as threads:
+            list(threads.map(influx.write, bodies))
+        rate = CLIENTS * POSTS * ROWS / (time.perf_counter() - began)
+        stored = influx.rows()
+    if stored != CLIENTS * POSTS * ROWS:
+        raise RuntimeError(f"{stored} rows are stored by the peer")
+    note = f"{ROWS} rows a post, {len(SENT)} signals, {CLIENTS} clients; NDJSON beside line protocol"
+    return Result(INFLUXDB, ours, "rows/s", "InfluxDB 1.6", rate, (ours or 0) / rate, note=note)
+
+
+def post(port: int, key: str, content_type: str, bodies: list[bytes]) -> list[float]:
+    """Post one body after the other; returns how long each took, in seconds."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     headers = {"Authorization": f"Bearer {key}", "Content-Type": content_type}
+    waits = []
     for body in bodies:
+        began = time.perf_counter()
         connection.request("POST", "/v1/telemetry", body, headers)
         answer = connection.getresponse()
         text = answer.read()
         if answer.status != 200:
             raise RuntimeError(text.decode())
+        waits.append(time.perf_counter() - began)
     connection.close()
+    return waits
 
 
 def _copy_rate(owner_url: str, frames: list[list[pl.DataFrame]]) -> float:
@@ -148,8 +238,8 @@ def empty(owner_url: str) -> None:
         owner.execute("TRUNCATE telemetry, stale_mark, upload, upload_vehicle, upload_body, upload_log, upload_reject")
 
 
-def expect_rows(owner_url: str, wanted: int) -> None:
+def expect_rows(owner_url: str, wanted: int, where: str = "true") -> None:
     with psycopg.connect(owner_url) as owner:
-        (found,) = owner.execute("SELECT count(*) FROM telemetry").fetchall()[0]
+        (found,) = owner.execute(f"SELECT count(*) FROM telemetry WHERE {where}").fetchall()[0]
     if found != wanted:
         raise RuntimeError(f"{found} rows are stored, {wanted} were sent")
