@@ -211,6 +211,12 @@ def vehicles_frame(connection: sa.Connection, pilot_id: int, vehicle_ids: Sequen
             vehicle.baseline["rate"].astext.cast(sa.Double).label("baseline_rate"),
             vehicle.baseline["unit"].astext.label("baseline_unit"),
             vehicle.baseline["source"].astext.label("baseline_source"),
+            vehicle.baseline["emission_standard"].astext.label("baseline_standard"),
+            vehicle.baseline["engine_model_year"].astext.cast(sa.Integer).label("baseline_model_year"),
+            vehicle.baseline["work"]["rate"].astext.cast(sa.Double).label("work_rate"),
+            vehicle.baseline["work"]["unit"].astext.label("work_unit"),
+            vehicle.baseline["work"]["source"].astext.label("work_source"),
+            vehicle.emission_standard.label("own_standard"),
             site.latitude_deg.label("site_latitude_deg"), site.longitude_deg.label("site_longitude_deg"),
         )
         .select_from(vehicle)

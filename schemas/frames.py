@@ -70,6 +70,12 @@ class Vehicles(dy.Schema):
     baseline_rate = dy.Float64(nullable=True, min_exclusive=0)
     baseline_unit = dy.String(nullable=True)  # L/100km, L/h, mpg, gal/h, kg/100km, kg/h
     baseline_source = dy.String(nullable=True)
+    baseline_standard = dy.String(nullable=True)  # to which the displaced engine is certified, where declared
+    baseline_model_year = dy.Int32(nullable=True)
+    work_rate = dy.Float64(nullable=True, min_exclusive=0)  # of the displaced engine, at its shaft
+    work_unit = dy.String(nullable=True)  # kWh/km, hp-h/mi, kWh/h, kWh/L, hp-h/gal
+    work_source = dy.String(nullable=True)
+    own_standard = dy.String(nullable=True)  # of the vehicle's own engine
     site_latitude_deg = dy.Float64(nullable=True, min=-90, max=90)  # of its depot
     site_longitude_deg = dy.Float64(nullable=True, min=-180, max=180)
 

@@ -134,6 +134,14 @@ def _clock(text: str) -> dt.time:
     return dt.time(hour % 24, minute)
 
 
+class WorkEntry(Entry):
+    """Work of the displaced engine at its shaft, and where it was taken from."""
+
+    rate: Annotated[float, Field(gt=0)]
+    unit: Literal["kWh/km", "hp-h/mi", "kWh/h", "kWh/L", "hp-h/gal"]
+    source: str
+
+
 class BaselineEntry(Entry):
     """What the vehicle stands in for: a declared fuel rate and where it was taken from."""
 
@@ -143,6 +151,8 @@ class BaselineEntry(Entry):
     source: str
     engine_model_year: int | None = None
     engine_power_kw: Annotated[float, Field(gt=0)] | None = None
+    emission_standard: str | None = None
+    work: WorkEntry | None = None
 
 
 class VehicleEntry(Entry):

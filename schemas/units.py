@@ -82,6 +82,9 @@ UNITS: Mapping[str, Unit] = MappingProxyType(
         "kg/km": Unit("emissions per distance", 1.0),
         "kg/mi": Unit("emissions per distance", 1 / KM_PER_MILE),
         "g/mi": Unit("emissions per distance", 1e-3 / KM_PER_MILE),
+        "g/hp-h": Unit("emissions per energy", 1e-3 / 0.745699872),
+        "lb/1000 US gal": Unit("emissions per volume", KG_PER_POUND / 1e3 / LITRES_PER_US_GALLON),
+        "g/L": Unit("emissions per volume", 1e-3),
         "share": Unit("share", 1.0),
         "percent": Unit("share", 1e-2),
     }
@@ -134,3 +137,23 @@ def fuel_per_activity(rate: Number, unit: str) -> Number:
     """A fuel rate as amount (L or kg) per activity (km or h). KeyError for a unit that is not in `FUEL_RATES`."""
     known = FUEL_RATES[unit]
     return rate**-1 * known.scale if known.reciprocal else rate * known.scale
+
+
+@dataclass(frozen=True, slots=True)
+class WorkRate:
+    """How a unit of engine work reads: `scale` turns it into kWh at the shaft per `activity` (km, h, or L of fuel)."""
+
+    activity: str
+    scale: float
+
+
+KW_PER_HP = 0.745699872
+WORK_RATES: Mapping[str, WorkRate] = MappingProxyType(
+    {
+        "kWh/km": WorkRate("km", 1.0),
+        "hp-h/mi": WorkRate("km", KW_PER_HP / KM_PER_MILE),
+        "kWh/h": WorkRate("h", 1.0),
+        "kWh/L": WorkRate("L", 1.0),
+        "hp-h/gal": WorkRate("L", KW_PER_HP / LITRES_PER_US_GALLON),
+    }
+)

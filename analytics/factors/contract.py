@@ -2,15 +2,16 @@
 
 A factor is one value of one *series* (a document's table, with its unit, boundary, gases and edition) for one *key*.
 
-- `kind`: `grid` (electricity), `fuel`, `trace` (CH4 and N2O of burning a fuel), `line_loss`.
+- `kind`: `grid` (electricity), `fuel`, `trace` (CH4 and N2O of burning a fuel), `engine` (NOx and PM to which an engine
+  is certified), `heater` (NOx and PM of a burner), `line_loss`.
 - `key`: for electricity what a pilot declares as its grid (`egrid:CAMX`, `ember:CHL`, `zone:CA-QC`, `official:CHN-S`);
-  else the fuel.
+  else the fuel, or the standard of an engine.
 - `area`: what the value describes. Electricity factors of one area may stand in for one another at another boundary;
   a fuel factor holds for `WORLD`, `EU` or one country (ISO 3166). An imported one holds for `programme` or for one
   pilot (`pilot:7`), and goes before those that ship.
 - `boundary`: of electricity `generation_direct` or `life_cycle`; of a fuel `tailpipe`, `tailpipe_biogenic`, `upstream`,
   `production_direct` (what making it emits directly, as generating electricity does), `well_to_wheel`.
-- `gases`: `co2`, `co2e`, `ch4`, `n2o`, or `ch4_n2o_co2e` (both together as CO2e).
+- `gases`: `co2`, `co2e`, `ch4`, `n2o`, `ch4_n2o_co2e` (both together as CO2e), `nox`, or `pm`.
 - `starts_on`: the first day for which the edition may be used; `year` is the year its data describe.
 - `confidence`: VERIFIED (seen in the source), VERIFIED-2nd (seen in a copy or a quotation), DERIVED (arithmetic on such
   rows), RECALLED (never seen in the source: listed, never used).
@@ -29,10 +30,12 @@ BOUNDARIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "grid": ("generation_direct", "life_cycle"),
         "fuel": ("tailpipe", "tailpipe_biogenic", "upstream", "production_direct", "well_to_wheel"),
         "trace": ("tailpipe",),
+        "engine": ("certification",),
+        "heater": ("tailpipe",),
         "line_loss": ("line_loss",),
     }
 )
-GASES = ("co2", "co2e", "ch4", "n2o", "ch4_n2o_co2e", "none")
+GASES = ("co2", "co2e", "ch4", "n2o", "ch4_n2o_co2e", "nox", "pm", "none")
 OWN = "own:"
 """Keys of electricity factors that were imported begin so; only a pilot that declares one uses it."""
 PROGRAMME_AREA = "programme"
@@ -43,6 +46,8 @@ UNITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "grid": ("g/kWh", "kg/kWh", "t/MWh", "lb/MWh", "g/MJ"),
         "fuel": ("kg/US gal", "lb/US gal", "kg/L", "kg/kg", "kg/t"),
         "trace": ("g/mi", "kg/mi", "g/US gal"),
+        "engine": ("g/hp-h", "g/kWh"),
+        "heater": ("lb/1000 US gal", "g/L"),
         "line_loss": ("share",),
     }
 )

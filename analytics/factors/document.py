@@ -44,13 +44,13 @@ reason. `factors list`, `factors show` and `factors remove` do what they say.
 | column | what it holds |
 |---|---|
 | `table` | a name of your own; the electricity of table `depot` is declared as `grid: own:depot` |
-| `kind` | `grid`, `fuel`, `trace` or `line_loss` |
+| `kind` | `grid`, `fuel`, `trace`, `engine`, `heater` or `line_loss` |
 | `boundary` | `generation_direct`, `life_cycle`; `tailpipe`, `tailpipe_biogenic`, `upstream`, `well_to_wheel` |
-| `gases` | `co2` or `co2e`; of `trace` also `ch4`, `n2o`, `ch4_n2o_co2e`; of `line_loss`: `none` |
+| `gases` | `co2` or `co2e`; of `trace` also `ch4`, `n2o`, `ch4_n2o_co2e`; of engines `nox`, `pm` |
 | `value`, `unit` | as published: g/kWh, kg/kWh, t/MWh, lb/MWh, g/MJ; kg/L, kg/US gal, kg/kg, kg/t; share |
 | `year` or `hour` | the year that the data describe; or a UTC hour of electricity, such as `2026-03-02T14:00Z` |
 | `edition`, `source`, `confidence` | where it was seen; RECALLED is refused |
-| `fuel` | of `fuel` and `trace`: which one |
+| `fuel` | of `fuel`, `trace` and `heater`: which one; of `engine`: the name of the standard |
 | `pilot` | of fuels: the pilot it holds for; empty: the whole programme |
 | `area` | of electricity, if it describes a place that is listed here: other sources then answer other boundaries |
 | `starts_on`, `name`, `gwp_set`, `losses_included`, `note` | may be left out |
@@ -67,7 +67,14 @@ def markdown(table: pl.DataFrame) -> str:
     """Every factor of a table that follows `Factors`, grouped by series."""
     rows = table.with_columns(series=pl.col("id").str.split("/").list.first())
     parts = [INTRO, _where(table)]
-    for kind, title in (("grid", "Electricity"), ("fuel", "Fuels"), ("trace", "CH4 and N2O"), ("line_loss", "Losses")):
+    for kind, title in (
+        ("grid", "Electricity"),
+        ("fuel", "Fuels"),
+        ("trace", "CH4 and N2O"),
+        ("engine", "Engine standards"),
+        ("heater", "Heaters"),
+        ("line_loss", "Losses"),
+    ):
         of_kind = rows.filter(pl.col("kind") == kind)
         parts.append(f"\n## {title}\n")
         parts += [_section(series) for series in of_kind.partition_by("series", maintain_order=True)]

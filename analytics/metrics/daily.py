@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from analytics.factors.pairing import NO_HOURS, ByTheHour
-from analytics.metrics import distance, emissions, energy, fuel, hours, intensity, uptime
+from analytics.metrics import distance, emissions, energy, fuel, hours, intensity, pollutants, uptime
 from analytics.metrics.charging_hours import charging_hours, day_hours, filled_figures
 from analytics.metrics.inputs import Inputs, Results
 from analytics.metrics.metric import Total
@@ -38,14 +38,15 @@ def compute(inputs: Inputs) -> Results:
     own = _measured(stretches, inputs)
     by_the_hour = _by_the_hour(stretches, inputs, own)
     avoided = emissions.avoided(inputs.vehicles, inputs.days, own, inputs.factors, by_the_hour)
+    screened = pollutants.screened(inputs.vehicles, inputs.days, own, inputs.factors)
     filled = filled_figures(by_the_hour.drawn, inputs.vehicles, by_the_hour.tables)
-    summed = pl.concat([own, avoided.figures.select(own.columns), filled])
+    summed = pl.concat([own, *(found.figures.select(own.columns) for found in (avoided, screened)), filled])
     figures = pl.concat([summed, _formed(summed)])
     return Results(
         figures=Figures.validate(figures.sort(*KEYS, "metric"), cast=True),
         trips=Trips.validate(trips(stretches, inputs), cast=True),
         charge_sessions=ChargeSessions.validate(charge_sessions(stretches, inputs), cast=True),
-        factor_ids=FactorIds.validate(avoided.factor_ids, cast=True),
+        factor_ids=FactorIds.validate(pl.concat([avoided.factor_ids, screened.factor_ids]).unique(), cast=True),
     )
 
 

@@ -125,7 +125,7 @@ def avoided(
     `day_figures` holds the figures of `INPUTS`; `table` follows `Factors`. A vehicle whose powertrain is diesel is a
     reference and has no rows. A figure that cannot be known is null and its note says why.
     """
-    known = _inputs(vehicles, days, day_figures)
+    known = day_inputs(vehicles, days, day_figures)
     burns = _burns(known)
     factors = pairs(known, burns, table, hourly)
     emitted = _emissions(known.join(factors.select(pl.exclude(known.columns), *KEYS), on=KEYS))
@@ -148,8 +148,11 @@ def _by_rate_unit(values: Mapping[str, pl.Expr]) -> pl.Expr:
     return pl.coalesce(pl.when(unit == name).then(value) for name, value in values.items())
 
 
-def _inputs(vehicles: pl.DataFrame, days: pl.DataFrame, day_figures: pl.DataFrame) -> pl.DataFrame:
-    """One row per vehicle-day: the day's figures side by side, the activity, the baseline fuel and the own fuel."""
+def day_inputs(vehicles: pl.DataFrame, days: pl.DataFrame, day_figures: pl.DataFrame) -> pl.DataFrame:
+    """What figures of avoided emissions start from, diesel references left out.
+
+    One row per vehicle-day: the day's figures side by side, the activity, the baseline fuel and the own fuel.
+    """
     parts = [
         pl.col(part).filter(pl.col("metric") == slug).first().alias(_named(slug, part))
         for slug in INPUTS
@@ -166,15 +169,19 @@ def _inputs(vehicles: pl.DataFrame, days: pl.DataFrame, day_figures: pl.DataFram
         part: pl.when(per_km).then(_named("distance_km", part)).otherwise(_named("key_on_h", part)) for part in PARTS
     }
     rate = _by_rate_unit({unit: fuel_per_activity(pl.col("baseline_rate"), unit) for unit in FUEL_RATES})
-    return known.with_columns(
-        **{_named("activity", part): value for part, value in activity.items()},
-        activity_slug=pl.when(per_km).then(pl.lit("distance_km")).otherwise(pl.lit("key_on_h")),
-        amount=_by_rate_unit({unit: pl.lit(known_rate.amount) for unit, known_rate in FUEL_RATES.items()}),
-        own_l=pl.sum_horizontal(LIQUID_FUELS),
-        own_fuel=pl.coalesce("own_fuel", pl.col("powertrain").replace_strict(FUEL_OF_POWERTRAIN, default=None)),
-        draws=pl.col("powertrain").is_in(PLUGGED_POWERTRAINS) | (pl.col("grid_energy_kwh") > 0).fill_null(False),
-        rate=rate,
-    ).with_columns(baseline_amount=pl.col("rate") * pl.col("activity"))
+    return (
+        known.with_columns(
+            **{_named("activity", part): value for part, value in activity.items()},
+            activity_slug=pl.when(per_km).then(pl.lit("distance_km")).otherwise(pl.lit("key_on_h")),
+            amount=_by_rate_unit({unit: pl.lit(known_rate.amount) for unit, known_rate in FUEL_RATES.items()}),
+            own_l=pl.sum_horizontal(LIQUID_FUELS),
+            own_fuel=pl.coalesce("own_fuel", pl.col("powertrain").replace_strict(FUEL_OF_POWERTRAIN, default=None)),
+            draws=pl.col("powertrain").is_in(PLUGGED_POWERTRAINS) | (pl.col("grid_energy_kwh") > 0).fill_null(False),
+            rate=rate,
+        )
+        .with_columns(baseline_amount=pl.col("rate") * pl.col("activity"))
+        .with_columns(baseline_l=pl.when(pl.col("amount") == "L").then("baseline_amount"))
+    )
 
 
 def _burns(known: pl.DataFrame) -> pl.DataFrame:
@@ -204,7 +211,7 @@ def _biogenic(known: pl.DataFrame, burns: pl.DataFrame, table: pl.DataFrame) -> 
         words=pl.col("biogenic_words"),
         factor_ids=pl.col("biogenic_ids"),
     )
-    return _completed(rows, _own_fuel_inputs())
+    return completed(rows, own_fuel_inputs())
 
 
 def _without_factors() -> list[pl.Expr]:
@@ -225,12 +232,15 @@ def _unmeasured() -> list[pl.Expr]:
     return [activity, *untold]
 
 
-def _joined(reasons: list[pl.Expr]) -> pl.Expr:
+def joined(reasons: list[pl.Expr]) -> pl.Expr:
+    """Reasons as one note; null if there is none."""
     return pl.concat_str(reasons, separator="; ", ignore_nulls=True).replace("", None)
 
 
-def _completed(rows: pl.DataFrame, inputs: list[tuple[str, pl.Expr]]) -> pl.DataFrame:
-    """Add coverage (the weakest input's), method and weight; null the value where there is a reason.
+def completed(rows: pl.DataFrame, inputs: list[tuple[str, pl.Expr]]) -> pl.DataFrame:
+    """Figures out of rows with value, low, high, words, and reasons why they are impossible or missing.
+
+    Add coverage (the weakest input's), method and weight; null the value where there is a reason.
 
     `inputs` are (slug, whether it counts). A figure without declaration or factor has no coverage; one for which a
     measurement is missing has coverage 0.
@@ -261,7 +271,8 @@ def _completed(rows: pl.DataFrame, inputs: list[tuple[str, pl.Expr]]) -> pl.Data
     )
 
 
-def _own_fuel_inputs(slugs: tuple[str, ...] = OWN_FUELS) -> list[tuple[str, pl.Expr]]:
+def own_fuel_inputs(slugs: tuple[str, ...] = OWN_FUELS) -> list[tuple[str, pl.Expr]]:
+    """Fuels that count as inputs of a figure where they are known, as `completed` takes them."""
     return [(slug, pl.col(slug).is_not_null()) for slug in slugs]
 
 
@@ -293,11 +304,11 @@ def _displaced(known: pl.DataFrame) -> pl.DataFrame:
         value=pl.col("baseline_amount") - pl.col("own_l"),
         low=pl.lit(None, pl.Float64),
         high=pl.lit(None, pl.Float64),
-        impossible=_joined([*_without_factors(), by_mass]),
-        missing=_joined(_unmeasured()),
+        impossible=joined([*_without_factors(), by_mass]),
+        missing=joined(_unmeasured()),
         words=pl.concat_str(_baseline_words(), _own_words(), separator="; ", ignore_nulls=True),
     )
-    return _completed(rows, [("activity", pl.lit(True)), *_own_fuel_inputs(LIQUID_FUELS)])
+    return completed(rows, [("activity", pl.lit(True)), *own_fuel_inputs(LIQUID_FUELS)])
 
 
 def _emissions(rows: pl.DataFrame) -> pl.DataFrame:
@@ -325,19 +336,19 @@ def _emissions(rows: pl.DataFrame) -> pl.DataFrame:
         value=less_electricity("kg_per_kwh"),
         low=pl.when(ranged).then(less_electricity("kg_per_kwh_high")),
         high=pl.when(ranged).then(less_electricity("kg_per_kwh_low")),
-        impossible=_joined([*_without_factors(), pl.col("pair_reason")]),
-        missing=_joined(missing),
+        impossible=joined([*_without_factors(), pl.col("pair_reason")]),
+        missing=joined(missing),
         words=pl.concat_str(
             "pair_note", _baseline_words(), _own_words(), _gas_words(), separator="; ", ignore_nulls=True
         ),
     )
-    return _completed(
+    return completed(
         computed,
         [
             ("activity", pl.lit(True)),
             ("grid_energy_kwh", pl.col("draws")),
             ("distance_km", has_trace),
-            *_own_fuel_inputs(),
+            *own_fuel_inputs(),
         ],
     )
 

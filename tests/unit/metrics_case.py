@@ -23,7 +23,8 @@ TRUCK: dict[str, object] = {
     "vehicle_id": 1, "pilot_id": 1, "name": "truck-01", "category": "truck", "powertrain": "bev",
     "usable_battery_kwh": 100.0, "sample_period_s": 10.0, "sleeps_at_key_off": False, "charger_efficiency": None,
     "line_loss": None, "region": "US-CA", "grid": None, "own_fuel": None, "baseline_fuel": None, "baseline_rate": None,
-    "baseline_unit": None, "baseline_source": None,
+    "baseline_unit": None, "baseline_source": None, "baseline_standard": None, "baseline_model_year": None,
+    "work_rate": None, "work_unit": None, "work_source": None, "own_standard": None,
 }  # fmt: skip
 
 

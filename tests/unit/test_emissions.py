@@ -43,7 +43,9 @@ def vehicle(**change: Any) -> dict[str, Any]:
         "vehicle_id": 1, "pilot_id": 1, "name": "v", "category": "truck", "powertrain": "bev",
         "usable_battery_kwh": 375.0, "sample_period_s": 1.0, "sleeps_at_key_off": False, "charger_efficiency": 0.92,
         "line_loss": None, "region": "US-CA", "grid": "egrid:CAMX", "own_fuel": None, "baseline_fuel": "diesel",
-        "baseline_rate": 40.0, "baseline_unit": "L/100km", "baseline_source": "operator records", **change,
+        "baseline_rate": 40.0, "baseline_unit": "L/100km", "baseline_source": "operator records",
+        "baseline_standard": None, "baseline_model_year": 2018, "work_rate": 1.2, "work_unit": "kWh/km",
+        "work_source": "dynamometer", "own_standard": None, **change,
     }  # fmt: skip
 
 

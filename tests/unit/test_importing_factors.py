@@ -102,7 +102,10 @@ def test_hours_are_one_factor_with_its_mean() -> None:
             {"year": "", "hour": "2026-03-02T14:30Z"},
             ["hour: 2026-03-02T14:30Z is not the start of a UTC hour"],
         ),
-        ({"kind": "diesel", "value": ""}, ["value: is empty", "kind: diesel is none of grid, fuel, trace, line_loss"]),
+        (
+            {"kind": "diesel", "value": ""},
+            ["value: is empty", "kind: diesel is none of grid, fuel, trace, engine, heater, line_loss"],
+        ),
     ],
 )  # fmt: skip
 def test_a_cell_at_fault_is_told_with_line_field_and_reason(change: dict[str, str], faults: list[str]) -> None:

@@ -152,7 +152,8 @@ def displacing(region: str = "US-CA", grid: str = "egrid:CAMX") -> Day:
     signals = _hour(ignition_on=True, odometer_km=(100.0,), grid_energy_kwh=(120.0,), energy_charged_kwh=(108.0,))
     facts = {
         "baseline_fuel": "diesel", "baseline_rate": 40.0, "baseline_unit": "L/100km", "baseline_source": "records",
-        "region": region, "grid": grid, "line_loss": 0.05,
+        "region": region, "grid": grid, "line_loss": 0.05, "baseline_model_year": 2018, "work_rate": 1.5,
+        "work_unit": "kWh/km", "work_source": "records",
     }  # fmt: skip
     return one_day(telemetry(EVERY_10_S, **signals), vehicles=(facts,))
 
@@ -247,6 +248,9 @@ CASES: dict[str, Case] = {
     "km_between_roadcalls": Case(shift, 60 / 2),
     "km_between_propulsion_roadcalls": Case(shift, 60 / 1),
     "fuel_displaced_l": Case(displacing, 100 * 40 / 100),
+    # 100 km x 1.5 kWh/km at 0.20 and 0.01 g/hp-h (US model years from 2007 on)
+    "nox_avoided_screening_g": Case(displacing, 150 * 0.20 / 0.745699872),
+    "pm25_avoided_screening_g": Case(displacing, 150 * 0.01 / 0.745699872),
     # 6 kg of renewable gas at 0.05444 kg/scf over 0.0458 lb/scf
     "biogenic_co2_kg": Case(renewable_gas, 6 * 0.05444 / 0.0458 / 0.45359237, rel=1e-4),
     "hourly_matched_energy_kwh": Case(by_the_hour, 40),
