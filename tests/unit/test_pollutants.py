@@ -78,8 +78,10 @@ def test_an_electric_school_bus_pays_for_its_heater() -> None:
 
 def test_an_auxiliary_engine_is_subtracted() -> None:
     given = {"key_on_h": 10.0, "grid_energy_kwh": 400.0, "genset_fuel_used_l": 24.0}
-    change = {"category": "vessel", "region": "IN", "grid": "official:IND", "baseline_rate": 24.0,
-              "baseline_unit": "L/h", "baseline_standard": "marine-tier-2", "work_rate": 90.0, "work_unit": "kWh/h"}  # fmt: skip
+    change: dict[str, Any] = {
+        "category": "vessel", "region": "IN", "grid": "official:IND", "baseline_rate": 24.0, "baseline_unit": "L/h",
+        "baseline_standard": "marine-tier-2", "work_rate": 90.0, "work_unit": "kWh/h",
+    }  # fmt: skip
     untold = results(given, **change)
     assert (untold[NOX]["value"], untold[NOX]["note"]) == (
         None, "the standard of the vehicle's own engine is not declared",
