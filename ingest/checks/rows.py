@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import cast
 
 import polars as pl
 
@@ -101,6 +102,10 @@ def _keys(decoded: Decoded, scope: Scope | Joint, query: Query, clock: Clock) ->
     sent_time = frame[TIME] if TIME in frame.columns else pl.Series(TIME, [None] * height, dtype=pl.String)
     times = read_times(sent_time, query.tz)
     time = times.time + dt.timedelta(seconds=query.shift_s) if query.shift_s else times.time
+    if (vehicle_id := _only_vehicle(addresses, time, scope, clock)) is not None:
+        plain = pl.DataFrame({"row": decoded.row, "time": time})
+        constant = {"vehicle_id": pl.lit(vehicle_id, pl.Int32), "usable": pl.lit(True)}
+        return plain.with_columns(**constant), pl.DataFrame(schema=REJECT_SCHEMA)
     sent = pl.DataFrame({"row": decoded.row, "address": addresses, "time": time, "time_reason": times.reason})
     found = sent.lazy().join(scope.known.lazy(), on="address", how="left", maintain_order="left")
     if scope.gaps.height:
@@ -124,6 +129,20 @@ def _keys(decoded: Decoded, scope: Scope | Joint, query: Query, clock: Clock) ->
         value=pl.when(is_vehicle).then(pl.col("address").str.slice(0, 200)).otherwise(pl.col("sent_time")),
         reason=pl.coalesce("vehicle_reason", "time_reason"),
     )
+
+
+def _only_vehicle(addresses: pl.Series, time: pl.Series, scope: Scope | Joint, clock: Clock) -> int | None:
+    """The vehicle that all rows are of, where each is at a time at which it may be: most large uploads are so."""
+    if not addresses.len() or addresses.null_count() or time.null_count() or (addresses != addresses[0]).any():
+        return None
+    known = scope.known.filter(pl.col("address") == addresses[0])
+    if known.height != 1:
+        return None
+    vehicle_id, low, high = known.select("vehicle_id", "low", "high").row(0)
+    first, last = cast(dt.datetime, time.min()), cast(dt.datetime, time.max())
+    latest = clock.now + dt.timedelta(seconds=clock.max_future_s)
+    fits = low is not None and low <= first and last <= latest and (high is None or last < high)
+    return vehicle_id if fits and vehicle_id not in scope.gaps["vehicle_id"] else None
 
 
 def _addresses(frame: pl.DataFrame, height: int, query: Query) -> pl.Series:
