@@ -181,6 +181,39 @@ class ChargeSessions(dy.Schema):
     note = dy.String(nullable=True)
 
 
+class MethodValues(dy.Schema):
+    """What each method alone tells of a figure, in the figure's unit and not scaled, with what it covered."""
+
+    vehicle_id = dy.Int32(primary_key=True)
+    day = dy.Date(primary_key=True)
+    metric = dy.String(primary_key=True)
+    method = dy.String(primary_key=True)
+    value = dy.Float64(nullable=False)
+    coverage_pct = dy.Float64(nullable=True, min=0, max=100)
+
+
+class Agreements(dy.Schema):
+    """Two tellings of one quantity side by side: `agrees` where their ratio is within its accepted band."""
+
+    vehicle_id = dy.Int32(primary_key=True)
+    day = dy.Date(primary_key=True)
+    check = dy.String(primary_key=True)
+    numerator = dy.Float64(nullable=False)
+    denominator = dy.Float64(nullable=False, min_exclusive=0)
+    agrees = dy.Bool(nullable=False)
+
+
+class SetAside(dy.Schema):
+    """Readings flagged as not believed, by signal and reason; `left_out` where nothing was computed from them."""
+
+    vehicle_id = dy.Int32(primary_key=True)
+    day = dy.Date(primary_key=True)
+    signal = dy.String(primary_key=True)  # or `time`: the whole row
+    reason = dy.String(primary_key=True)
+    samples = dy.Int64(nullable=False, min=1)
+    left_out = dy.Bool(nullable=False)
+
+
 class FactorIds(dy.Schema):
     """The emission factors behind a vehicle-day, by id."""
 

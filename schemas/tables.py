@@ -611,7 +611,11 @@ class ChargeSession(Base):
 
 
 class VehicleDay(Base):
-    """A vehicle's operating day. `figures` maps a metric's slug to its value, bounds, coverage, method and note."""
+    """A vehicle's operating day. `figures` maps a metric's slug to its value, bounds, coverage, method and note.
+
+    `methods` lists what each method alone tells of a figure, `agreements` how they compare, `set_aside` the readings
+    that were flagged, by signal and reason.
+    """
 
     __tablename__ = "vehicle_day"
     vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), primary_key=True)
@@ -620,6 +624,9 @@ class VehicleDay(Base):
     starts_at: Mapped[dt.datetime]
     ends_at: Mapped[dt.datetime]
     figures: Mapped[dict[str, Any]]
+    methods: Mapped[list[Any]] = mapped_column(JSONB, server_default=sa.text("'[]'::jsonb"))
+    agreements: Mapped[list[Any]] = mapped_column(JSONB, server_default=sa.text("'[]'::jsonb"))
+    set_aside: Mapped[list[Any]] = mapped_column(JSONB, server_default=sa.text("'[]'::jsonb"))
     data_until: Mapped[dt.datetime | None]
     input_rows: Mapped[int]
     input_hash: Mapped[str]

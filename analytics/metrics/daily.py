@@ -5,13 +5,24 @@ from __future__ import annotations
 import polars as pl
 
 from analytics.factors.pairing import NO_HOURS, ByTheHour
-from analytics.metrics import distance, emissions, energy, fuel, hours, intensity, pollutants, uptime
+from analytics.metrics import (
+    distance,
+    emissions,
+    energy,
+    fuel,
+    hours,
+    intensity,
+    methods,
+    pollutants,
+    quality,
+    uptime,
+)  # fmt: skip
 from analytics.metrics.charging_hours import charging_hours, day_hours, filled_figures
 from analytics.metrics.inputs import Inputs, Results
 from analytics.metrics.metric import Total
 from analytics.metrics.registry import METRICS
 from analytics.metrics.rows import KEYS, long_form
-from analytics.metrics.samples import day_cuts, prepare
+from analytics.metrics.samples import day_cuts, ordered, prepare
 from analytics.metrics.segments import segments
 from analytics.metrics.sessions import charge_sessions
 from analytics.metrics.states import judged
@@ -19,7 +30,7 @@ from analytics.metrics.sums import day_sums
 from analytics.metrics.timeline import timeline
 from analytics.metrics.totals import totals
 from analytics.metrics.trips import trips
-from schemas.frames import ChargeSessions, FactorIds, Figures, Trips
+from schemas.frames import Agreements, ChargeSessions, FactorIds, Figures, MethodValues, SetAside, Trips
 
 
 def compute(inputs: Inputs) -> Results:
@@ -28,14 +39,14 @@ def compute(inputs: Inputs) -> Results:
     Pure: neither clock nor database. The order of telemetry rows does not matter.
     """
     if inputs.days.is_empty():
-        return Results(
-            Figures.create_empty(), Trips.create_empty(), ChargeSessions.create_empty(), FactorIds.create_empty()
-        )
+        return Results.empty()
     vehicles = inputs.vehicles.filter(pl.col("vehicle_id").is_in(inputs.days["vehicle_id"].implode()))
     cuts = day_cuts(inputs.days)
-    rows = prepare(inputs.telemetry, vehicles, cuts)
+    believed, set_aside = quality.examined(ordered(inputs.telemetry, vehicles, cuts), vehicles, cuts, inputs.roll_over)
+    rows = prepare(believed, vehicles)
     stretches = judged(segments(rows, cuts, vehicles, inputs.roll_over, _hours(inputs)), vehicles)
-    own = _measured(stretches, inputs)
+    wide = _wide(stretches, inputs)
+    own = _measured(wide, stretches, inputs)
     by_the_hour = _by_the_hour(stretches, inputs, own)
     avoided = emissions.avoided(inputs.vehicles, inputs.days, own, inputs.factors, by_the_hour)
     screened = pollutants.screened(inputs.vehicles, inputs.days, own, inputs.factors)
@@ -47,6 +58,9 @@ def compute(inputs: Inputs) -> Results:
         trips=Trips.validate(trips(stretches, inputs), cast=True),
         charge_sessions=ChargeSessions.validate(charge_sessions(stretches, inputs), cast=True),
         factor_ids=FactorIds.validate(pl.concat([avoided.factor_ids, screened.factor_ids]).unique(), cast=True),
+        methods=MethodValues.validate(methods.method_values(wide), cast=True),
+        agreements=Agreements.validate(methods.agreements(wide), cast=True),
+        set_aside=SetAside.validate(set_aside, cast=True),
     )
 
 
@@ -68,11 +82,15 @@ def _by_the_hour(stretches: pl.DataFrame, inputs: Inputs, figures: pl.DataFrame)
     return ByTheHour(inputs.hourly, charging_hours(stretches, vehicles, figures))
 
 
-def _measured(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
-    """The figures that telemetry and records give, in long form."""
+def _wide(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
+    """One row for each vehicle and day with everything that figures and methods are read from."""
     wide = day_sums(stretches, inputs.days, inputs.vehicles)
     wide = hours.with_key_on(energy.with_energy(distance.with_distance(wide)))
-    wide = intensity.with_work(fuel.with_fuel(wide))
+    return methods.with_methods(intensity.with_work(fuel.with_fuel(wide)))
+
+
+def _measured(wide: pl.DataFrame, stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
+    """The figures that telemetry and records give, in long form."""
     states = timeline(stretches, inputs)
     families = distance.figures() | energy.figures() | fuel.figures() | hours.figures() | intensity.figures()
     return pl.concat(

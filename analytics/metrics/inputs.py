@@ -14,13 +14,16 @@ from analytics.factors.own import NO_TABLES, HourlyTables
 from analytics.factors.tables import shipped
 from analytics.metrics.rules import REACH
 from schemas.frames import (
+    Agreements,
     ChargeSessions,
     FactorIds,
     Figures,
     Maintenance,
+    MethodValues,
     OperatingDays,
     PlannedService,
     Roadcalls,
+    SetAside,
     Trips,
     Vehicles,
 )  # fmt: skip
@@ -79,9 +82,24 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Figures of each vehicle-day, the trips and charging sessions that start in them, and the factors behind them."""
+    """Figures of each vehicle-day, the trips and charging sessions that start in them, and what stands behind them.
+
+    `methods` holds each figure by every method the data allow, `agreements` how they agree, `set_aside` the readings
+    that were not believed, `factor_ids` the emission factors.
+    """
 
     figures: dy.DataFrame[Figures]
     trips: dy.DataFrame[Trips]
     charge_sessions: dy.DataFrame[ChargeSessions]
     factor_ids: dy.DataFrame[FactorIds]
+    methods: dy.DataFrame[MethodValues]
+    agreements: dy.DataFrame[Agreements]
+    set_aside: dy.DataFrame[SetAside]
+
+    @classmethod
+    def empty(cls) -> Results:
+        """What nothing gives."""
+        return cls(
+            Figures.create_empty(), Trips.create_empty(), ChargeSessions.create_empty(), FactorIds.create_empty(),
+            MethodValues.create_empty(), Agreements.create_empty(), SetAside.create_empty(),
+        )  # fmt: skip

@@ -63,6 +63,12 @@ MOVED_KM = 0.2
 GNSS_MAX_KMH = 200.0
 """A step between satellite fixes that is faster is a glitch."""
 
+GNSS_NOISE_KM = 0.1
+"""How far a fix may stray without being wrong."""
+
+COUNTER_JITTER = 1.0
+"""A counter that falls by less, in its own unit, shakes; it is not out of order."""
+
 REFUELLED_KG = 0.3
 """A stretch over which the hydrogen in the tanks rises by more is refuelling; less is noise of the gauge."""
 
@@ -93,6 +99,9 @@ COVERAGE_MIN_H = 0.1
 
 STUCK_SHARE, STUCK_MIN_KM = 0.2, 5.0
 """An odometer that shows less than this share of a longer distance driven by speed is stuck."""
+
+CHECK_MIN_KWH, CHECK_MIN_KM, CHECK_MIN_FUEL = 5.0, 5.0, 1.0
+"""Amounts below which two tellings of a day are not compared: resolutions and edges would decide."""
 
 DEFAULT_CHARGER_EFFICIENCY = 0.90
 CHARGER_EFFICIENCIES = (0.80, 0.98)

@@ -67,14 +67,22 @@ def day_cuts(days: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def prepare(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame) -> pl.DataFrame:
-    """Order `telemetry`, insert `cuts` and derive the state of the vehicle on each row.
+def ordered(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame) -> pl.DataFrame:
+    """`telemetry` in order of vehicle and time, with a row at each of `cuts` and without duplicates.
 
-    Signals without any value are absent from the result, but for those that states are read from. Added are `cut` (the
-    last cut passed, null before the first), `silence_s` (time between the rows around the interval, null at the end of
-    the data), and the flags `key`, `moving`, `stands`, `works`, `plugged`, `charges`, `red_lamp`, `cable_told`.
+    Signals without any value are absent, but for those that states are read from. Added are the columns of `indexed`
+    and `cut`, the last cut passed (null before the first).
     """
-    rows = indexed(_ordered(telemetry, vehicles, cuts)).with_columns(cut=carried(pl.col("cut")), **_silence())
+    return indexed(_ordered(telemetry, vehicles, cuts)).with_columns(cut=carried(pl.col("cut"))).collect()
+
+
+def prepare(ordered_rows: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
+    """Derive the state of the vehicle on each of `ordered` rows.
+
+    Added are `silence_s` (time between the rows around the interval, null at the end of the data), and the flags `key`,
+    `moving`, `stands`, `works`, `plugged`, `charges`, `red_lamp`, `cable_told`.
+    """
+    rows = ordered_rows.lazy().with_columns(**_silence())
     rows = rows.with_columns(key=_key(), moving=_moving(), battery_power_kw=_battery_power())
     rows = rows.with_columns(
         works=_works(vehicles),
