@@ -7,6 +7,7 @@ both ends; ranges of time are half-open.
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +75,21 @@ FROM reading.pilot_day WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :la
 _VEHICLE_DAYS = """
 SELECT day, starts_at, ends_at, data_until, code_version, factors FROM reading.vehicle_day
 WHERE pilot_id = :pilot_id AND vehicle_id = :vehicle_id AND day BETWEEN :first AND :last ORDER BY day
+"""
+
+_EVIDENCE = """
+SELECT d.day, d.methods, d.agreements, d.set_aside, d.code_version, d.factors, d.input_rows, d.input_hash,
+       d.computed_at
+FROM reading.vehicle_day d
+WHERE d.pilot_id = :pilot_id AND d.vehicle_id = :vehicle_id AND d.day BETWEEN :first AND :last ORDER BY d.day
+"""
+
+_UPLOADS = """
+SELECT u.id FROM reading.vehicle_day d
+JOIN reading.upload_vehicle v
+  ON v.vehicle_id = d.vehicle_id AND v.first_time < d.ends_at AND v.last_time >= d.starts_at
+JOIN reading.upload u ON u.id = v.upload_id AND u.status = 'loaded'
+WHERE d.pilot_id = :pilot_id AND d.vehicle_id = :vehicle_id AND d.day = :day ORDER BY u.seq
 """
 
 _FIGURE_COLUMNS = "day, metric, value, low, high, coverage_pct, weight, method, note"
@@ -171,6 +187,21 @@ class VehicleDay:
     data_until: dt.datetime | None
     code_version: str
     factors: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What stands behind a vehicle's day: entries as the job wrote them, and the lineage but for uploads."""
+
+    day: dt.date
+    methods: list[dict[str, Any]]
+    agreements: list[dict[str, Any]]
+    set_aside: list[dict[str, Any]]
+    code_version: str
+    factors: list[str]
+    input_rows: int
+    input_hash: str
+    computed_at: dt.datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +338,14 @@ class Reader:
     def vehicle_days(self, vehicle: Vehicle, period: Period) -> list[VehicleDay]:
         """The vehicle's computed days in its pilot."""
         return [VehicleDay(**row) for row in self._rows(_VEHICLE_DAYS, **_place(vehicle), **_bounds(period))]
+
+    def evidence(self, vehicle: Vehicle, period: Period) -> list[Evidence]:
+        """What stands behind the vehicle's computed days."""
+        return [Evidence(**row) for row in self._rows(_EVIDENCE, **_place(vehicle), **_bounds(period))]
+
+    def uploads(self, vehicle: Vehicle, day: dt.date) -> list[uuid.UUID]:
+        """The loaded uploads whose rows of the vehicle reach into the day, in the order of acceptance."""
+        return [row["id"] for row in self._rows(_UPLOADS, **_place(vehicle), day=day)]
 
     def pilot_figures(self, pilot: Pilot, period: Period) -> pl.DataFrame:
         """The pilot's daily figures in long form: pilot_id and the columns of `Figures`."""

@@ -238,11 +238,13 @@ def _day_rows(
 ) -> list[dict[str, Any]]:
     figures = _figures_by(found.figures, ("vehicle_id", "day"))
     factors = _factors_by_day(found.factor_ids)
+    lists = {name: _lists_by_day(getattr(found, name)) for name in ("methods", "agreements", "set_aside")}
     telemetry = {key[0]: frame for key, frame in inputs.telemetry.partition_by("vehicle_id", as_dict=True).items()}
     return [
         {
             "vehicle_id": key.vehicle_id, "day": key.day.day, "pilot_id": pilot_id, "starts_at": key.day.starts_at,
             "ends_at": key.day.ends_at, "figures": figures.get((key.vehicle_id, key.day.day), {}),
+            **{name: by_day.get((key.vehicle_id, key.day.day), []) for name, by_day in lists.items()},
             **_lineage(telemetry.get(key.vehicle_id), key.day), "code_version": code_version(),
             "factors": factors.get((key.vehicle_id, key.day.day), []), "computed_at": dt.datetime.now(dt.UTC),
         }
@@ -254,6 +256,14 @@ def _factors_by_day(ids: pl.DataFrame) -> dict[tuple[int, dt.date], list[str]]:
     """The ids of the factors behind each vehicle-day."""
     lists = ids.group_by("vehicle_id", "day").agg(pl.col("factor_id").sort())
     return {(row["vehicle_id"], row["day"]): row["factor_id"] for row in lists.iter_rows(named=True)}
+
+
+def _lists_by_day(rows: pl.DataFrame) -> dict[tuple[int, dt.date], list[dict[str, Any]]]:
+    """Rows of a contract as lists of each vehicle-day, in an order that is always the same."""
+    found: dict[tuple[int, dt.date], list[dict[str, Any]]] = {}
+    for row in rows.sort(pl.all()).iter_rows(named=True):
+        found.setdefault((row.pop("vehicle_id"), row.pop("day")), []).append(row)
+    return found
 
 
 def _figures_by(figures: pl.DataFrame, keys: tuple[str, ...]) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -339,9 +349,17 @@ def _pilot_rows(connection: sa.Connection, facts: store.PilotFacts, days: Sequen
             "pilot_id": facts.pilot_id, "day": day, "figures": totals[(day,)],
             "vehicles": len({row.vehicle_id for row in stored if row.day == day}),
             "data_until": max((row.data_until for row in stored if row.day == day and row.data_until), default=None),
-            "code_version": code_version(),
+            **_input_of([row for row in stored if row.day == day]), "code_version": code_version(),
             "factors": sorted({factor for row in stored if row.day == day for factor in row.factors}),
             "computed_at": dt.datetime.now(dt.UTC),
         }
         for day in sorted({row.day for row in stored})
     ]  # fmt: skip
+
+
+def _input_of(days: Sequence[sa.Row[Any]]) -> dict[str, Any]:
+    """How many rows a pilot's day rests on, and a hash of the hashes of its vehicle-days."""
+    hashes = "".join(row.input_hash for row in sorted(days, key=lambda row: row.vehicle_id))
+    return {
+        "input_rows": sum(row.input_rows for row in days), "input_hash": hashlib.sha256(hashes.encode()).hexdigest(),
+    }  # fmt: skip

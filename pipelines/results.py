@@ -57,9 +57,10 @@ def remove_vehicle_days(connection: sa.Connection, keys: Sequence[tuple[int, dt.
 def pilot_figures(connection: sa.Connection, pilot_id: int, days: Sequence[dt.date]) -> list[sa.Row[Any]]:
     """The stored vehicle-days of a pilot on these days."""
     day = tables.VehicleDay
-    query = sa.select(day.vehicle_id, day.day, day.figures, day.data_until, day.factors, day.code_version).where(
-        day.pilot_id == pilot_id, day.day.in_(days)
-    )
+    query = sa.select(
+        day.vehicle_id, day.day, day.figures, day.data_until, day.factors, day.code_version, day.input_rows,
+        day.input_hash,
+    ).where(day.pilot_id == pilot_id, day.day.in_(days))  # fmt: skip
     return list(connection.execute(query))
 
 

@@ -16,6 +16,7 @@ HEADER = """# Data dictionary
 Generated from the models: `python -m schemas.dictionary`. Times are `timestamptz` in UTC. Units are in the names.
 Engineers read through the role `beachhead_reader`, which sees the views of schema `reading`: the tables below by their
 own names (keys and kept bodies excepted), and `vehicle_day_figure` and `pilot_day_figure` with one row per metric.
+`vehicle_day_method`, `vehicle_day_agreement` and `vehicle_day_set_aside` have one row for each entry of those lists.
 """
 
 

@@ -637,7 +637,10 @@ class VehicleDay(Base):
 
 
 class PilotDay(Base):
-    """A pilot's operating day: totals over its vehicles, reference vehicles left out."""
+    """A pilot's operating day: totals over its vehicles, reference vehicles left out.
+
+    `input_rows` and `input_hash` are of the vehicle-days it totals.
+    """
 
     __tablename__ = "pilot_day"
     pilot_id: Mapped[int] = mapped_column(ForeignKey("pilot.id"), primary_key=True)
@@ -645,6 +648,8 @@ class PilotDay(Base):
     figures: Mapped[dict[str, Any]]
     vehicles: Mapped[int]
     data_until: Mapped[dt.datetime | None]
+    input_rows: Mapped[int] = mapped_column(sa.BigInteger, server_default=sa.text("0"))
+    input_hash: Mapped[str] = mapped_column(server_default=sa.text("''"))
     code_version: Mapped[str]
     factors: Mapped[list[str]]
     computed_at: Mapped[dt.datetime]

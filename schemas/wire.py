@@ -291,6 +291,61 @@ class DayRow(Body):
     metrics: dict[str, FigureValue]
 
 
+class MethodValue(Body):
+    """What one method alone tells of a figure, not scaled."""
+
+    metric: str
+    method: str
+    value: float
+    unit: str
+    coverage_pct: float | None
+
+
+class Agreement(Body):
+    """Two tellings of one quantity. `agrees` is false where their ratio is outside the accepted band."""
+
+    check: str
+    name: str
+    numerator: float
+    denominator: float
+    unit: str
+    ratio: float
+    low: float = Field(description="lowest ratio accepted")
+    high: float = Field(description="highest ratio accepted")
+    agrees: bool
+    days: int = Field(1, description="vehicle-days on which both were told")
+
+
+class SetAsideReadings(Body):
+    """Readings that were flagged. `signal` is `time` where it is whole rows."""
+
+    signal: str
+    reason: str
+    meaning: str
+    samples: int
+    left_out: bool = Field(description="false: flagged, and used")
+
+
+class Lineage(Body):
+    """What a result was computed from, and by what."""
+
+    code_version: str
+    factors: list[str] = Field(description="ids of emission factors with their edition")
+    input_rows: int
+    input_hash: str = Field(description="of the values of all rows of the day")
+    computed_at: dt.datetime
+    uploads: list[uuid.UUID] = Field(description="loaded uploads that hold rows of the vehicle within the day")
+
+
+class VehicleDayDetail(DayRow):
+    """A vehicle's day with everything behind its figures."""
+
+    methods: list[MethodValue]
+    agreements: list[Agreement]
+    set_aside: list[SetAsideReadings]
+    lineage: Lineage
+
+
 class TripRow(Body):
     """One trip."""
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from fastapi import APIRouter
 
-from analytics import summaries
+from analytics import evidence, summaries
 from analytics.api.asking import Asking, FirstDay, LastDay
 from analytics.programme import programme_summary, results
 from analytics.questions import period_of
-from schemas.wire import ChargeSessionRow, DayRow, PilotRow, ProgrammeSummary, Summary, TripRow, VehicleRow
+from schemas.wire import (
+    ChargeSessionRow,
+    DayRow,
+    PilotRow,
+    ProgrammeSummary,
+    Summary,
+    TripRow,
+    VehicleDayDetail,
+    VehicleRow,
+)
 
 router = APIRouter(prefix="/v1", tags=["pilots"])
 
@@ -51,6 +62,13 @@ def vehicle_days(pilot: str, name: str, reader: Asking, first: FirstDay = None, 
     """A vehicle's operating days in a pilot."""
     found = reader.pilot(pilot)
     return summaries.vehicle_days(reader, found, reader.vehicle(found, name), period_of(found, first, last))
+
+
+@router.get("/vehicles/{pilot}/{name}/days/{day}")
+def vehicle_day(pilot: str, name: str, day: dt.date, reader: Asking) -> VehicleDayDetail:
+    """A vehicle's operating day: figures by every method, how they agree, what was set aside, and the lineage."""
+    found = reader.pilot(pilot)
+    return evidence.vehicle_day(reader, found, reader.vehicle(found, name), day)
 
 
 @router.get("/vehicles/{pilot}/{name}/trips")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -9,7 +10,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
-from analytics import summaries
+from analytics import evidence, summaries
 from analytics.api.asking import Asking, FirstDay, LastDay
 from analytics.charts import Width
 from analytics.metrics import METRICS, Metric, rules
@@ -115,6 +116,7 @@ def vehicle_page(
     vehicle, period = reader.vehicle(pilot, name), period_of(pilot, first, last)
     row = summaries.vehicle_row(reader, pilot, vehicle, period)
     days = summaries.vehicle_days(reader, pilot, vehicle, period)
+    behind = reader.evidence(vehicle, period)
     until = max((day.data_until for day in days if day.data_until), default=None)
     api = f"/v1/vehicles/{quote(pilot.slug)}/{quote(name, safe='')}"
     context = _common(pilot, period) | {
@@ -129,9 +131,34 @@ def vehicle_page(
         "days": days_shown(days, VEHICLE_DAY_COLUMNS, Edge.of(pilot)),
         "day_columns": _columns(VEHICLE_DAY_COLUMNS),
         "trips": summaries.trips(reader, vehicle, period),
+        "agreements": evidence.agreements(behind),
+        "set_aside": evidence.set_aside(behind),
+        "disagreeing": {day.day for day in behind if any(not entry["agrees"] for entry in day.agreements)},
         "charge_sessions": summaries.charge_sessions(reader, vehicle, period),
     }
     return page(request, "vehicle.html", context)
+
+
+@router.get("/pilots/{slug}/vehicles/{name}/days/{day}", response_class=HTMLResponse)
+def vehicle_day_page(request: Request, slug: str, name: str, day: dt.date, reader: Asking) -> HTMLResponse:
+    """A vehicle's day: figures by every method, how they agree, what was set aside, what it was computed from."""
+    pilot = reader.pilot(slug)
+    vehicle, period = reader.vehicle(pilot, name), Period(day, day)
+    detail = evidence.vehicle_day(reader, pilot, vehicle, day)
+    moments = {"starts_at": detail.starts_at, "ends_at": detail.ends_at, "computed_at": detail.lineage.computed_at}
+    context = _common(pilot, period) | {
+        "vehicle": vehicle,
+        "detail": detail,
+        "source": Source(
+            f"/v1/vehicles/{quote(pilot.slug)}/{quote(name, safe='')}/days/{day}",
+            present.span(period),
+            present.instant(detail.data_until, pilot.time_zone),
+        ),
+        "figures": all_shown(detail.metrics, Edge.of(pilot)),
+        "names": {slug: metric.name for slug, metric in METRICS.items()},
+        **{name: present.instant(moment, pilot.time_zone) for name, moment in moments.items()},
+    }
+    return page(request, "vehicle_day.html", context)
 
 
 def headline(pilot: Pilot, summary: Summary) -> list[Shown]:

@@ -141,6 +141,31 @@ def test_a_day_of_driving_becomes_figures(fleet: Fleet) -> None:
     assert fleet.marks() == 0
 
 
+def test_what_stands_behind_a_day_is_stored_with_it(fleet: Fleet) -> None:
+    """Two readings of 2,900 kW cannot be true; odometer and speed tell the same 36 km."""
+    fleet.declare(programme(vehicles=("bus-1",)))
+    fleet.drive("bus-1", at(5, 8))
+    with fleet.owner.begin() as connection:
+        flawed = sa.text("UPDATE telemetry SET battery_power_kw = 2900 WHERE time IN (:one, :other)")
+        connection.execute(flawed, {"one": at(5, 8, 10), "other": at(5, 8, 20)})
+    fleet.compute()
+    row = fleet.days()[("bus-1", MONDAY)]
+    assert value(row, "energy_used_kwh") == pytest.approx(36, rel=1e-9)
+    assert row.set_aside == [
+        {"signal": "battery_power_kw", "reason": "out of limits", "samples": 2, "left_out": True}
+    ]  # fmt: skip
+    told = {(entry["metric"], entry["method"]): entry["value"] for entry in row.methods}
+    assert told[("distance_km", "odometer")] == pytest.approx(36)
+    assert told[("distance_km", "speed")] == pytest.approx(36)
+    (agreement,) = row.agreements
+    assert (agreement["check"], agreement["agrees"]) == ("odometer_over_speed", True)
+    (total,) = fleet.pilot_days().values()
+    assert (total.input_rows, len(total.input_hash)) == (row.input_rows, 64)
+    query = "SELECT signal, reason, samples FROM reading.vehicle_day_set_aside"
+    with fleet.owner.connect() as connection:
+        assert connection.execute(sa.text(query)).all() == [("battery_power_kw", "out of limits", 2)]
+
+
 def test_running_it_twice_changes_nothing(fleet: Fleet) -> None:
     fleet.declare(programme())
     fleet.drive("bus-1", at(5, 8))

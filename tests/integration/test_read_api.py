@@ -146,6 +146,78 @@ def test_days_and_trips_of_a_vehicle(client: Client) -> None:
     ]
 
 
+UPLOADS = ("00000000-0000-0000-0000-00000000000a", "00000000-0000-0000-0000-00000000000b")
+
+
+@pytest.fixture(scope="module")
+def evident(client: Client, module_database: Any) -> Client:
+    """The day of 6 January with what stands behind it, and three uploads: two loaded that reach into it, one void."""
+    methods = [{"metric": "energy_used_kwh", "method": "power", "value": 250.0, "coverage_pct": 60.0}]
+    checks = [{"check": "power_over_counter", "numerator": 90.0, "denominator": 100.0, "agrees": False}]
+    flags = [{"signal": "battery_power_kw", "reason": "spike", "samples": 7, "left_out": True}]
+    with module_database.connect() as owner:
+        owner.execute(
+            "UPDATE vehicle_day SET methods = %s, agreements = %s, set_aside = %s WHERE day = '2026-01-06' AND"
+            " vehicle_id = (SELECT id FROM vehicle WHERE name = 'truck-01')",
+            [json.dumps(methods), json.dumps(checks), json.dumps(flags)],
+        )
+        owner.execute("INSERT INTO gateway (pilot_id, slug, whole_pilot) SELECT id, 'gw', true FROM pilot LIMIT 1")
+        for number, (upload, status, first) in enumerate(
+            [(UPLOADS[0], "loaded", "2026-01-06 10:00Z"), (UPLOADS[1], "loaded", "2026-01-07 10:59Z"),
+             ("00000000-0000-0000-0000-00000000000c", "void", "2026-01-06 12:00Z"),
+             ("00000000-0000-0000-0000-00000000000d", "loaded", "2026-01-07 11:00Z")]
+        ):  # fmt: skip
+            owner.execute(
+                "INSERT INTO upload (id, gateway_id, kind, sha256, query, content_type, size_bytes, status,"
+                " received_at, rows_received, rows_accepted, rows_merged, rows_duplicate, rows_conflicting,"
+                " rows_rejected, rows_late, fields_rejected, receipt) SELECT %s, id, 'telemetry', %s, '', 'text/csv',"
+                " 1, %s, now(), 1, 1, 0, 0, 0, 0, 0, 0, '{}' FROM gateway LIMIT 1",
+                [upload, bytes([number]), status],
+            )
+            owner.execute(
+                "INSERT INTO upload_vehicle (upload_id, vehicle_id, first_time, last_time, rows)"
+                " SELECT %s, id, %s, %s::timestamptz + interval '2 hours', 1 FROM vehicle WHERE name = 'truck-01'",
+                [upload, first, first],
+            )
+        owner.commit()
+    return client
+
+
+def test_a_day_of_a_vehicle_tells_what_stands_behind_it(evident: Client) -> None:
+    """The day runs from 11:00 to 11:00 UTC: two of the loaded uploads reach into it."""
+    day = get(evident, "/v1/vehicles/harbor/truck-01/days/2026-01-06")
+    assert day["metrics"]["energy_used_kwh"]["value"] == 260
+    assert day["methods"] == [
+        {"metric": "energy_used_kwh", "method": "power", "value": 250, "unit": "kWh", "coverage_pct": 60}
+    ]  # fmt: skip
+    (check,) = day["agreements"]
+    assert (check["ratio"], check["low"], check["high"], check["agrees"]) == (0.9, 0.95, 1.05, False)
+    (flag,) = day["set_aside"]
+    assert (flag["signal"], flag["samples"], flag["left_out"]) == ("battery_power_kw", 7, True)
+    assert flag["meaning"].endswith(".")
+    lineage = day["lineage"]
+    assert (lineage["code_version"], lineage["input_rows"], lineage["factors"]) == ("test", 1, programme_rows.FACTORS)
+    assert lineage["uploads"] == list(UPLOADS)
+
+
+def test_the_page_of_a_vehicles_day(evident: Client) -> None:
+    page = evident.get("/pilots/harbor/vehicles/truck-01/days/2026-01-06").text
+    behind = page[page.index('id="methods"') :]
+    for words in ("power", "250.00", "Energy used: power integral / counter", "0.900", "0.95 to 1.05",
+                  "<strong>no</strong>", "battery_power_kw", "spike", *UPLOADS, programme_rows.FACTORS[0]):  # fmt: skip
+        assert words in behind
+    period = {"from": "2026-01-05", "to": "2026-01-07"}
+    whole = evident.get("/pilots/harbor/vehicles/truck-01", params=period).text
+    assert 'href="/pilots/harbor/vehicles/truck-01/days/2026-01-06"' in whole
+    assert whole.count("methods disagree") == 1
+    assert "Energy used: power integral / counter" in whole[whole.index('id="agreement"') :]
+
+
+def test_a_day_that_nobody_computed(client: Client) -> None:
+    problem = get(client, "/v1/vehicles/harbor/truck-01/days/2026-02-06", 404)
+    assert "nothing has been computed for 'truck-01' on 2026-02-06" in problem["detail"]
+
+
 def test_charging_sessions_of_a_vehicle(client: Client) -> None:
     day = {"from": "2026-01-06", "to": "2026-01-06"}
     (session,) = get(client, "/v1/vehicles/harbor/truck-01/charge-sessions", **day)

@@ -1,0 +1,71 @@
+"""What stands behind a vehicle's figures: other methods, how they agree, what was set aside, and the lineage."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+
+from analytics.metrics import METRICS
+from analytics.metrics.methods import CHECKS
+from analytics.metrics.plausible import MEANINGS
+from analytics.summaries import vehicle_days
+from analytics.views import Evidence, Period, Pilot, Reader, Vehicle
+from schemas.errors import NotFoundError
+from schemas.wire import Agreement, Lineage, MethodValue, SetAsideReadings, VehicleDayDetail
+
+
+def vehicle_day(reader: Reader, pilot: Pilot, vehicle: Vehicle, day: dt.date) -> VehicleDayDetail:
+    """A vehicle's day with everything behind it.
+
+    Raises:
+        NotFoundError: the day has no results.
+    """
+    period = Period(day, day)
+    found = reader.evidence(vehicle, period)
+    if not found:
+        raise NotFoundError(f"nothing has been computed for {vehicle.name!r} on {day}")
+    (row,) = vehicle_days(reader, pilot, vehicle, period)
+    behind = found[0]
+    return VehicleDayDetail(
+        **dict(row),
+        methods=[MethodValue(**entry, unit=METRICS[entry["metric"]].unit) for entry in behind.methods
+                 if entry["metric"] in METRICS],
+        agreements=agreements(found),
+        set_aside=set_aside(found),
+        lineage=Lineage(
+            code_version=behind.code_version, factors=behind.factors, input_rows=behind.input_rows,
+            input_hash=behind.input_hash, computed_at=behind.computed_at, uploads=reader.uploads(vehicle, day),
+        ),
+    )  # fmt: skip
+
+
+def agreements(days: Iterable[Evidence]) -> list[Agreement]:
+    """How methods agree over some days: ratios of sums over the days that have both, in the order of the checks."""
+    sums: dict[str, tuple[float, float, int]] = {}
+    for entry in (entry for day in days for entry in day.agreements):
+        top, bottom, count = sums.get(entry["check"], (0.0, 0.0, 0))
+        sums[entry["check"]] = (top + entry["numerator"], bottom + entry["denominator"], count + 1)
+    return [
+        Agreement(
+            check=slug, name=check.name, numerator=sums[slug][0], denominator=sums[slug][1], unit=check.unit,
+            ratio=sums[slug][0] / sums[slug][1], low=check.low, high=check.high,
+            agrees=check.low <= sums[slug][0] / sums[slug][1] <= check.high, days=sums[slug][2],
+        )
+        for slug, check in CHECKS.items()
+        if slug in sums
+    ]  # fmt: skip
+
+
+def set_aside(days: Iterable[Evidence]) -> list[SetAsideReadings]:
+    """Readings flagged over some days, by signal and reason."""
+    counts: dict[tuple[str, str, bool], int] = {}
+    for entry in (entry for day in days for entry in day.set_aside):
+        key = (entry["signal"], entry["reason"], entry["left_out"])
+        counts[key] = counts.get(key, 0) + entry["samples"]
+    known = {reason.value: meaning for reason, meaning in MEANINGS.items()}
+    return [
+        SetAsideReadings(
+            signal=signal, reason=reason, meaning=known.get(reason, ""), samples=samples, left_out=left_out
+        )
+        for (signal, reason, left_out), samples in sorted(counts.items())
+    ]  # fmt: skip
