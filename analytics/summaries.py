@@ -10,7 +10,18 @@ import polars as pl
 from analytics.metrics import METRICS, Metric, Total, totals
 from analytics.metrics.emissions import factors_used, headline_slug
 from analytics.views import Period, Pilot, PilotDay, Reader, Vehicle
-from schemas.wire import ChargeSessionRow, DayRow, FactorUsed, FigureValue, PilotRow, Summary, TripRow, VehicleRow
+from schemas.wire import (
+    ChargeSessionRow,
+    DayRow,
+    FactorUsed,
+    FaultRow,
+    FigureValue,
+    PilotRow,
+    StateSpellRow,
+    Summary,
+    TripRow,
+    VehicleRow,
+)  # fmt: skip
 
 SHOWN = {slug: metric for slug, metric in METRICS.items() if metric.shown}
 NOT_COMPUTED = "nothing has been computed for this period"
@@ -115,6 +126,16 @@ def trips(reader: Reader, vehicle: Vehicle, period: Period) -> list[TripRow]:
 def charge_sessions(reader: Reader, vehicle: Vehicle, period: Period) -> list[ChargeSessionRow]:
     """A vehicle's charging sessions."""
     return [ChargeSessionRow.model_validate(asdict(session)) for session in reader.charge_sessions(vehicle, period)]
+
+
+def state_spells(reader: Reader, vehicle: Vehicle, period: Period) -> list[StateSpellRow]:
+    """What a vehicle was doing."""
+    return [StateSpellRow.model_validate(asdict(spell)) for spell in reader.state_spells(vehicle, period)]
+
+
+def faults(reader: Reader, vehicle: Vehicle, period: Period) -> list[FaultRow]:
+    """A vehicle's trouble codes."""
+    return [FaultRow(**asdict(fault)) for fault in reader.faults(vehicle, period)]
 
 
 def _vehicle_row(vehicle: Vehicle, metrics: dict[str, FigureValue]) -> VehicleRow:

@@ -115,6 +115,27 @@ SELECT starts_at, ends_at, day, kind, place, charging_h, energy_charged_kwh, ene
 WHERE pilot_id = :pilot_id AND vehicle_id = :vehicle_id AND day BETWEEN :first AND :last ORDER BY starts_at
 """
 
+_STATE_SPELLS = """
+SELECT starts_at, ends_at, day, state, cause, unobserved FROM reading.state_spell
+WHERE pilot_id = :pilot_id AND vehicle_id = :vehicle_id AND day BETWEEN :first AND :last ORDER BY starts_at
+"""
+
+_FAULTS = """
+SELECT f.time AS starts_at, f.last_seen_at, f.cleared_at, f.channel, f.source, f.spn, f.fmi, f.occurrence_count,
+       f.red_stop_lamp, f.amber_warning_lamp, f.protect_lamp, f.malfunction_lamp
+FROM reading.fault_event f
+JOIN reading.pilot p ON p.id = :pilot_id
+LEFT JOIN LATERAL (
+    SELECT time_zone, day_starts_at FROM reading.pilot_calendar
+    WHERE pilot_id = p.id ORDER BY valid_from DESC LIMIT 1) c ON true
+CROSS JOIN LATERAL (
+    SELECT (:first + coalesce(c.day_starts_at, time '00:00')) AT TIME ZONE coalesce(c.time_zone, 'UTC') AS starts_at,
+           (:last + 1 + coalesce(c.day_starts_at, time '00:00')) AT TIME ZONE coalesce(c.time_zone, 'UTC') AS ends_at) d
+WHERE f.vehicle_id = :vehicle_id AND f.time < d.ends_at
+  AND coalesce(f.cleared_at, f.last_seen_at, f.time) >= d.starts_at
+ORDER BY f.time, f.source, f.spn, f.fmi
+"""
+
 _SAMPLES = """
 SELECT {vehicle} AS vehicle, {time} AS time, {columns} FROM reading.telemetry t
 WHERE {conditions} {grouping} ORDER BY 2
@@ -235,6 +256,36 @@ class ChargeSession:
     soc_start_pct: float | None
     soc_end_pct: float | None
     note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StateSpell:
+    """A piece of a vehicle's operating day in one state."""
+
+    starts_at: dt.datetime
+    ends_at: dt.datetime
+    day: dt.date
+    state: str
+    cause: str | None
+    unobserved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An episode of a trouble code; `cleared_at` is null while nothing has told that it cleared."""
+
+    starts_at: dt.datetime
+    last_seen_at: dt.datetime | None
+    cleared_at: dt.datetime | None
+    channel: str
+    source: int
+    spn: int
+    fmi: int
+    occurrence_count: int | None
+    red_stop_lamp: bool | None
+    amber_warning_lamp: bool | None
+    protect_lamp: bool | None
+    malfunction_lamp: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +422,14 @@ class Reader:
         schema = OwnRows.create_empty().schema
         rows = [tuple(row.values()) for row in self._rows(_OWN_FACTORS)]
         return to_list(OwnRows.validate(pl.DataFrame(rows, schema=schema, orient="row"), cast=True))
+
+    def state_spells(self, vehicle: Vehicle, period: Period) -> list[StateSpell]:
+        """What the vehicle was doing on the days of the period."""
+        return [StateSpell(**row) for row in self._rows(_STATE_SPELLS, **_place(vehicle), **_bounds(period))]
+
+    def faults(self, vehicle: Vehicle, period: Period) -> list[Fault]:
+        """The vehicle's trouble codes that were active in the period."""
+        return [Fault(**row) for row in self._rows(_FAULTS, **_place(vehicle), **_bounds(period))]
 
     def samples(self, question: Samples) -> Iterator[pa.RecordBatch]:
         """Telemetry in batches of bounded size: `vehicle`, `time` and the signals asked for, in order of time.

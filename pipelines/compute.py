@@ -195,7 +195,8 @@ def _compute_batch(connection: sa.Connection, url: str, facts: store.PilotFacts,
         inputs = _inputs(connection, url, facts, batch)
         found = metrics.compute(inputs)
         rows = _day_rows(facts.pilot_id, batch, inputs, found)
-        return results.replace_vehicle_days(connection, facts.pilot_id, rows, (found.trips, found.charge_sessions))
+        parts = (found.trips, found.charge_sessions, found.state_spells)
+        return results.replace_vehicle_days(connection, facts.pilot_id, rows, parts)
 
 
 def _inputs(
@@ -218,6 +219,7 @@ def _inputs(
         roadcalls=store.roadcalls_frame(connection, ids),
         factors=with_own(own),
         hourly=factors.tables_of_grids(connection, own, vehicles["grid"].drop_nulls().unique(), first, last),
+        faults=store.faults_frame(connection, ids, first, last),
     )
 
 

@@ -13,10 +13,10 @@ from sqlalchemy.dialects.postgresql import insert
 
 from pipelines.store import PilotFacts
 from schemas import tables
-from schemas.frames import ChargeSessions, Trips
+from schemas.frames import ChargeSessions, StateSpells, Trips
 
-PARTS: Mapping[type[tables.Trip | tables.ChargeSession], type[dy.Schema]] = {
-    tables.Trip: Trips, tables.ChargeSession: ChargeSessions,
+PARTS: Mapping[type[tables.Trip | tables.ChargeSession | tables.StateSpell], type[dy.Schema]] = {
+    tables.Trip: Trips, tables.ChargeSession: ChargeSessions, tables.StateSpell: StateSpells,
 }  # fmt: skip
 """What is stored under the vehicle-day on which it starts, with its contract."""
 

@@ -17,7 +17,7 @@ from analytics.metrics import LASTING, PADDING, Padding, rules
 from pipelines.calendar import Calendar, CalendarRule, PlanRule, ServiceDayRule, Span
 from schemas import tables
 from schemas.errors import NotFoundError
-from schemas.frames import TELEMETRY_SCHEMA, Maintenance, Roadcalls, Vehicles
+from schemas.frames import TELEMETRY_SCHEMA, FaultEpisodes, Maintenance, Roadcalls, Vehicles
 
 PILOT_LOCK = 7_250_517
 REACHES: dict[type[tables.Trip | tables.ChargeSession], dt.timedelta] = {
@@ -241,6 +241,20 @@ def roadcalls_frame(connection: sa.Connection, vehicle_ids: Sequence[int]) -> dy
     record = tables.Roadcall
     query = sa.select(record.vehicle_id, record.time, record.system).where(record.vehicle_id.in_(vehicle_ids))
     return Roadcalls.validate(_frame(connection, query, Roadcalls.create_empty().schema), cast=True)
+
+
+def faults_frame(
+    connection: sa.Connection, vehicle_ids: Sequence[int], first: dt.datetime, last: dt.datetime
+) -> dy.DataFrame[FaultEpisodes]:
+    """`FaultEpisodes` of the vehicles that may matter between two times: those that light the red stop lamp."""
+    event = tables.fault_event.c
+    seen = sa.func.coalesce(event.last_seen_at, event.time)
+    query = (
+        sa.select(event.vehicle_id, event.time, seen, event.cleared_at, event.red_stop_lamp)
+        .where(event.vehicle_id.in_(vehicle_ids), event.red_stop_lamp, event.time < last)
+        .where(sa.func.coalesce(event.cleared_at, seen + PADDING.reach) > first)
+    )
+    return FaultEpisodes.validate(_frame(connection, query, FaultEpisodes.create_empty().schema), cast=True)
 
 
 def _frame(connection: sa.Connection, query: sa.Executable, schema: pl.Schema) -> pl.DataFrame:

@@ -117,6 +117,16 @@ class Roadcalls(dy.Schema):
     system = dy.String(nullable=False)
 
 
+class FaultEpisodes(dy.Schema):
+    """Trouble codes, from when one began to when its source first reported without it (null: never seen to)."""
+
+    vehicle_id = dy.Int32(nullable=False)
+    starts_at = _utc(nullable=False)
+    last_seen_at = _utc(nullable=False)
+    cleared_at = _utc(nullable=True)
+    red_stop_lamp = dy.Bool(nullable=False)  # the code asked for the lamp that tells to stop
+
+
 METHODS = ("measured", "estimated", "mixed")
 
 
@@ -212,6 +222,22 @@ class SetAside(dy.Schema):
     reason = dy.String(primary_key=True)
     samples = dy.Int64(nullable=False, min=1)
     left_out = dy.Bool(nullable=False)
+
+
+class StateSpells(dy.Schema):
+    """What a vehicle was doing: the pieces of an operating day, without gap or overlap.
+
+    `state` is one of `analytics.metrics.states.STATES`; `cause` says why it is down or in planned maintenance.
+    `unobserved`: busy in a silence, known by what came before and after.
+    """
+
+    vehicle_id = dy.Int32(primary_key=True)
+    starts_at = _utc(primary_key=True)
+    ends_at = _utc(nullable=False)
+    day = dy.Date(nullable=False)
+    state = dy.String(nullable=False)
+    cause = dy.String(nullable=True)  # vehicle | supply | planned_maintenance
+    unobserved = dy.Bool(nullable=False)
 
 
 class FactorIds(dy.Schema):

@@ -610,6 +610,24 @@ class ChargeSession(Base):
     __table_args__ = (Index("ix_charge_session_pilot_id_day", "pilot_id", "day"),)
 
 
+class StateSpell(Base):
+    """What a vehicle was doing: pieces of its operating days, without gap or overlap.
+
+    `cause` says why it was down or in planned maintenance; `unobserved` that it was busy in a silence.
+    """
+
+    __tablename__ = "state_spell"
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), primary_key=True)
+    starts_at: Mapped[dt.datetime] = mapped_column(primary_key=True)
+    ends_at: Mapped[dt.datetime]
+    pilot_id: Mapped[int] = mapped_column(ForeignKey("pilot.id"))
+    day: Mapped[dt.date]
+    state: Mapped[str]
+    cause: Mapped[str | None]
+    unobserved: Mapped[bool]
+    __table_args__ = (Index("ix_state_spell_pilot_id_day", "pilot_id", "day"),)
+
+
 class VehicleDay(Base):
     """A vehicle's operating day. `figures` maps a metric's slug to its value, bounds, coverage, method and note.
 

@@ -377,6 +377,36 @@ class ChargeSessionRow(Body):
     note: str | None
 
 
+class StateSpellRow(Body):
+    """A piece of an operating day in one state; the pieces of a day leave no gap."""
+
+    starts_at: dt.datetime
+    ends_at: dt.datetime
+    day: dt.date
+    state: Literal["in_service", "charging", "plugged_idle", "idle", "parked", "down", "planned_maintenance", "unknown"]
+    cause: Literal["vehicle", "supply", "planned_maintenance"] | None = Field(
+        description="of not being fit for service"
+    )
+    unobserved: bool = Field(description="busy in a silence, known by what came before and after")
+
+
+class FaultRow(Body):
+    """An episode of a J1939 trouble code."""
+
+    starts_at: dt.datetime
+    last_seen_at: dt.datetime | None
+    cleared_at: dt.datetime | None = Field(description="when its source first reported without it; null: never seen to")
+    channel: str
+    source: int = Field(description="address of the controller that reports it")
+    spn: int = Field(description="suspect parameter number")
+    fmi: int = Field(description="failure mode identifier")
+    occurrence_count: int | None
+    red_stop_lamp: bool | None
+    amber_warning_lamp: bool | None
+    protect_lamp: bool | None
+    malfunction_lamp: bool | None
+
+
 class PilotRow(Body):
     """A pilot in the list of all."""
 

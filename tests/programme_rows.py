@@ -203,14 +203,15 @@ def _vehicle(
             " VALUES (%s, %s, %s, %s, %s, 25.5, NULL)",
             [vehicle_id, starts_at, starts_at + dt.timedelta(minutes=40), pilot_id, day],
         )
-        _write_session(connection, vehicle_id, pilot_id, day, starts_at + dt.timedelta(hours=8))
+        _write_session_and_states(connection, vehicle_id, pilot_id, day, starts_at)
     return figures
 
 
-def _write_session(
-    connection: psycopg.Connection, vehicle_id: int, pilot_id: int, day: dt.date, starts_at: dt.datetime
+def _write_session_and_states(
+    connection: psycopg.Connection, vehicle_id: int, pilot_id: int, day: dt.date, day_at: dt.datetime
 ) -> None:
-    """A night at the plug: 10 h, of which 4 h charging, told by state of charge."""
+    """A night at the plug, 10 h, of which 4 h charging, told by state of charge; and a day in three states."""
+    starts_at = day_at + dt.timedelta(hours=8)
     connection.execute(
         "INSERT INTO charge_session (vehicle_id, starts_at, ends_at, pilot_id, day, kind, place, charging_h,"
         " energy_charged_kwh, energy_method, grid_energy_kwh, grid_method, power_kw, soc_start_pct, soc_end_pct, note)"
@@ -218,6 +219,13 @@ def _write_session(
         " 'SOC x 375 kWh')",
         [vehicle_id, starts_at, starts_at + dt.timedelta(hours=10), pilot_id, day],
     )
+    for hour, end, state, cause in ((0, 6, "parked", None), (6, 14, "in_service", None), (14, 24, "down", "supply")):
+        hours = [day_at + dt.timedelta(hours=h) for h in (hour, end)]
+        connection.execute(
+            "INSERT INTO state_spell (vehicle_id, starts_at, ends_at, pilot_id, day, state, cause, unobserved)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            [vehicle_id, *hours, pilot_id, day, state, cause, state == "in_service"],
+        )
 
 
 def _long(vehicle_id: int, rows: VehicleRows) -> Iterator[dict[str, Any]]:

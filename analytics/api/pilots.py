@@ -13,13 +13,15 @@ from analytics.questions import period_of
 from schemas.wire import (
     ChargeSessionRow,
     DayRow,
+    FaultRow,
     PilotRow,
     ProgrammeSummary,
+    StateSpellRow,
     Summary,
     TripRow,
     VehicleDayDetail,
     VehicleRow,
-)
+)  # fmt: skip
 
 router = APIRouter(prefix="/v1", tags=["pilots"])
 
@@ -85,3 +87,17 @@ def charge_sessions(
     """A vehicle's charging sessions that start on the days asked for."""
     found = reader.pilot(pilot)
     return summaries.charge_sessions(reader, reader.vehicle(found, name), period_of(found, first, last))
+
+
+@router.get("/vehicles/{pilot}/{name}/states")
+def states(pilot: str, name: str, reader: Asking, first: FirstDay = None, last: LastDay = None) -> list[StateSpellRow]:
+    """What a vehicle was doing on the days asked for, without gap or overlap."""
+    found = reader.pilot(pilot)
+    return summaries.state_spells(reader, reader.vehicle(found, name), period_of(found, first, last))
+
+
+@router.get("/vehicles/{pilot}/{name}/faults")
+def faults(pilot: str, name: str, reader: Asking, first: FirstDay = None, last: LastDay = None) -> list[FaultRow]:
+    """A vehicle's trouble codes that were active on the days asked for."""
+    found = reader.pilot(pilot)
+    return summaries.faults(reader, reader.vehicle(found, name), period_of(found, first, last))

@@ -27,10 +27,10 @@ from analytics.metrics.segments import segments
 from analytics.metrics.sessions import charge_sessions
 from analytics.metrics.states import judged
 from analytics.metrics.sums import day_sums
-from analytics.metrics.timeline import timeline
+from analytics.metrics.timeline import spells, timeline
 from analytics.metrics.totals import totals
 from analytics.metrics.trips import trips
-from schemas.frames import Agreements, ChargeSessions, FactorIds, Figures, MethodValues, SetAside, Trips
+from schemas.frames import Agreements, ChargeSessions, FactorIds, Figures, MethodValues, SetAside, StateSpells, Trips
 
 
 def compute(inputs: Inputs) -> Results:
@@ -45,8 +45,9 @@ def compute(inputs: Inputs) -> Results:
     believed, set_aside = quality.examined(ordered(inputs.telemetry, vehicles, cuts), vehicles, cuts, inputs.roll_over)
     rows = prepare(believed, vehicles)
     stretches = judged(segments(rows, cuts, vehicles, inputs.roll_over, _hours(inputs)), vehicles)
+    states = timeline(stretches, inputs)
     wide = _wide(stretches, inputs)
-    own = _measured(wide, stretches, inputs)
+    own = _measured(wide, stretches, states, inputs)
     by_the_hour = _by_the_hour(stretches, inputs, own)
     avoided = emissions.avoided(inputs.vehicles, inputs.days, own, inputs.factors, by_the_hour)
     screened = pollutants.screened(inputs.vehicles, inputs.days, own, inputs.factors)
@@ -57,6 +58,7 @@ def compute(inputs: Inputs) -> Results:
         figures=Figures.validate(figures.sort(*KEYS, "metric"), cast=True),
         trips=Trips.validate(trips(stretches, inputs), cast=True),
         charge_sessions=ChargeSessions.validate(charge_sessions(stretches, inputs), cast=True),
+        state_spells=StateSpells.validate(spells(states), cast=True),
         factor_ids=FactorIds.validate(pl.concat([avoided.factor_ids, screened.factor_ids]).unique(), cast=True),
         methods=MethodValues.validate(methods.method_values(wide), cast=True),
         agreements=Agreements.validate(methods.agreements(wide), cast=True),
@@ -89,9 +91,8 @@ def _wide(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     return methods.with_methods(intensity.with_work(fuel.with_fuel(wide)))
 
 
-def _measured(wide: pl.DataFrame, stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
+def _measured(wide: pl.DataFrame, stretches: pl.DataFrame, states: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     """The figures that telemetry and records give, in long form."""
-    states = timeline(stretches, inputs)
     families = distance.figures() | energy.figures() | fuel.figures() | hours.figures() | intensity.figures()
     return pl.concat(
         [

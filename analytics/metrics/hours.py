@@ -23,6 +23,7 @@ KEYS = ["vehicle_id", "day"]
 _MEANINGS = {
     states.IN_SERVICE: ("Hours in service", "Hours moving or working, with stops of up to a minute."),
     states.CHARGING: ("Hours charging", "Hours plugged in with energy flowing into the battery."),
+    states.PLUGGED_IDLE: ("Hours plugged in without charging", "Hours parked at the plug without energy flowing."),
     states.IDLE: ("Hours idle", "Hours with key on, standing for more than a minute."),
     states.PARKED: ("Hours parked", "Hours with key off and fit for service, also at the plug without charging."),
     states.DOWN: ("Hours down", "Hours not fit for service, by record or by a red stop lamp at a standstill."),
@@ -47,7 +48,13 @@ METRICS = (
         f"key on and motor or shaft power above {rules.WORKING_KW:g} kW, or power take-off engaged",
         "motor_power_kw", "shaft_power_kw", "pto_on",
     ),
-    *(_hours(f"{state}_h", *_MEANINGS[state], f"time in the state {state}", *_INPUTS) for state in states.STATES),
+    *(
+        _hours(
+            f"{state}_h", *_MEANINGS[state],
+            f"time in the state {' or '.join(states.AT_REST) if state == states.PARKED else state}", *_INPUTS,
+        )
+        for state in states.STATES
+    ),
     _hours(
         "connected_h", "Hours in contact", "Expected hours in which rows kept coming.",
         f"time between rows at most {rules.CONTACT_STEP_S:g} s or three sample periods apart", "time", shown=False,
@@ -65,18 +72,23 @@ METRICS = (
 
 
 def by_state(timeline: pl.DataFrame) -> pl.DataFrame:
-    """Hours of each state for every vehicle and day, adding up to `day_h`; `unobserved_h` is what silences hide."""
+    """Hours of each state for every vehicle and day; `_unseen_h` is what silences hide.
+
+    Hours parked hold those at the plug without charging, which are also told alone: the others add up to `day_h`.
+    """
     hours = pl.col("s").sum() / 3600
     return timeline.group_by(KEYS, maintain_order=True).agg(
-        *((pl.col("s").filter(pl.col("state") == state).sum() / 3600).alias(f"{state}_h") for state in states.STATES),
+        *((pl.col("s").filter(_is(state)).sum() / 3600).alias(f"{state}_h") for state in states.STATES),
         *(
-            (pl.col("s").filter((pl.col("state") == state) & pl.col("unobserved")).sum() / 3600).alias(
-                f"{state}_unseen_h"
-            )
+            (pl.col("s").filter(_is(state) & pl.col("unobserved")).sum() / 3600).alias(f"{state}_unseen_h")
             for state in states.STATES
         ),
         day_h=hours,
     )
+
+
+def _is(state: str) -> pl.Expr:
+    return pl.col("state").is_in(states.AT_REST) if state == states.PARKED else pl.col("state") == state
 
 
 def state_figures(timeline: pl.DataFrame) -> pl.DataFrame:
@@ -136,7 +148,7 @@ def figures() -> dict[str, Figure]:
 
 def contact_figures(segments: pl.DataFrame) -> pl.DataFrame:
     """Hours of contact, expected and had. A gateway that sleeps at key-off is expected while the key is on."""
-    sleeping = pl.col("sleeps_at_key_off") & (pl.col("state") == states.PARKED) & ~pl.col("runs")
+    sleeping = pl.col("sleeps_at_key_off") & pl.col("state").is_in(states.AT_REST) & ~pl.col("runs")
     wide = (
         segments.filter(pl.col("day").is_not_null() & ~sleeping)
         .group_by(KEYS)

@@ -17,6 +17,7 @@ from schemas.frames import (
     Agreements,
     ChargeSessions,
     FactorIds,
+    FaultEpisodes,
     Figures,
     Maintenance,
     MethodValues,
@@ -24,6 +25,7 @@ from schemas.frames import (
     PlannedService,
     Roadcalls,
     SetAside,
+    StateSpells,
     Trips,
     Vehicles,
 )  # fmt: skip
@@ -74,6 +76,7 @@ class Inputs:
     planned: dy.DataFrame[PlannedService]
     maintenance: dy.DataFrame[Maintenance]
     roadcalls: dy.DataFrame[Roadcalls]
+    faults: dy.DataFrame[FaultEpisodes] = field(default_factory=FaultEpisodes.create_empty)
     policy: Policy = Policy()
     roll_over: Mapping[str, float] = field(default_factory=dict)
     factors: dy.DataFrame[Factors] = field(default_factory=shipped)
@@ -82,7 +85,7 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Figures of each vehicle-day, the trips and charging sessions that start in them, and what stands behind them.
+    """Figures of each vehicle-day, its states, the trips and charging sessions that start in it, and what is behind.
 
     `methods` holds each figure by every method the data allow, `agreements` how they agree, `set_aside` the readings
     that were not believed, `factor_ids` the emission factors.
@@ -91,6 +94,7 @@ class Results:
     figures: dy.DataFrame[Figures]
     trips: dy.DataFrame[Trips]
     charge_sessions: dy.DataFrame[ChargeSessions]
+    state_spells: dy.DataFrame[StateSpells]
     factor_ids: dy.DataFrame[FactorIds]
     methods: dy.DataFrame[MethodValues]
     agreements: dy.DataFrame[Agreements]
@@ -100,6 +104,6 @@ class Results:
     def empty(cls) -> Results:
         """What nothing gives."""
         return cls(
-            Figures.create_empty(), Trips.create_empty(), ChargeSessions.create_empty(), FactorIds.create_empty(),
-            MethodValues.create_empty(), Agreements.create_empty(), SetAside.create_empty(),
+            Figures.create_empty(), Trips.create_empty(), ChargeSessions.create_empty(), StateSpells.create_empty(),
+            FactorIds.create_empty(), MethodValues.create_empty(), Agreements.create_empty(), SetAside.create_empty(),
         )  # fmt: skip

@@ -6,9 +6,11 @@ import polars as pl
 
 from analytics.metrics import rules
 
-IN_SERVICE, CHARGING, IDLE, PARKED = "in_service", "charging", "idle", "parked"
+IN_SERVICE, CHARGING, PLUGGED_IDLE, IDLE, PARKED = "in_service", "charging", "plugged_idle", "idle", "parked"
 DOWN, PLANNED_MAINTENANCE, UNKNOWN = "down", "planned_maintenance", "unknown"
-STATES = (IN_SERVICE, CHARGING, IDLE, PARKED, DOWN, PLANNED_MAINTENANCE, UNKNOWN)
+STATES = (IN_SERVICE, CHARGING, PLUGGED_IDLE, IDLE, PARKED, DOWN, PLANNED_MAINTENANCE, UNKNOWN)
+AT_REST = (PARKED, PLUGGED_IDLE)
+"""Fit for service and not wanted; at the plug or not. Hours parked are both."""
 
 SUPPLY_CAUSES = ("charger", "supply")
 CAUSES = ("vehicle", "supply", "planned_maintenance")
@@ -101,14 +103,15 @@ def _with_states(segments: pl.DataFrame) -> pl.DataFrame:
         .when(pl.col("charges") & ~pl.col("moving"))
         .then(pl.lit(CHARGING))
         .when("plugged")
-        .then(pl.lit(PARKED))
+        .then(pl.lit(PLUGGED_IDLE))
         .when("active")
         .then(pl.lit(IN_SERVICE))
         .when(_on())
         .then(waits)
         .otherwise(pl.lit(PARKED))
     )
-    return segments.with_columns(state=state)
+    rests = (state == PARKED) & pl.col("plugged")
+    return segments.with_columns(state=pl.when(rests).then(pl.lit(PLUGGED_IDLE)).otherwise(state))
 
 
 def _on() -> pl.Expr:

@@ -1,7 +1,8 @@
 """The timeline of each computed day: every instant in exactly one state.
 
 Segments, maintenance records and planned service are laid over each other; the first that matches wins: planned
-maintenance, down by record, down by a red stop lamp at a standstill in planned service, then the segment's own state.
+maintenance, down by record, down by a red stop lamp (lit, or asked for by a trouble code that has not cleared) at a
+standstill in planned service, then the segment's own state.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from datetime import timedelta
 
 import polars as pl
 
-from analytics.metrics import states
+from analytics.metrics import rules, states
 from analytics.metrics.fill import US_PER_S
 from analytics.metrics.inputs import Inputs
 
-LAYERS = ("service", "planned_maintenance", "supply", "vehicle")
-"""Intervals laid over the segments. The last two are unplanned outages by cause."""
+LAYERS = ("service", "planned_maintenance", "supply", "vehicle", "stop_fault")
+"""Intervals laid over the segments: planned service, records by cause, and trouble codes that light the red lamp."""
+STANDING = (states.IDLE, states.PARKED, states.PLUGGED_IDLE, states.CHARGING)
 
 
 def timeline(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
@@ -51,15 +53,29 @@ def timeline(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     )
 
 
+def spells(timeline: pl.DataFrame) -> pl.DataFrame:
+    """The timeline with neighbours of one day, state, cause and evidence joined: what is stored and shown."""
+    same = ("vehicle_id", "day", "state", "cause", "unobserved")
+    begins = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in same)
+    joined = timeline.group_by(begins.cum_sum().alias("spell"), maintain_order=True).agg(
+        pl.col(*same, "starts_at").first(), pl.col("ends_at").last()
+    )
+    return joined.drop("spell")
+
+
 def _layers(inputs: Inputs) -> dict[str, pl.DataFrame]:
     until = inputs.days["ends_at"].max()
     records = inputs.maintenance.with_columns(ends_at=pl.col("ends_at").fill_null(until))
+    # A code is forgotten when nothing has been heard of it, or of its clearing, for as long as silences are bridged.
+    forgotten = pl.col("last_seen_at") + rules.REACH
+    faults = inputs.faults.filter("red_stop_lamp").with_columns(ends_at=pl.coalesce("cleared_at", forgotten))
     supply = pl.col("cause").is_in(states.SUPPLY_CAUSES)
     return {
         "service": inputs.planned,
         "planned_maintenance": records.filter("planned"),
         "supply": records.filter(~pl.col("planned") & supply),
         "vehicle": records.filter(~pl.col("planned") & ~supply),
+        "stop_fault": faults,
     }
 
 
@@ -101,8 +117,8 @@ def _laid(pieces: pl.DataFrame, layer: pl.DataFrame, columns: list[str]) -> pl.D
 
 def _cause() -> pl.Expr:
     """Why the vehicle is down or in planned maintenance; null where it is neither."""
-    standing = pl.col("state").is_in([states.IDLE, states.PARKED, states.CHARGING])
-    lamp = pl.col("red_lamp") & standing & pl.col("service")
+    standing = pl.col("state").is_in(STANDING)
+    lamp = (pl.col("red_lamp") | pl.col("stop_fault")) & standing & pl.col("service")
     return (
         pl.when("planned_maintenance")
         .then(pl.lit(states.PLANNED_MAINTENANCE))

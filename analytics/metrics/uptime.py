@@ -50,7 +50,7 @@ METRICS = (
     *(
         Metric(f"{system}roadcalls", f"{words} roadcalls", "1", f"{words} roadcalls.", "records", ("roadcalls",), 0,
                Total.SUM, "roadcalls", shown=False)
-        for system, words in (("", "All"), ("propulsion_", "Propulsion"))
+        for system, words in (("", "All"), ("propulsion_", "Propulsion"), ("storage_", "Energy storage"))
     ),
     *(
         Metric(f"km_between_{system}roadcalls", f"Distance between {words}roadcalls", "km",
@@ -58,7 +58,7 @@ METRICS = (
                "distance / roadcalls; exact 95 % Poisson interval; without roadcalls > distance / 3.0",
                ("distance_km", "roadcalls"), 0, Total.ROADCALL_DISTANCE, "roadcalls",
                numerator="distance_km", denominator=f"{system}roadcalls")
-        for system, words in (("", ""), ("propulsion_", "propulsion "))
+        for system, words in (("", ""), ("propulsion_", "propulsion "), ("storage_", "energy storage "))
     ),
 )  # fmt: skip
 
@@ -119,9 +119,10 @@ def roadcall_figures(inputs: Inputs) -> pl.DataFrame:
     )
     counts = calls.filter(pl.col("time") < pl.col("ends_at")).group_by(KEYS).agg(
         roadcalls=pl.len().cast(pl.Float64),
-        propulsion_roadcalls=(pl.col("system") == "propulsion").sum().cast(pl.Float64),
+        **{name: (pl.col("system") == system).sum().cast(pl.Float64) for name, system in _SYSTEMS.items()},
     )  # fmt: skip
     wide = days.join(counts, on=KEYS, how="left")
-    return long_form(
-        wide, {name: Figure(pl.col(name).fill_null(0.0)) for name in ("roadcalls", "propulsion_roadcalls")}
-    )
+    return long_form(wide, {name: Figure(pl.col(name).fill_null(0.0)) for name in ("roadcalls", *_SYSTEMS)})
+
+
+_SYSTEMS = {f"{system}_roadcalls": system for system in ("propulsion", "storage")}

@@ -21,6 +21,7 @@ from analytics.web import present, programme
 from analytics.web.plots import PLOTS, drawn_by
 from analytics.web.present import Edge, Shown, Source
 from analytics.web.render import page
+from analytics.web.strips import LOOKS, strips
 from schemas.errors import NotFoundError
 from schemas.wire import DayRow, Summary
 
@@ -111,7 +112,7 @@ def _drawing(reader: Reader, slug: str, period: Period, name: str, width: Width,
 def vehicle_page(
     request: Request, slug: str, name: str, reader: Asking, first: FirstDay = None, last: LastDay = None
 ) -> HTMLResponse:
-    """A vehicle's days, trips and charging sessions."""
+    """A vehicle's figures, timeline, days, trips, charging sessions and faults."""
     pilot = reader.pilot(slug)
     vehicle, period = reader.vehicle(pilot, name), period_of(pilot, first, last)
     row = summaries.vehicle_row(reader, pilot, vehicle, period)
@@ -135,6 +136,9 @@ def vehicle_page(
         "set_aside": evidence.set_aside(behind),
         "disagreeing": {day.day for day in behind if any(not entry["agrees"] for entry in day.agreements)},
         "charge_sessions": summaries.charge_sessions(reader, vehicle, period),
+        "strips": strips(summaries.state_spells(reader, vehicle, period), pilot.time_zone),
+        "looks": list(LOOKS.values()),
+        "faults": summaries.faults(reader, vehicle, period),
     }
     return page(request, "vehicle.html", context)
 

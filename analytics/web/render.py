@@ -32,12 +32,23 @@ def _environment() -> Environment:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"day": _day, "clock": present.clock, "count": _count, "number": present.number}
+    environment.filters |= {
+        "day": _day,
+        "clock": present.clock,
+        "moment": _moment,
+        "count": _count,
+        "number": present.number,
+    }
     return environment
 
 
 def _day(day: dt.date) -> str:
     return f"{day:%a} {day.day} {day:%b %Y}"
+
+
+def _moment(moment: dt.datetime, zone: str | None) -> str:
+    """A moment in the pilot's zone, where the zone is told nearby."""
+    return present.instant(moment, zone).split(" (")[0]
 
 
 def _count(n: int, thing: str) -> str:

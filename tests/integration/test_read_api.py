@@ -234,6 +234,51 @@ def test_charging_sessions_of_a_vehicle(client: Client) -> None:
     assert "/v1/vehicles/harbor/truck-01/charge-sessions?" in section
 
 
+def test_states_of_a_vehicle(client: Client) -> None:
+    day = {"from": "2026-01-06", "to": "2026-01-06"}
+    spells = get(client, "/v1/vehicles/harbor/truck-01/states", **day)
+    assert [(spell["starts_at"], spell["ends_at"], spell["state"], spell["cause"]) for spell in spells] == [
+        ("2026-01-06T11:00:00Z", "2026-01-06T17:00:00Z", "parked", None),
+        ("2026-01-06T17:00:00Z", "2026-01-07T01:00:00Z", "in_service", None),
+        ("2026-01-07T01:00:00Z", "2026-01-07T11:00:00Z", "down", "supply"),
+    ]
+    assert [spell["unobserved"] for spell in spells] == [False, True, False]
+    page = client.get("/pilots/harbor/vehicles/truck-01", params=day).text
+    strip = page[page.index('id="states"') : page.index('id="days"')]
+    assert 'aria-label="in service 8.0 h, parked, available 6.0 h, down 10.0 h"' in strip
+    assert '<rect x="250.0" width="333.33"' in strip  # 6 h and 8 h of 24, of a strip of 1000
+    assert "Down, 17:00 to 03:00 · cause: supply" in strip
+    assert "In service, 09:00 to 17:00 · unobserved" in strip
+
+
+def test_faults_of_a_vehicle(client: Client, module_database: Any) -> None:
+    """An episode counts where it was active: on the days up to its clearing, or the last report of it."""
+    at = dt.datetime(2026, 1, 7, 1, tzinfo=dt.UTC)  # 17:00 of the 6th in Los Angeles
+    with module_database.connect() as owner:
+        owner.execute(
+            "INSERT INTO fault_event (vehicle_id, time, channel, source, spn, fmi, last_seen_at, cleared_at,"
+            " occurrence_count, red_stop_lamp, amber_warning_lamp, protect_lamp, malfunction_lamp)"
+            " SELECT v.id, %s, 'can0', 0, 110, 0, %s, %s, 3, true, false, NULL, true FROM vehicle v"
+            " WHERE v.name = 'truck-01'",
+            [at, at + dt.timedelta(hours=12), at + dt.timedelta(hours=13)],
+        )
+    address = "/v1/vehicles/harbor/truck-01/faults"
+    found = {day: get(client, address, **{"from": f"2026-01-0{day}", "to": f"2026-01-0{day}"}) for day in (5, 6, 7, 8)}
+    assert {day: len(faults) for day, faults in found.items()} == {5: 0, 6: 1, 7: 1, 8: 0}
+    assert found[6] == [
+        {"starts_at": "2026-01-07T01:00:00Z", "last_seen_at": "2026-01-07T13:00:00Z",
+         "cleared_at": "2026-01-07T14:00:00Z", "channel": "can0", "source": 0, "spn": 110, "fmi": 0,
+         "occurrence_count": 3, "red_stop_lamp": True, "amber_warning_lamp": False, "protect_lamp": None,
+         "malfunction_lamp": True}
+    ]  # fmt: skip
+    assert get(client, "/v1/vehicles/harbor/diesel-09/faults") == []
+    assert get(client, "/v1/vehicles/harbor/nobody/faults", 404)["title"]
+    page = client.get("/pilots/harbor/vehicles/truck-01").text
+    section = page[page.index('id="faults"') :]
+    for words in ("6 Jan 2026, 17:00", "7 Jan 2026, 06:00", "red stop, malfunction", ">110<"):
+        assert words in section
+
+
 def test_the_programme_adds_what_may_be_added(client: Client) -> None:
     programme = get(client, "/v1/programme/summary")
     assert (programme["from"], programme["to"], programme["pilots"], programme["vehicles"]) == (

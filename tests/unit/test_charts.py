@@ -124,4 +124,4 @@ def test_every_state_has_its_own_colour() -> None:
 
 
 def test_the_states_are_those_that_fill_a_day() -> None:
-    assert set(STATES) == {f"{state}_h" for state in states.STATES}
+    assert set(STATES) == {f"{state}_h" for state in states.STATES} - {"plugged_idle_h"}  # part of hours parked

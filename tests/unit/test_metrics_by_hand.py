@@ -105,7 +105,7 @@ MINUTES = list(range(0, 24 * HOUR + 1, 60))
 
 @cache
 def shift() -> Day:
-    """A day of minutes: parked 8 h, driving 2 h (60 km), standing with key on 1 h, at the plug charging 3 h, parked.
+    """A day of minutes: parked 8 h, driving 2 h (60 km), idle 1 h, charging 3 h, at the plug 1 h, parked.
 
     Service is planned from 8 to 20 h; the vehicle is repaired from 20 to 21 h, inspected from 21 to 22 h.
     """
@@ -113,13 +113,13 @@ def shift() -> Day:
     drives = [8 <= h < 10 for h in hour]
     rows = telemetry(
         MINUTES, ignition_on=[8 <= h < 11 for h in hour], speed_kmh=[30.0 if d else 0.0 for d in drives],
-        odometer_km=[30 * min(max(h - 8, 0), 2) for h in hour], plugged_in=[12 <= h < 15 for h in hour],
+        odometer_km=[30 * min(max(h - 8, 0), 2) for h in hour], plugged_in=[12 <= h < 16 for h in hour],
         charging=[12 <= h < 15 for h in hour],
     )  # fmt: skip
     return one_day(
         rows, vehicles=({"sample_period_s": 60.0},), planned=[(8 * HOUR, 20 * HOUR)],
         maintenance=[(20 * HOUR, 21 * HOUR, False, "vehicle"), (21 * HOUR, 22 * HOUR, True, "inspection")],
-        roadcalls=[(9 * HOUR, "propulsion"), (9.5 * HOUR, "other")],
+        roadcalls=[(9 * HOUR, "propulsion"), (9.5 * HOUR, "storage")],
     )  # fmt: skip
 
 
@@ -226,6 +226,7 @@ CASES: dict[str, Case] = {
     "working_h": Case(loader, 0.5),
     "in_service_h": Case(shift, 2),
     "charging_h": Case(shift, 3),
+    "plugged_idle_h": Case(shift, 1),
     "idle_h": Case(shift, 1),
     "parked_h": Case(shift, 24 - 2 - 1 - 3 - 1 - 1),
     "down_h": Case(shift, 1),
@@ -245,8 +246,10 @@ CASES: dict[str, Case] = {
     "availability_excl_planned_maintenance_pct": Case(lambda: lost("inspection", True), 100),
     "roadcalls": Case(shift, 2),
     "propulsion_roadcalls": Case(shift, 1),
+    "storage_roadcalls": Case(shift, 1),
     "km_between_roadcalls": Case(shift, 60 / 2),
     "km_between_propulsion_roadcalls": Case(shift, 60 / 1),
+    "km_between_storage_roadcalls": Case(shift, 60 / 1),
     "fuel_displaced_l": Case(displacing, 100 * 40 / 100),
     # 100 km x 1.5 kWh/km at 0.20 and 0.01 g/hp-h (US model years from 2007 on)
     "nox_avoided_screening_g": Case(displacing, 150 * 0.20 / 0.745699872),

@@ -16,7 +16,8 @@ PROMISED = [
     "hydrogen_used_kg", "cng_used_kg", "fuel_used_l", "key_on_h", "working_h", "in_service_h", "charging_h", "idle_h",
     "parked_h", "down_h", "planned_maintenance_h", "unknown_h", "availability_pct",
     "availability_excl_planned_maintenance_pct", "connectivity_pct", "km_between_roadcalls",
-    "km_between_propulsion_roadcalls", "fuel_displaced_l", "co2e_avoided_tailpipe_vs_generation_kg",
+    "km_between_propulsion_roadcalls", "km_between_storage_roadcalls", "plugged_idle_h",
+    "fuel_displaced_l", "co2e_avoided_tailpipe_vs_generation_kg",
     "co2e_avoided_well_to_wheel_kg", "co2e_avoided_conservative_kg", "mpgdge",
 ]  # fmt: skip
 OTHER_INPUTS = {"time", "planned service", "maintenance", "roadcalls"} | {

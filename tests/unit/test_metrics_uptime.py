@@ -135,7 +135,8 @@ def test_roadcalls_are_counted_by_system_and_day() -> None:
     rows = telemetry(range(0, 7201, 60), odometer_km=[t / 60 for t in range(121)])
     calls = [(100.0, "propulsion"), (200.0, "other"), (300.0, "storage"), (25 * HOUR, "other")]
     day = one_day(rows, vehicles=({"sample_period_s": 60.0},), roadcalls=calls)
-    assert (day["roadcalls"], day["propulsion_roadcalls"]) == (3, 1)
+    assert (day["roadcalls"], day["propulsion_roadcalls"], day["storage_roadcalls"]) == (3, 1, 1)
+    assert day["km_between_storage_roadcalls"] == pytest.approx(2)
     assert day["km_between_roadcalls"] == pytest.approx(2 / 3)
     low, high = interval(3)
     assert day.part("km_between_roadcalls", "low") == pytest.approx(2 / high)
