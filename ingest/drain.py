@@ -5,15 +5,19 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from urllib.parse import parse_qsl
 
+import psycopg
 import structlog
 
 from ingest import loader, log_loader, store
 from ingest.auth import Caller
+from ingest.checks.scope import Scope
 from ingest.log_receiver import LogReceiver
 from ingest.receiver import Receiver
+from ingest.together import NDJSON, SMALL_BYTES, ApartError, Member, lines_of, load_together
 from ingest.waiting import Ticket, Waiting
 from schemas import database
 from schemas.errors import BeachheadError, LandingAwayError, StorageFullError, UnavailableError, UnknownKeyError
@@ -23,6 +27,7 @@ PERIOD_S = 1.0
 DRAIN_LOCK = 7_251_002
 AT_ONCE = 200
 """For so many uploads one transaction holds the lock."""
+MOST_TOGETHER = 64
 MOST_TRIES = 30
 UNEXPECTED = "an unexpected error; the receiver's log names it by this upload's id"
 log = structlog.get_logger()
@@ -71,13 +76,54 @@ class Drain(threading.Thread):
             # The lock ends with this connection: a receiver that is killed leaves none behind.
             if not held.execute("SELECT pg_try_advisory_xact_lock(%s)", [DRAIN_LOCK]).fetchall()[0][0]:
                 return False
-            for ticket in islice(self._waiting.tickets(), AT_ONCE):
+            for batch in _batches(islice(self._waiting.tickets(), AT_ONCE)):
                 if self._ended.is_set():
                     return False
-                self._load(ticket)
-                self._waiting.done(ticket)
-                done += 1
+                self._load_batch(batch)
+                done += len(batch)
         return done > 0  # meanwhile others have come
+
+    def _load_batch(self, batch: Sequence[Ticket]) -> None:
+        """Load uploads in their order: together if all of them can be, else in halves, else one by one."""
+        if len(batch) == 1:
+            self._load(batch[0])
+            self._waiting.done(batch[0])
+            return
+        try:
+            receipts = load_together(self._members(batch), self._receiver, wholly=True)
+        except (LandingAwayError, StorageFullError):
+            raise
+        except (BeachheadError, FileNotFoundError):  # whose fault it is shows when they go alone
+            with self._receiver.transaction() as db:
+                db.execute("SELECT 1")  # or nobody's: the database is away
+            half = len(batch) // 2
+            self._load_batch(batch[:half])
+            self._load_batch(batch[half:])
+            return
+        for place, ticket in enumerate(batch):
+            self._loaded_now(ticket, receipts[place])
+            self._waiting.done(ticket)
+
+    def _members(self, batch: Sequence[Ticket]) -> list[Member]:
+        """The uploads of a batch.
+
+        Raises:
+            ApartError: one of them is not for a batch, or in the ledger already.
+            UnknownKeyError: as `_authorised` does.
+        """
+        members = []
+        scopes: dict[int, Scope] = {}
+        with self._receiver.transaction() as db:
+            if any(store.is_in_ledger(db, ticket.upload_id) for ticket in batch):
+                raise ApartError
+            for ticket in batch:
+                caller, body = self._authorised_by(db, ticket, scopes), self._waiting.body(ticket)
+                lines = lines_of(body)
+                if lines is None:
+                    raise ApartError
+                vehicle = dict(parse_qsl(ticket.query)).get("vehicle")
+                members.append(Member(caller, ticket.upload(), vehicle, body, lines))
+        return members
 
     def _load(self, ticket: Ticket) -> None:
         with self._receiver.transaction() as db:
@@ -103,8 +149,11 @@ class Drain(threading.Thread):
         else:
             if receipt.status == "duplicate":
                 self._enter(ticket, receipt.model_copy(update={"upload_id": ticket.upload_id}), None)
-            self._told(ticket.kind, receipt)
-            log.info("waiting upload", upload_id=str(ticket.upload_id), status=receipt.status)
+            self._loaded_now(ticket, receipt)
+
+    def _loaded_now(self, ticket: Ticket, receipt: Receipt) -> None:
+        self._told(ticket.kind, receipt)
+        log.info("waiting upload", upload_id=str(ticket.upload_id), status=receipt.status)
 
     def _loaded(self, ticket: Ticket) -> Receipt:
         caller = self._authorised(ticket)
@@ -113,16 +162,22 @@ class Drain(threading.Thread):
         return self._logs.load_waiting(caller, ticket)
 
     def _authorised(self, ticket: Ticket) -> Caller:
+        with self._receiver.transaction() as db:
+            return self._authorised_by(db, ticket, {})
+
+    @staticmethod
+    def _authorised_by(db: psycopg.Connection, ticket: Ticket, scopes: dict[int, Scope]) -> Caller:
         """The caller by what its key may write now; a key that only came to its end since the upload is good.
 
         Raises:
             UnknownKeyError: the key was revoked, or its gateway ended, since the upload came.
         """
-        with self._receiver.transaction() as db:
-            key = store.find_key(db, ticket.key_prefix, ticket.received_at)
-            if key is None or key.gateway_id != ticket.gateway_id:
-                raise UnknownKeyError("its gateway key was revoked before it could be loaded")
-            return Caller(ticket.key_prefix, key.secret_sha256, store.scope(db, key.gateway_id), 0.0)
+        key = store.find_key(db, ticket.key_prefix, ticket.received_at)
+        if key is None or key.gateway_id != ticket.gateway_id:
+            raise UnknownKeyError("its gateway key was revoked before it could be loaded")
+        if key.gateway_id not in scopes:
+            scopes[key.gateway_id] = store.scope(db, key.gateway_id)
+        return Caller(ticket.key_prefix, key.secret_sha256, scopes[key.gateway_id], 0.0)
 
     def _fail(self, ticket: Ticket, reason: str) -> None:
         log.warning("waiting upload failed", upload_id=str(ticket.upload_id), reason=reason)
@@ -137,3 +192,25 @@ class Drain(threading.Thread):
             loader.enter_without_rows(db, ticket.upload(), ticket.kind, receipt, reason, body)
             if ticket.kind == log_loader.CAN_LOG:
                 log_loader.enter_unread(db, ticket.upload(), self._logs.landing.raw_key(ticket.sha256))
+
+
+def _batches(tickets: Iterable[Ticket]) -> Iterator[list[Ticket]]:
+    """Tickets in their order; those of small uploads of rows that follow each other are one batch."""
+    batch: list[Ticket] = []
+    for ticket in tickets:
+        if batch and not (_is_small(ticket) and _is_small(batch[-1]) and len(batch) < MOST_TOGETHER):
+            yield batch
+            batch = []
+        batch.append(ticket)
+    if batch:
+        yield batch
+
+
+def _is_small(ticket: Ticket) -> bool:
+    return (
+        ticket.kind == loader.TELEMETRY
+        and ticket.content_type == NDJSON
+        and ticket.size_bytes <= SMALL_BYTES
+        and ticket.idempotency_key is None
+        and "tz=" not in ticket.query
+    )

@@ -34,10 +34,15 @@ class Query:
 
 @dataclass(frozen=True)
 class Clock:
-    """When the upload came, and how far ahead of that a row's time may be."""
+    """When the upload came, or that of each row did, and how far ahead of that a row's time may be."""
 
-    now: dt.datetime
+    now: dt.datetime | pl.Series
     max_future_s: int
+
+    @property
+    def latest(self) -> dt.datetime | pl.Series:
+        """The latest time that a row may have."""
+        return self.now + dt.timedelta(seconds=self.max_future_s)
 
 
 @dataclass(frozen=True)
@@ -140,8 +145,9 @@ def _only_vehicle(addresses: pl.Series, time: pl.Series, scope: Scope | Joint, c
         return None
     vehicle_id, low, high = known.select("vehicle_id", "low", "high").row(0)
     first, last = cast(dt.datetime, time.min()), cast(dt.datetime, time.max())
-    latest = clock.now + dt.timedelta(seconds=clock.max_future_s)
-    fits = low is not None and low <= first and last <= latest and (high is None or last < high)
+    latest = clock.latest
+    in_time = (time <= latest).all() if isinstance(latest, pl.Series) else last <= latest
+    fits = low is not None and low <= first and in_time and (high is None or last < high)
     return vehicle_id if fits and vehicle_id not in scope.gaps["vehicle_id"] else None
 
 
@@ -172,11 +178,10 @@ def _vehicle_reason() -> pl.Expr:
 
 
 def _time_reason(clock: Clock) -> pl.Expr:
-    latest = clock.now + dt.timedelta(seconds=clock.max_future_s)
     return (
         pl.when(pl.col("time_reason").is_not_null()).then(pl.col("time_reason"))
         .when(pl.col("vehicle_id").is_null()).then(None)
-        .when(pl.col("time") > latest).then(pl.lit(f"more than {clock.max_future_s} s in the future"))
+        .when(pl.col("time") > clock.latest).then(pl.lit(f"more than {clock.max_future_s} s in the future"))
         .when(pl.col("low").is_null()).then(pl.lit("the vehicle is assigned to no pilot"))
         .when(pl.col("time") < pl.col("low"))
         .then(pl.format("before the vehicle's start, {}", pl.col("low").dt.strftime("%Y-%m-%dT%H:%M:%SZ")))

@@ -17,6 +17,7 @@ from receiver_kit import Pusher, World, at, make_world, on_both, receiving
 from ingest import drain
 from ingest.corrections import Corrections
 from ingest.folder import Folder
+from ingest.together import load_together
 from ingest.waiting import Waiting
 from schemas.database import engine
 from schemas.errors import UnavailableError
@@ -129,6 +130,31 @@ def test_what_waits_comes_before_what_comes_later(place: Place) -> None:
     place.loaded(last.json()["upload_id"])
     assert place.speeds() == [10, 11, 13]
     assert place.loaded(last.json()["upload_id"])["rows"]["conflicting"] == 1
+
+
+@on_both
+def test_many_small_uploads_load_together_and_in_order(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def counted(group: Any, *arguments: Any, **more: Any) -> Any:
+        sizes.append(len(group))
+        return load_together(group, *arguments, **more)
+
+    monkeypatch.setattr(drain, "load_together", counted)
+    place.away()
+    told = [place.queued(body(n, n + 0.5, first=n)) for n in range(20)]  # the second row of each comes again
+    strange = place.queued(b'{"time": "2020-01-01T00:00:00Z", "vehicle": "truck-01"}')  # before the pilot began
+    told += [place.queued(body(n, n + 0.5, first=n)) for n in range(20, 30)]
+    place.back()
+    receipts = [place.loaded(one["upload_id"]) for one in told]
+    assert [r["status"] for r in receipts] == ["loaded"] * 30
+    assert [r["received_at"] for r in receipts] == [one["received_at"] for one in told]
+    assert [r["rows"]["accepted"] for r in receipts] == [2] + [1] * 29
+    assert [r["rows"]["conflicting"] for r in receipts] == [0] + [1] * 29
+    assert place.loaded(strange["upload_id"])["status"] == "failed"
+    assert place.speeds() == [0, *(n + 0.5 for n in range(30))]
+    assert max(sizes) > 2
+    wait_for(lambda: not place.waits())
 
 
 @on_both
@@ -261,7 +287,13 @@ def test_an_upload_that_the_database_refuses_does_not_hold_up_others(
             raise UnavailableError("too odd")
         return load(caller, upload, *more)
 
+    def refusing_together(group: Any, *more: Any, **options: Any) -> Any:
+        if any(member.upload.size_bytes < 100 for member in group):
+            raise UnavailableError("too odd")
+        return load_together(group, *more, **options)
+
     monkeypatch.setattr(drain, "MOST_TRIES", 3)
+    monkeypatch.setattr(drain, "load_together", refusing_together)
     place.away()
     odd, good = place.queued(body(10)), place.queued(body(11, 12, first=1))
     monkeypatch.setattr(receiver, "load", refusing)

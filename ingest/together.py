@@ -1,0 +1,327 @@
+"""Small uploads read, checked and written as one, each with an outcome of its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+import psycopg
+import structlog
+import zstandard
+from numpy.typing import NDArray
+
+from ingest import loader, store
+from ingest.arrays import copy_in
+from ingest.auth import Caller
+from ingest.checks.extras import KIND_SCHEMA
+from ingest.checks.rows import FOREIGN, Checked, Clock, Query, check, extra_names
+from ingest.checks.scope import Joint, joint
+from ingest.classify import Outcome, RowClass
+from ingest.decoders.decoded import Decoded
+from ingest.decoders.ndjson import BYTE_ORDER_MARK, fast_frame
+from ingest.loader import TELEMETRY, Upload
+from ingest.receiver import Receiver
+from schemas.errors import BeachheadError
+from schemas.frames import UTC_TIME
+from schemas.wire import Receipt, Reject, RowCounts
+
+NDJSON = "application/x-ndjson"
+SMALL_BYTES = 256 * 2**10
+MOST_UPLOADS, MOST_BYTES = 256, 8 * 2**20
+log = structlog.get_logger()
+
+
+class ApartError(BeachheadError):
+    """These uploads cannot be read or written as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One upload of a group; `vehicle` is that of rows that name none, `lines` how many rows it has."""
+
+    caller: Caller
+    upload: Upload
+    vehicle: str | None
+    body: bytes
+    lines: int
+
+
+def lines_of(body: bytes) -> int | None:
+    """How many rows a small body of objects, a line each, has; None where there is anything else about it."""
+    if len(body) > SMALL_BYTES or body[:1] != b"{" or body.startswith(BYTE_ORDER_MARK):
+        return None
+    end = len(body) - 1 if body.endswith(b"\n") else len(body)
+    if body[end - 1 : end] != b"}" or b"\n\n" in body or b"\r" in body:
+        return None
+    return body.count(b"\n", 0, end) + 1
+
+
+def load_together(group: Sequence[Member], receiver: Receiver, *, wholly: bool = False) -> dict[int, Receipt]:
+    """Load what can be loaded together; returns the receipts by place in the group. The others have to go alone.
+
+    With `wholly` all of them are loaded, or none is.
+
+    Raises:
+        ApartError: this group cannot be read or written as one.
+        UnavailableError: the database is away; nothing was loaded.
+    """
+    read = _Read.of(group, receiver)
+    plain = read.plain()
+    if wholly and not plain.all():
+        raise ApartError
+    if not plain.any():
+        return {}
+    try:
+        with receiver.transaction() as db:
+            fresh = plain & ~_known(db, group, plain)
+            if wholly and not fresh.all():
+                raise ApartError
+            return _Written.of(db, read.only(fresh), receiver).receipts()
+    except (psycopg.errors.IntegrityError, psycopg.errors.DataError) as error:
+        log.warning("group apart", reason=str(error))
+        raise ApartError from error
+
+
+# --- read as one ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A group's rows, numbered through: upload n has those up to `ends[n]`, from the end of the one before on."""
+
+    group: Sequence[Member]
+    ends: NDArray[np.int64]
+    decoded: Decoded
+    scope: Joint
+    checked: Checked
+
+    @classmethod
+    def of(cls, group: Sequence[Member], receiver: Receiver) -> _Read:
+        frame = fast_frame(b"\n".join(member.body.rstrip(b"\n") for member in group))
+        counts = np.array([member.lines for member in group])
+        scope = joint({member.caller.scope.gateway_id: member.caller.scope for member in group})
+        if frame is None or frame.height != counts.sum() or scope is None or frame.width > receiver.limits.fields:
+            raise ApartError
+        decoded = Decoded.whole(frame.with_columns(vehicle=_addresses(frame, group, counts)))
+        came = pl.Series([member.upload.received_at for member in group], dtype=UTC_TIME)
+        clock = Clock(came.gather(np.repeat(np.arange(len(group)), counts)), receiver.settings.max_future_s)
+        kinds = receiver.known_signals.select(*KIND_SCHEMA)
+        return cls(group, np.cumsum(counts), decoded, scope, check(decoded, scope, Query(), clock, kinds))
+
+    def upload_of(self, rows: pl.Series) -> NDArray[np.int64]:
+        """The place in the group of the upload that each row belongs to."""
+        return np.searchsorted(self.ends, rows.to_numpy(), side="left")
+
+    def plain(self) -> NDArray[np.bool_]:
+        """Which uploads have something to load, and no row of a vehicle that is not known to be their gateway's."""
+        usable = np.bincount(self.upload_of(self.checked.rows["row"]), minlength=len(self.group)) > 0
+        foreign = self.checked.rejects.filter(pl.col("reason") == FOREIGN)["row"]
+        usable[self.upload_of(foreign)] = False
+        return usable
+
+    def only(self, wanted: NDArray[np.bool_]) -> _Read:
+        """The same without the rows of other uploads."""
+        if wanted.all():
+            return self
+
+        def kept(frame: pl.DataFrame) -> pl.DataFrame:
+            return frame.filter(pl.Series(wanted[self.upload_of(frame["row"])]))
+
+        checked = Checked(
+            kept(self.checked.rows), kept(self.checked.extras), kept(self.checked.rejects), self.checked.received,
+            self.checked.foreign,
+        )  # fmt: skip
+        return replace(self, checked=checked)
+
+
+def _addresses(frame: pl.DataFrame, group: Sequence[Member], counts: NDArray[np.int64]) -> pl.Series:
+    """How each row names its vehicle, after its gateway: one name may mean different vehicles to two gateways."""
+    gateways = pl.Series([str(member.caller.scope.gateway_id) for member in group]).gather(
+        np.repeat(np.arange(len(group)), counts)
+    )
+    if "vehicle" in frame.columns and frame.schema["vehicle"] not in (pl.String, pl.Null, pl.Int64):
+        raise ApartError
+    named = frame["vehicle"].cast(pl.String).str.strip_chars() if "vehicle" in frame.columns else None
+    given = [member.vehicle for member in group]
+    default = pl.Series(given, dtype=pl.String).gather(np.repeat(np.arange(len(group)), counts))
+    address = default if named is None else named.set(named == "", None).fill_null(default)
+    return pl.select(pl.concat_str(gateways, pl.lit(Joint.BETWEEN), address)).to_series()
+
+
+def _known(db: psycopg.Connection, group: Sequence[Member], wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Hold the identities of these uploads until the transaction ends; which are stored, or come again in the group."""
+    places: list[int] = np.flatnonzero(wanted).tolist()
+    uploads = [group[place].upload for place in places]
+    identities = [(one.gateway_id, one.sha256, one.query) for one in uploads]
+    loader.hold_identities(db, uploads, TELEMETRY)
+    seen = store.same_uploads(db, identities, TELEMETRY)
+    known = np.zeros(len(group), bool)
+    for place, identity in zip(places, identities, strict=True):
+        known[place] = identity in seen
+        seen.add(identity)
+    return known
+
+
+# --- written as one -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What became of a group's rows: `places` says which upload each row of the outcome's classes belongs to."""
+
+    db: psycopg.Connection
+    read: _Read
+    outcome: Outcome
+    rejects: pl.DataFrame
+    late_after_s: int
+
+    @classmethod
+    def of(cls, db: psycopg.Connection, read: _Read, receiver: Receiver) -> _Written:
+        checked = read.checked
+        vehicles = loader.lock_vehicles(db, checked.rows)
+        names = extra_names(read.decoded)
+        signals = store.extra_signals(db, vehicles, names) if names else pl.DataFrame(schema=store.SIGNAL_SCHEMA)
+        if loader.has_other_kinds(checked, signals):
+            raise ApartError
+        outcome, signals = loader.write_rows(db, checked, signals)
+        receiver.learn(signals)
+        rejects = pl.concat([checked.rejects, outcome.conflicts]).sort("row", maintain_order=True)
+        return cls(db, read, outcome, rejects, receiver.settings.late_after_s)
+
+    def receipts(self) -> dict[int, Receipt]:
+        """Write marks, ledger, bodies and rejects; returns each upload's receipt by its place in the group."""
+        classes = self.outcome.classes.with_columns(place=pl.Series(self.read.upload_of(self.outcome.classes["row"])))
+        ranges = _ranges(classes)
+        loader.mark(self.db, ranges)
+        receipts = dict(self._made(classes, ranges))
+        entries = [_entry(self.read.group[place].upload, receipt) for place, receipt in receipts.items()]
+        self.db.execute(_INSERT_UPLOADS, ["[" + ",".join(entries) + "]"])
+        ids = pl.DataFrame({"place": list(receipts), "upload_id": [r.upload_id.bytes for r in receipts.values()]})
+        copy_in(self.db, "upload_vehicle", ranges.join(ids, on="place").select(
+            "upload_id", "vehicle_id", first_time="low", last_time="high", rows="rows"))  # fmt: skip
+        packer = zstandard.ZstdCompressor(level=loader.BODY_LEVEL)
+        bodies = [packer.compress(self.read.group[place].body) for place in receipts]
+        copy_in(self.db, "upload_body", ids.select("upload_id", body_zstd=pl.Series(bodies, dtype=pl.Binary)))
+        self._write_rejects(ids)
+        return receipts
+
+    def _made(self, classes: pl.DataFrame, ranges: pl.DataFrame) -> Iterator[tuple[int, Receipt]]:
+        group, offsets = self.read.group, np.concatenate(([0], self.read.ends))
+        rejects = self._rejects_by_upload()
+        names = {id_: name for member in group for id_, name in member.caller.scope.vehicle_names.items()}
+        vehicles: dict[int, list[str]] = {}
+        for place, vehicle_id in ranges.select("place", "vehicle_id").iter_rows():
+            vehicles.setdefault(place, []).append(names[vehicle_id])
+        extras = self._extras_by_upload()
+        for place, first, last, late, *counts in self._counted(classes).iter_rows():
+            upload, own = group[place].upload, rejects.get(place, [])
+            received = int(offsets[place + 1] - offsets[place])
+            yield place, Receipt(
+                upload_id=upload.id,
+                sha256=upload.sha256.hex(),
+                status="loaded",
+                received_at=upload.received_at,
+                server_time=upload.received_at,
+                rows=RowCounts(received=received, accepted=counts[0], merged=counts[1], duplicate=counts[2],
+                               conflicting=counts[3], rejected=received - sum(counts), late=late),
+                fields_rejected=len(own) - (received - sum(counts)),
+                first_time=first,
+                last_time=last,
+                vehicles=sorted(vehicles[place]),
+                extra_signals=extras.get(place, []),
+                rejects=own[: loader.REJECTS_IN_RECEIPT],
+                rejects_url=f"/v1/uploads/{upload.id}/rejects" if own else None,
+            )  # fmt: skip
+
+    def _counted(self, classes: pl.DataFrame) -> pl.DataFrame:
+        came = pl.Series([member.upload.received_at for member in self.read.group], dtype=UTC_TIME)
+        is_late = classes["time"] < came.gather(classes["place"]) - dt.timedelta(seconds=self.late_after_s)
+        return (
+            classes.with_columns(is_late=is_late)
+            .group_by("place", maintain_order=True)
+            .agg(
+                first=pl.col("time").min(),
+                last=pl.col("time").max(),
+                late=pl.col("is_late").sum(),
+                **{kind.name: (pl.col("row_class") == kind.value).sum() for kind in RowClass},
+            )
+        )
+
+    def _rejects_by_upload(self) -> dict[int, list[Reject]]:
+        found: dict[int, list[Reject]] = {}
+        offsets = np.concatenate(([0], self.read.ends))
+        places = self.read.upload_of(self.rejects["row"]).tolist()
+        for place, row in zip(places, self.rejects.iter_rows(named=True), strict=True):
+            value = _shown(row["field"], row["value"])
+            number = row["row"] - int(offsets[place])
+            found.setdefault(place, []).append(
+                Reject(row=number, field=row["field"], value=value, reason=row["reason"])
+            )
+        return found
+
+    def _extras_by_upload(self) -> dict[int, list[str]]:
+        extras = self.read.checked.extras
+        found: dict[int, set[str]] = {}
+        for place, name in zip(self.read.upload_of(extras["row"]).tolist(), extras["name"], strict=True):
+            found.setdefault(place, set()).add(name)
+        return {place: sorted(names) for place, names in found.items()}
+
+    def _write_rejects(self, ids: pl.DataFrame) -> None:
+        rejects = loader.not_set_aside(self.db, self.rejects)
+        if not rejects.height:
+            return
+        offsets = np.concatenate(([0], self.read.ends))
+        places = self.read.upload_of(rejects["row"])
+        numbered = rejects.with_columns(
+            place=pl.Series(places), row=(pl.col("row").cast(pl.Int64) - pl.Series(offsets[places])).cast(pl.Int32)
+        )
+        numbered = numbered.join(ids, on="place", maintain_order="left").with_columns(
+            n=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("place"),
+            value=pl.when(pl.col("field") == "vehicle").then(pl.col("value").str.split(Joint.BETWEEN).list.last())
+            .otherwise("value"),
+        )  # fmt: skip
+        copy_in(self.db, "upload_reject", numbered.select("upload_id", "n", "row", "vehicle_id", "time", "field",
+                                                          "value", "reason"))  # fmt: skip
+
+
+def _shown(field: str | None, value: str | None) -> str | None:
+    return value.rpartition(Joint.BETWEEN)[2] if field == "vehicle" and value else value
+
+
+def _ranges(classes: pl.DataFrame) -> pl.DataFrame:
+    """As `loader.ranges_of`, by upload."""
+    changed = pl.col("time").filter("changes")
+    return classes.group_by("place", "vehicle_id", maintain_order=True).agg(
+        low=pl.col("time").min(),
+        high=pl.col("time").max(),
+        rows=pl.len().cast(pl.Int32),
+        changed_low=changed.min(),
+        changed_high=changed.max(),
+    )
+
+
+_INSERT_UPLOADS = """
+INSERT INTO upload (id, gateway_id, kind, sha256, query, content_type, size_bytes, status, received_at, loaded_at,
+    first_time, last_time, rows_received, rows_accepted, rows_merged, rows_duplicate, rows_conflicting, rows_rejected,
+    rows_late, fields_rejected, receipt)
+SELECT id, gateway_id, 'telemetry', decode(sha256, 'hex'), query, content_type, size_bytes, 'loaded', received_at,
+    clock_timestamp(), (receipt->>'first_time')::timestamptz, (receipt->>'last_time')::timestamptz,
+    (receipt->'rows'->>'received')::int, (receipt->'rows'->>'accepted')::int, (receipt->'rows'->>'merged')::int,
+    (receipt->'rows'->>'duplicate')::int, (receipt->'rows'->>'conflicting')::int, (receipt->'rows'->>'rejected')::int,
+    (receipt->'rows'->>'late')::int, (receipt->>'fields_rejected')::int, receipt
+FROM jsonb_to_recordset(%s::jsonb) AS told(id uuid, gateway_id int, sha256 text, query text, content_type text,
+    size_bytes bigint, received_at timestamptz, receipt jsonb)
+"""
+
+
+def _entry(upload: Upload, receipt: Receipt) -> str:
+    told = {
+        "id": str(upload.id), "gateway_id": upload.gateway_id, "sha256": upload.sha256.hex(), "query": upload.query,
+        "content_type": upload.content_type, "size_bytes": upload.size_bytes,
+        "received_at": upload.received_at.isoformat(),
+    }  # fmt: skip
+    return f'{json.dumps(told)[:-1]}, "receipt": {receipt.model_dump_json()}}}'
