@@ -14,7 +14,7 @@ from rich.table import Table
 from tests.benchmarks.result import Benchmark, Result
 
 # Modules here with a function `run`, by family; add one and it is run.
-FAMILIES = {"ingest": ("ingest", "small", "scale"), "can": ("can", "can_http"), "metrics": ("metrics",)}
+FAMILIES = {"ingest": ("ingest", "small", "scale"), "can": ("can", "can_http"), "metrics": ("metrics", "metrics_store")}
 OUTPUT = Path("build/bench.json")
 
 

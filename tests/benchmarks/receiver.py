@@ -26,6 +26,13 @@ START_LIMIT_S = 60
 @contextmanager
 def database_of(folder: Path) -> Iterator[tuple[str, str, str]]:
     """A durable server of the benchmark's own: the owner's URL, the receiver's, and a gateway key."""
+    with server_of(folder) as server:
+        yield server.url(), server.url("beachhead_ingest"), _register(server.url())
+
+
+@contextmanager
+def server_of(folder: Path) -> Iterator[LocalServer]:
+    """A durable server of the benchmark's own, with empty tables."""
     cache = Path(".beachhead")
     for unpacked in cache.glob("timescaledb-*"):
         (folder / unpacked.name).symlink_to(unpacked.resolve())
@@ -33,7 +40,7 @@ def database_of(folder: Path) -> Iterator[tuple[str, str, str]]:
     server.up(PlainLines())
     try:
         database.migrate(server.url())
-        yield server.url(), server.url("beachhead_ingest"), _register(server.url())
+        yield server
     finally:
         server.down()
 
