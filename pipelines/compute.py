@@ -23,7 +23,7 @@ import sqlalchemy as sa
 import analytics
 from analytics import metrics
 from analytics.factors.own import with_own
-from pipelines import factors, results, store
+from pipelines import baselines, factors, results, store
 from pipelines.calendar import OperatingDay, Span
 from schemas.database import engine
 from schemas.frames import Figures, OperatingDays, PlannedService
@@ -83,11 +83,15 @@ def _compute(connection: sa.Connection, url: str, slug: str, selection: Selectio
     read = [mark for mark in store.marks(connection, [v.vehicle_id for v in facts.vehicles]) if _is_ours(facts, mark)]
     present = results.computed_days(connection, facts.pilot_id)
     candidates = list(_candidates(facts))
-    wanted = [key for key in candidates if _is_wanted(key, facts, read, present, selection)]
+    touched = [*read, *baselines.spread(connection, facts, read)]
+    wanted = [key for key in candidates if _is_wanted(key, facts, touched, present, selection)]
     gone = sorted(present - {(key.vehicle_id, key.day.day) for key in candidates})
+    history = [VehicleDayKey(*key, planned=None) for key in baselines.stale_history(connection, facts, read)]
     connection.rollback()
+    for batch in _batches(history):
+        _compute_history(connection, url, facts, batch)
     changed, done = 0, 0
-    for batch in _batches(wanted):
+    for batch in _in_order(wanted, facts):
         changed += _compute_batch(connection, url, facts, batch)
         done += len(batch)
         progress(done, len(wanted))
@@ -176,6 +180,12 @@ def _left_over(facts: store.PilotFacts, marks: Sequence[store.Mark]) -> list[tup
 # --- one batch ------------------------------------------------------------------------------------
 
 
+def _in_order(wanted: Sequence[VehicleDayKey], facts: store.PilotFacts) -> Iterator[list[VehicleDayKey]]:
+    """Batches of reference vehicles first: the baselines of those paired with them rest on their results."""
+    for first in (True, False):
+        yield from _batches([key for key in wanted if (key.vehicle_id in facts.reference_ids) is first])
+
+
 def _batches(wanted: Sequence[VehicleDayKey]) -> Iterator[list[VehicleDayKey]]:
     """Up to `BATCH_VEHICLE_DAYS`, and no two days of a vehicle with others between: all that lies between is read."""
     batch: list[VehicleDayKey] = []
@@ -199,6 +209,15 @@ def _compute_batch(connection: sa.Connection, url: str, facts: store.PilotFacts,
         return results.replace_vehicle_days(connection, facts.pilot_id, rows, parts)
 
 
+def _compute_history(
+    connection: sa.Connection, url: str, facts: store.PilotFacts, batch: Sequence[VehicleDayKey]
+) -> None:
+    """Compute and keep what some days before the pilot tell of a vehicle's own baseline."""
+    with connection.begin():
+        found = metrics.compute(_inputs(connection, url, facts, batch))
+        baselines.keep_history(connection, [(key.vehicle_id, key.day.day) for key in batch], found.figures)
+
+
 def _inputs(
     connection: sa.Connection, url: str, facts: store.PilotFacts, batch: Sequence[VehicleDayKey]
 ) -> metrics.Inputs:
@@ -218,6 +237,7 @@ def _inputs(
         maintenance=store.maintenance_frame(connection, ids),
         roadcalls=store.roadcalls_frame(connection, ids),
         factors=with_own(own),
+        baselines=baselines.of_days(connection, facts, [(key.vehicle_id, key.day.day) for key in batch]),
         hourly=factors.tables_of_grids(connection, own, vehicles["grid"].drop_nulls().unique(), first, last),
         faults=store.faults_frame(connection, ids, first, last),
     )

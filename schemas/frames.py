@@ -80,6 +80,21 @@ class Vehicles(dy.Schema):
     site_longitude_deg = dy.Float64(nullable=True, min=-180, max=180)
 
 
+class Baselines(dy.Schema):
+    """Baseline rates that are measured or of a class, per vehicle-day; a null `rate` has a `reason`.
+
+    Vehicles that declare a rate have no rows.
+    """
+
+    vehicle_id = dy.Int32(primary_key=True)
+    day = dy.Date(primary_key=True)
+    rate = dy.Float64(nullable=True, min_exclusive=0)
+    unit = dy.String(nullable=False)
+    method = dy.String(nullable=False)
+    words = dy.String(nullable=False)  # what it is, the same for every day
+    reason = dy.String(nullable=True)
+
+
 class OperatingDays(dy.Schema):
     """The days to compute: one row per vehicle and local operating day, with its UTC bounds."""
 

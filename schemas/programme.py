@@ -22,6 +22,11 @@ SEGMENTS = (
     "transit-bus", "shuttle", "school-bus", "urban-delivery", "regional-delivery", "drayage", "refuse", "yard-tractor",
     "cargo-handling", "forklift", "construction", "agriculture", "harbor-craft", "passenger-car",
 )  # fmt: skip
+SEGMENTS_OF_CLASS: dict[str, tuple[str, ...]] = {
+    "paratransit-shuttle": ("shuttle",), "delivery-truck": ("urban-delivery",), "school-bus": ("school-bus",),
+    "class-8-truck": ("regional-delivery", "drayage"), "transit-bus": ("transit-bus",), "refuse-truck": ("refuse",),
+}  # fmt: skip
+"""The classes whose average may be a baseline, and the segments that they truly are."""
 _LIQUID = ("diesel", "gasoline", "propane", "b20", "b100", "hvo")
 FUELS_OF_POWERTRAIN: dict[str, tuple[str, ...]] = {
     "bev": (), "fcev": ("hydrogen",), "phev": _LIQUID, "hev": _LIQUID, "cng": ("cng", "rng"), "lng": ("lng", "rng"),
@@ -143,16 +148,37 @@ class WorkEntry(Entry):
 
 
 class BaselineEntry(Entry):
-    """What the vehicle stands in for: a declared fuel rate and where it was taken from."""
+    """What the vehicle stands in for, known in one of four ways.
+
+    A declared `rate` with unit and source; `reference`, diesel vehicles of the pilot that do the same work; `history`,
+    the vehicle's own days from the pilot's `baseline_from` on; or `class_average`, where it truly is the pilot's class.
+    """
 
     fuel: Literal["diesel", "gasoline", "cng", "lng", "propane"]
-    rate: Annotated[float, Field(gt=0)]
-    unit: RateUnit
-    source: str
+    rate: Annotated[float, Field(gt=0)] | None = None
+    unit: RateUnit | None = None
+    source: str | None = None
+    reference: list[Slug] | None = None
+    history: Literal[True] | None = None
+    class_average: str | None = None
     engine_model_year: int | None = None
     engine_power_kw: Annotated[float, Field(gt=0)] | None = None
     emission_standard: str | None = None
     work: WorkEntry | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> BaselineEntry:
+        ways = {name for name in ("rate", "reference", "history", "class_average") if getattr(self, name)}
+        if len(ways) != 1:
+            raise ValueError("is known in one way: rate, reference, history or class_average")
+        if self.rate is not None and (self.unit is None or self.source is None):
+            raise ValueError("a declared rate has its unit and its source")
+        measured = self.unit in (None, "L/100km", "L/h", "kg/100km", "kg/h")
+        if self.rate is None and not measured:
+            raise ValueError(f"{self.unit} is not measured; L/100km, L/h, kg/100km and kg/h are")
+        if self.class_average is not None and (self.fuel != "diesel" or self.class_average not in SEGMENTS_OF_CLASS):
+            raise ValueError(f"class_average of diesel is one of {', '.join(SEGMENTS_OF_CLASS)}")
+        return self
 
 
 class VehicleEntry(Entry):
@@ -182,7 +208,7 @@ class VehicleEntry(Entry):
     def _fuel_suits_powertrain(self) -> VehicleEntry:
         suited = FUELS_OF_POWERTRAIN[self.powertrain]
         if self.fuel is not None and self.fuel not in suited:
-            words = f"is one of {', '.join(suited)}" if suited else "burns nothing"
+            words = f"burns one of {', '.join(suited)}" if suited else "burns nothing"
             raise ValueError(f"fuel: a {self.powertrain} vehicle {words}")
         return self
 
@@ -234,11 +260,26 @@ class PilotEntry(Entry):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"vehicles: {', '.join(twice)} is listed twice")
+        for vehicle in self.vehicles:
+            self._check_baseline(vehicle)
         for gateway in self.gateways:
             unknown = sorted(set(gateway.vehicles or ()) - set(names))
             if unknown:
                 raise ValueError(f"gateways: {gateway.id} names unknown vehicles {', '.join(unknown)}")
         return self
+
+    def _check_baseline(self, vehicle: VehicleEntry) -> None:
+        baseline = vehicle.baseline
+        if baseline is None:
+            return
+        diesels = {other.id for other in self.vehicles if other.powertrain == "diesel"}
+        strangers = sorted(set(baseline.reference or ()) - diesels)
+        if strangers:
+            raise ValueError(f"vehicles: {vehicle.id}: {', '.join(strangers)} is no diesel vehicle of this pilot")
+        if baseline.history and self.baseline_from is None:
+            raise ValueError(f"vehicles: {vehicle.id}: a baseline by history needs the pilot's baseline_from")
+        if baseline.class_average and self.segment not in SEGMENTS_OF_CLASS[baseline.class_average]:
+            raise ValueError(f"vehicles: {vehicle.id}: {baseline.class_average} is not the class of {self.segment}")
 
 
 class Programme(Entry):

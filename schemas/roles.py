@@ -17,7 +17,7 @@ RECORDS = ("service_plan", "service_day", "maintenance", "roadcall")
 FACTORS = ("own_factor", "grid_hour")
 DEFINITIONS = ("dbc", "dbc_binding", "dbc_map")
 LEDGER = ("upload", "upload_vehicle", "upload_body", "upload_log", "upload_reject")
-RESULTS = ("trip", "charge_session", "state_spell", "vehicle_day", "pilot_day")
+RESULTS = ("history_day", "trip", "charge_session", "state_spell", "vehicle_day", "pilot_day")
 # What is rebuilt from kept uploads, where several of them tell of the same minutes.
 REBUILT = ("telemetry", "signal_sample", "fault_event", "fault_sighting")
 

@@ -654,6 +654,16 @@ class VehicleDay(Base):
     __table_args__ = (Index("ix_vehicle_day_pilot_id_day", "pilot_id", "day"),)
 
 
+class HistoryDay(Base):
+    """A vehicle's day before it entered its pilot, where that is its baseline: fuel, distance and hours alone."""
+
+    __tablename__ = "history_day"
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), primary_key=True)
+    day: Mapped[dt.date] = mapped_column(primary_key=True)
+    figures: Mapped[dict[str, Any]]
+    computed_at: Mapped[dt.datetime]
+
+
 class PilotDay(Base):
     """A pilot's operating day: totals over its vehicles, reference vehicles left out.
 

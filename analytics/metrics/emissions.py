@@ -20,7 +20,7 @@ import polars as pl
 from analytics.factors.burning import biogenic_emissions
 from analytics.factors.pairing import BOUNDARIES, FUEL_KEYS, NO_HOURS, ByTheHour, pairs
 from analytics.metrics.metric import Metric, Total
-from schemas.frames import Figures, OperatingDays, Vehicles
+from schemas.frames import Baselines, Figures, OperatingDays, Vehicles
 from schemas.units import FUEL_RATES, fuel_per_activity
 
 DISPLACED = "fuel_displaced_l"
@@ -32,6 +32,8 @@ OWN_FUELS = (*LIQUID_FUELS, "cng_used_kg", "hydrogen_used_kg")
 INPUTS = ("distance_km", "key_on_h", "grid_energy_kwh", *OWN_FUELS)
 KEYS = ["vehicle_id", "day"]
 PARTS = ("value", "coverage_pct", "weight", "method")
+BASELINE_INPUTS: tuple[tuple[str, pl.Expr], ...] = (("activity", pl.lit(True)), ("baseline", pl.lit(True)))
+NO_BASELINES = Baselines.create_empty()
 PLUGGED_POWERTRAINS = ("bev", "phev")
 REFERENCE_POWERTRAIN = "diesel"
 FUEL_OF_POWERTRAIN = {"phev": "diesel", "hev": "diesel", "cng": "cng", "lng": "lng", "fcev": "hydrogen"}
@@ -119,13 +121,14 @@ def avoided(
     day_figures: dy.DataFrame[Figures] | pl.DataFrame,
     table: pl.DataFrame,
     hourly: ByTheHour = NO_HOURS,
+    baselines: pl.DataFrame = NO_BASELINES,
 ) -> Avoided:
     """Fuel displaced (L) and CO2e avoided (kg) of each vehicle and day, four rows each, and biogenic CO2 where any.
 
-    `day_figures` holds the figures of `INPUTS`; `table` follows `Factors`. A vehicle whose powertrain is diesel is a
-    reference and has no rows. A figure that cannot be known is null and its note says why.
+    `day_figures` holds the figures of `INPUTS`; `table` follows `Factors`, `baselines` `Baselines`. A vehicle whose
+    powertrain is diesel is a reference and has no rows. A figure that cannot be known is null and its note says why.
     """
-    known = day_inputs(vehicles, days, day_figures)
+    known = day_inputs(vehicles, days, day_figures, baselines)
     burns = _burns(known)
     factors = pairs(known, burns, table, hourly)
     emitted = _emissions(known.join(factors.select(pl.exclude(known.columns), *KEYS), on=KEYS))
@@ -148,7 +151,9 @@ def _by_rate_unit(values: Mapping[str, pl.Expr]) -> pl.Expr:
     return pl.coalesce(pl.when(unit == name).then(value) for name, value in values.items())
 
 
-def day_inputs(vehicles: pl.DataFrame, days: pl.DataFrame, day_figures: pl.DataFrame) -> pl.DataFrame:
+def day_inputs(
+    vehicles: pl.DataFrame, days: pl.DataFrame, day_figures: pl.DataFrame, baselines: pl.DataFrame = NO_BASELINES
+) -> pl.DataFrame:
     """What figures of avoided emissions start from, diesel references left out.
 
     One row per vehicle-day: the day's figures side by side, the activity, the baseline fuel and the own fuel.
@@ -163,6 +168,13 @@ def day_inputs(vehicles: pl.DataFrame, days: pl.DataFrame, day_figures: pl.DataF
         vehicles.filter(pl.col("powertrain") != REFERENCE_POWERTRAIN)
         .join(days.select("vehicle_id", "day"), on="vehicle_id")
         .join(wide, on=["vehicle_id", "day"], how="left")
+        .join(baselines.select(*KEYS, pl.exclude(KEYS).name.prefix("baselines.")), on=KEYS, how="left")
+        .with_columns(
+            baseline_rate=pl.coalesce("baseline_rate", "baselines.rate"),
+            baseline_unit=pl.coalesce("baseline_unit", "baselines.unit"),
+        )
+        .rename({"baselines.method": "baseline.method"})
+        .with_columns(pl.lit(None, pl.Float64).alias("baseline.coverage_pct"))
     )
     per_km = pl.col("baseline_unit").is_in([unit for unit, rate in FUEL_RATES.items() if rate.activity == "km"])
     activity = {
@@ -217,7 +229,7 @@ def _biogenic(known: pl.DataFrame, burns: pl.DataFrame, table: pl.DataFrame) -> 
 def _without_factors() -> list[pl.Expr]:
     """Why the fuel displaced cannot be known, apart from factors: what is declared, then what is measured."""
     undeclared = pl.any_horizontal(pl.col("baseline_fuel", "baseline_rate", "baseline_unit").is_null())
-    return [pl.when(undeclared).then(pl.lit("no baseline is declared"))]
+    return [pl.when(undeclared).then(pl.coalesce("baselines.reason", pl.lit("no baseline is declared")))]
 
 
 def _unmeasured() -> list[pl.Expr]:
@@ -279,7 +291,7 @@ def own_fuel_inputs(slugs: tuple[str, ...] = OWN_FUELS) -> list[tuple[str, pl.Ex
 def _baseline_words() -> pl.Expr:
     words = pl.format("baseline {} {} of {}", "baseline_rate", "baseline_unit", "baseline_fuel")
     source = pl.format(" ({})", "baseline_source")
-    return pl.concat_str(words, source, ignore_nulls=True)
+    return pl.coalesce("baselines.words", pl.concat_str(words, source, ignore_nulls=True))
 
 
 def _own_words() -> pl.Expr:
@@ -308,7 +320,7 @@ def _displaced(known: pl.DataFrame) -> pl.DataFrame:
         missing=joined(_unmeasured()),
         words=pl.concat_str(_baseline_words(), _own_words(), separator="; ", ignore_nulls=True),
     )
-    return completed(rows, [("activity", pl.lit(True)), *own_fuel_inputs(LIQUID_FUELS)])
+    return completed(rows, [*BASELINE_INPUTS, *own_fuel_inputs(LIQUID_FUELS)])
 
 
 def _emissions(rows: pl.DataFrame) -> pl.DataFrame:
@@ -345,7 +357,7 @@ def _emissions(rows: pl.DataFrame) -> pl.DataFrame:
     return completed(
         computed,
         [
-            ("activity", pl.lit(True)),
+            *BASELINE_INPUTS,
             ("grid_energy_kwh", pl.col("draws")),
             ("distance_km", has_trace),
             *own_fuel_inputs(),

@@ -15,6 +15,7 @@ from analytics.factors.tables import shipped
 from analytics.metrics.rules import REACH
 from schemas.frames import (
     Agreements,
+    Baselines,
     ChargeSessions,
     FactorIds,
     FaultEpisodes,
@@ -67,7 +68,7 @@ class Inputs:
     `telemetry` has `vehicle_id`, `time` and any of the columns of `TELEMETRY_SCHEMA`; an absent column is all null.
     Rows may come in any order and reach beyond `days` by `PADDING`. `roll_over` names counters of a known width with
     the value at which they start again from zero. `factors` are those that ship, and a programme's own; `hourly` the
-    tables of those grids that have hours.
+    tables of those grids that have hours. `baselines` holds the rates of vehicles that do not declare one.
     """
 
     telemetry: pl.DataFrame
@@ -81,6 +82,7 @@ class Inputs:
     roll_over: Mapping[str, float] = field(default_factory=dict)
     factors: dy.DataFrame[Factors] = field(default_factory=shipped)
     hourly: HourlyTables = NO_TABLES
+    baselines: dy.DataFrame[Baselines] = field(default_factory=Baselines.create_empty)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import polars as pl
 
 from analytics.factors.resolve import fuels
 from analytics.factors.standards import standard_of
-from analytics.metrics.emissions import KEYS, Avoided, completed, day_inputs, joined, own_fuel_inputs
+from analytics.metrics.emissions import KEYS, NO_BASELINES, Avoided, completed, day_inputs, joined, own_fuel_inputs
 from analytics.metrics.metric import Metric, Total
 from analytics.metrics.rows import ESTIMATED
 from schemas.frames import Figures
@@ -40,9 +40,15 @@ METRICS = (
 )
 
 
-def screened(vehicles: pl.DataFrame, days: pl.DataFrame, day_figures: pl.DataFrame, table: pl.DataFrame) -> Avoided:
+def screened(
+    vehicles: pl.DataFrame,
+    days: pl.DataFrame,
+    day_figures: pl.DataFrame,
+    table: pl.DataFrame,
+    baselines: pl.DataFrame = NO_BASELINES,
+) -> Avoided:
     """NOx and PM2.5 avoided (g) of each vehicle and day, two rows each; the arguments are those of `avoided`."""
-    known = day_inputs(vehicles, days, day_figures)
+    known = day_inputs(vehicles, days, day_figures, baselines)
     worked = known.with_columns(
         standard=standard_of(
             pl.col("baseline_standard"), pl.col("region"), pl.col("category"), pl.col("baseline_model_year")

@@ -98,3 +98,38 @@ def test_broken_yaml_names_its_line(tmp_path: Path) -> None:
 
 def test_an_empty_file_is_a_fault(tmp_path: Path) -> None:
     assert faults(tmp_path, "")
+
+
+def with_baseline(baseline: str) -> str:
+    return GOOD.replace('{fuel: diesel, rate: 39.9, unit: L/100km, source: "operator records"}', baseline)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "reason"),
+    [
+        ("{fuel: diesel}", "is known in one way: rate, reference, history or class_average"),
+        (
+            "{fuel: diesel, rate: 40, unit: L/100km, source: x, class_average: class-8-truck}",
+            "is known in one way: rate, reference, history or class_average",
+        ),
+        ("{fuel: diesel, rate: 40, unit: L/100km}", "a declared rate has its unit and its source"),
+        ("{fuel: diesel, reference: [truck-01]}", "vehicles: truck-01: truck-01 is no diesel vehicle of this pilot"),
+        ("{fuel: diesel, history: true}", "vehicles: truck-01: a baseline by history needs the pilot's baseline_from"),
+        ("{fuel: diesel, class_average: transit-bus}", "vehicles: truck-01: transit-bus is not the class of drayage"),
+        ("{fuel: diesel, reference: [x], unit: mpg}", "mpg is not measured; L/100km, L/h, kg/100km and kg/h are"),
+    ],
+)
+def test_a_baseline_is_known_in_one_way(tmp_path: Path, baseline: str, reason: str) -> None:
+    assert reason in "\n".join(faults(tmp_path, with_baseline(baseline)))
+
+
+@pytest.mark.parametrize(
+    ("powertrain", "fuel", "reason"),
+    [
+        ("bev", "diesel", "fuel: a bev vehicle burns nothing"),
+        ("cng", "diesel", "fuel: a cng vehicle burns one of cng, rng"),
+    ],
+)
+def test_a_fuel_suits_its_powertrain(tmp_path: Path, powertrain: str, fuel: str, reason: str) -> None:
+    text = GOOD.replace("powertrain: bev", f"powertrain: {powertrain}\n    fuel: {fuel}")
+    assert reason in "\n".join(faults(tmp_path, text))
