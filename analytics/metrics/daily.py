@@ -51,6 +51,7 @@ def compute(inputs: Inputs) -> Results:
     by_the_hour = _by_the_hour(stretches, inputs, own)
     avoided = emissions.avoided(inputs.vehicles, inputs.days, own, inputs.factors, by_the_hour, inputs.baselines)
     screened = pollutants.screened(inputs.vehicles, inputs.days, own, inputs.factors, inputs.baselines)
+    ids = pl.concat([avoided.factor_ids, screened.factor_ids])
     filled = filled_figures(by_the_hour.drawn, inputs.vehicles, by_the_hour.tables)
     summed = pl.concat([own, *(found.figures.select(own.columns) for found in (avoided, screened)), filled])
     figures = pl.concat([summed, _formed(summed)])
@@ -59,7 +60,7 @@ def compute(inputs: Inputs) -> Results:
         trips=Trips.validate(trips(stretches, inputs), cast=True),
         charge_sessions=ChargeSessions.validate(charge_sessions(stretches, inputs), cast=True),
         state_spells=StateSpells.validate(spells(states), cast=True),
-        factor_ids=FactorIds.validate(pl.concat([avoided.factor_ids, screened.factor_ids]).unique(), cast=True),
+        factor_ids=FactorIds.validate(ids.unique().sort(*KEYS, "factor_id"), cast=True),
         methods=MethodValues.validate(methods.method_values(wide), cast=True),
         agreements=Agreements.validate(methods.agreements(wide), cast=True),
         set_aside=SetAside.validate(set_aside, cast=True),
