@@ -17,7 +17,7 @@ from tests import campaign
 
 ROWS = 2_000
 CLIENTS = 4
-POSTS = campaign.size(100, 2_500)
+POSTS = campaign.size(100, 12_500)
 WARM = campaign.size(40, 250)
 STEP = 20
 GROWTH = 1.10
