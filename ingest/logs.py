@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import re
 import sys
 import time
-import uuid
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -50,7 +50,7 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get(REQUEST_ID, "")
-        request_id = given if _GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if _GIVEN_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         answer: MutableMapping[str, Any] = {"status": 500}
 
         async def send_named(message: Message) -> None:

@@ -231,15 +231,16 @@ Identity = tuple[int, bytes, str]
 """What makes an upload the same: gateway, sha256 and query."""
 
 
-def same_uploads(db: psycopg.Connection, identities: Sequence[Identity], kind: str) -> set[Identity]:
-    """Which of these uploads have loaded before, or were taken back since."""
+def same_uploads(db: psycopg.Connection, identities: Sequence[Identity], kind: str) -> dict[Identity, Stored]:
+    """The receipts of those of these uploads that have loaded before, or were taken back since."""
     gateways, hashes = list({gateway for gateway, _, _ in identities}), [sha256 for _, sha256, _ in identities]
     found = db.cursor(binary=True).execute(
-        "SELECT gateway_id, sha256, query FROM upload WHERE gateway_id = ANY(%s::int[]) AND sha256 = ANY(%s::bytea[])"
-        " AND kind = %s AND status IN ('loaded', 'void')",
+        "SELECT gateway_id, sha256, query, receipt FROM upload WHERE gateway_id = ANY(%s::int[])"
+        " AND sha256 = ANY(%s::bytea[]) AND kind = %s AND status IN ('loaded', 'void') ORDER BY status DESC",
         [gateways, hashes, kind],
     )
-    return {(gateway, bytes(sha256), query) for gateway, sha256, query in found} & set(identities)
+    receipts = {(gateway, bytes(sha256), query): receipt for gateway, sha256, query, receipt in found}
+    return {identity: receipts[identity] for identity in identities if identity in receipts}
 
 
 def is_in_ledger(db: psycopg.Connection, upload_id: uuid.UUID) -> bool:

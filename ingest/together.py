@@ -63,6 +63,8 @@ def lines_of(body: bytes) -> int | None:
 def load_together(group: Sequence[Member], receiver: Receiver, *, wholly: bool = False) -> dict[int, Receipt]:
     """Load what can be loaded together; returns the receipts by place in the group. The others have to go alone.
 
+    An upload that came before is told again what it was told.
+
     With `wholly` all of them are loaded, or none is.
 
     Raises:
@@ -77,10 +79,10 @@ def load_together(group: Sequence[Member], receiver: Receiver, *, wholly: bool =
         return {}
     try:
         with receiver.transaction() as db:
-            fresh = plain & ~_known(db, group, plain)
+            fresh, known = _fresh(db, group, plain)
             if wholly and not fresh.all():
                 raise ApartError
-            return _Written.of(db, read.only(fresh), receiver).receipts()
+            return known | (_Written.of(db, read.only(fresh), receiver).receipts() if fresh.any() else {})
     except (psycopg.errors.IntegrityError, psycopg.errors.DataError) as error:
         log.warning("group apart", reason=str(error))
         raise ApartError from error
@@ -152,18 +154,27 @@ def _addresses(frame: pl.DataFrame, group: Sequence[Member], counts: NDArray[np.
     return pl.select(pl.concat_str(gateways, pl.lit(Joint.BETWEEN), address)).to_series()
 
 
-def _known(db: psycopg.Connection, group: Sequence[Member], wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Hold the identities of these uploads until the transaction ends; which are stored, or come again in the group."""
-    places: list[int] = np.flatnonzero(wanted).tolist()
+def _fresh(
+    db: psycopg.Connection, group: Sequence[Member], plain: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], dict[int, Receipt]]:
+    """Hold the identities of these uploads until the transaction ends; which are new, and what the others were told.
+
+    One that comes twice in the group is new once; the other one has to go alone.
+    """
+    places: list[int] = np.flatnonzero(plain).tolist()
     uploads = [group[place].upload for place in places]
     identities = [(one.gateway_id, one.sha256, one.query) for one in uploads]
     loader.hold_identities(db, uploads, TELEMETRY)
-    seen = store.same_uploads(db, identities, TELEMETRY)
-    known = np.zeros(len(group), bool)
-    for place, identity in zip(places, identities, strict=True):
-        known[place] = identity in seen
-        seen.add(identity)
-    return known
+    stored = store.same_uploads(db, identities, TELEMETRY)
+    fresh, known, seen = np.zeros(len(group), bool), {}, set()
+    for place, identity, upload in zip(places, identities, uploads, strict=True):
+        if identity in stored:
+            receipt = loader.as_duplicate(Receipt.model_validate(stored[identity]))
+            known[place] = receipt.model_copy(update={"server_time": upload.received_at})
+        elif identity not in seen:
+            fresh[place] = True
+            seen.add(identity)
+    return fresh, known
 
 
 # --- written as one -------------------------------------------------------------------------------

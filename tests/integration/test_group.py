@@ -65,8 +65,8 @@ def test_each_has_its_own_receipt_and_its_own_failure(
     app: Any, pushers: dict[str, Pusher], module_database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = []
-    take = group.Groups._together
-    monkeypatch.setattr(group.Groups, "_together", lambda self, some: sizes.append(len(some)) or take(self, some))
+    load = group.load_together
+    monkeypatch.setattr(group, "load_together", lambda some, receiver: sizes.append(len(some)) or load(some, receiver))
     one, both, bus = pushers["one"], pushers["both"], pushers["bus"]
     answers = together(
         app,
@@ -110,6 +110,22 @@ def test_the_same_upload_twice_in_one_group_loads_once(
     assert sorted(answer.json()["status"] for answer in answers) == ["duplicate", "duplicate", "loaded"]
     assert len({answer.json()["upload_id"] for answer in answers}) == 1
     assert len(rows(module_database)) == 1
+
+
+def test_uploads_that_come_again_are_told_so_together(
+    app: Any, pushers: dict[str, Pusher], module_database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = [lines({"time": at(n), "speed_kmh": n}) for n in range(8)]
+    first = [pushers["one"].post(body, NDJSON).json() for body in bodies[:6]]
+    alone = []
+    receive = app.app.state.receiver.receive
+    monkeypatch.setattr(app.app.state.receiver, "receive", lambda *more: alone.append(more) or receive(*more))
+    again = [answer.json() for answer in together(app, [(pushers["one"], body, PATH) for body in bodies])]
+    assert [told["status"] for told in again] == ["duplicate"] * 6 + ["loaded"] * 2
+    assert [told["upload_id"] for told in again[:6]] == [told["upload_id"] for told in first]
+    assert [told["rows"] for told in again[:6]] == [told["rows"] for told in first]
+    assert len(alone) < 8, "each went alone"
+    assert len(rows(module_database)) == 8
 
 
 def test_two_gateways_for_one_vehicle(app: Any, pushers: dict[str, Pusher], module_database: Any) -> None:
