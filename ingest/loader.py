@@ -24,38 +24,23 @@ from ingest.arrays import Floats, Integers, Times, copy_in
 from ingest.checks.extras import KIND_SCHEMA
 from ingest.checks.rows import Checked, Clock, Query, check
 from ingest.checks.scope import Scope
-from ingest.classify import DIFFERS, EXTRA_KEY, Outcome, RowClass, classify
+from ingest.classify import DIFFERS, EXTRA_KEY, Outcome, classify
 from ingest.decoders.decoded import Decoded
-from schemas.errors import IdempotencyError, RejectedRow
+from ingest.receipts import Upload, as_duplicate, first_rejects, receipt_of, why_failed
+from schemas.errors import IdempotencyError
 from schemas.frames import REJECT_SCHEMA, TELEMETRY_SCHEMA, UTC_TIME
 from schemas.signals import SIGNALS, Kind
-from schemas.wire import Receipt, Reject, RowCounts
+from schemas.wire import Receipt, RowCounts
 
 TELEMETRY = "telemetry"
 CAUSE = "upload"
 VEHICLE_LOCKS = 7_251_001
 BODY_LEVEL = 1
-REJECTS_IN_RECEIPT = 100
 REPLACED = "a raw log took its place"
 SET_ASIDE = [DIFFERS, REPLACED]
 """Why a good value is in the quarantine."""
 _VALUE = ["vehicle_id", "time", "field", "value"]
-TAKEN_BACK = "this upload was taken back by an operator: nothing of it is stored"
 RUN_GAP = dt.timedelta(seconds=10)
-
-
-@dataclass(frozen=True)
-class Upload:
-    """One upload on its way in: `sha256` and `size_bytes` of its uncompressed body, `query` of what changes it."""
-
-    id: uuid.UUID
-    gateway_id: int
-    sha256: bytes
-    query: str
-    content_type: str
-    size_bytes: int
-    received_at: dt.datetime
-    idempotency_key: str | None
 
 
 def repeated(db: psycopg.Connection, upload: Upload, kind: str = TELEMETRY) -> Receipt | None:
@@ -69,12 +54,6 @@ def repeated(db: psycopg.Connection, upload: Upload, kind: str = TELEMETRY) -> R
     hold_identities(db, [upload], kind)
     receipt = _receipt_by_key(db, upload) or store.same_upload(db, upload.gateway_id, kind, upload.sha256, upload.query)
     return as_duplicate(Receipt.model_validate(receipt)) if receipt else None
-
-
-def as_duplicate(receipt: Receipt) -> Receipt:
-    """A stored receipt as it is told again."""
-    warnings = [*receipt.warnings, TAKEN_BACK] if receipt.status == "void" else receipt.warnings
-    return receipt.model_copy(update={"status": "duplicate", "warnings": warnings})
 
 
 def hold_identities(db: psycopg.Connection, uploads: Sequence[Upload], kind: str) -> None:
@@ -341,63 +320,7 @@ def mark(db: psycopg.Connection, ranges: pl.DataFrame, cause: str = CAUSE) -> No
         )
 
 
-# --- receipt and ledger ---------------------------------------------------------------------------
-
-
-def receipt_of(
-    upload: Upload, checked: Checked, outcome: Outcome, rejects: pl.DataFrame, late_after_s: int,
-    vehicle_names: dict[int, str],
-) -> Receipt:  # fmt: skip
-    """What the gateway is told of rows that were stored."""
-    classes = outcome.classes
-    latest_late = upload.received_at - dt.timedelta(seconds=late_after_s)
-    counts = dict(classes["row_class"].value_counts().iter_rows())
-    first, last = classes["time"].min(), classes["time"].max()
-    in_loaded_rows = rejects.filter(pl.col("row").is_in(classes["row"].implode())).height
-    return Receipt(
-        upload_id=upload.id,
-        sha256=upload.sha256.hex(),
-        status="loaded",
-        received_at=upload.received_at,
-        server_time=upload.received_at,
-        rows=RowCounts(
-            received=checked.received,
-            accepted=counts.get(RowClass.ACCEPTED, 0),
-            merged=counts.get(RowClass.MERGED, 0),
-            duplicate=counts.get(RowClass.DUPLICATE, 0),
-            conflicting=counts.get(RowClass.CONFLICTING, 0),
-            rejected=checked.rejected,
-            late=int((classes["time"] < latest_late).sum()),
-        ),
-        fields_rejected=in_loaded_rows,
-        first_time=first,
-        last_time=last,
-        vehicles=sorted(vehicle_names[id_] for id_ in classes["vehicle_id"].unique()),
-        extra_signals=checked.extras["name"].unique().sort().to_list(),
-        rejects=first_rejects(rejects),
-        rejects_url=f"/v1/uploads/{upload.id}/rejects" if rejects.height else None,
-    )
-
-
-def first_rejects(rejects: pl.DataFrame) -> list[Reject]:
-    """The first rejects in wire form."""
-    fields = rejects.head(REJECTS_IN_RECEIPT).select("row", "field", "value", "reason")
-    return [Reject(**row) for row in fields.iter_rows(named=True)]
-
-
-def why_failed(receipt: Receipt) -> str:
-    """What is said of an upload whose every row has an impossible time, and what to do."""
-    reason = receipt.rejects[0].reason if receipt.rejects else "every time is out of range"
-    return (
-        f"none of the {receipt.rows.received} rows can be used: {reason}. The bytes are kept as upload"
-        f" {receipt.upload_id}: if a clock was wrong, `beachhead upload requeue` puts it right"
-    )
-
-
-def rejected_rows(rejects: pl.DataFrame) -> list[RejectedRow]:
-    """The first rejects as errors carry them."""
-    fields = rejects.head(REJECTS_IN_RECEIPT).select("row", "field", "value", "reason")
-    return [RejectedRow(**row) for row in fields.iter_rows(named=True)]
+# --- ledger -------------------------------------------------------------------------------------
 
 
 _INSERT_UPLOAD = """

@@ -30,18 +30,16 @@ from ingest.classify import KEY, RowClass
 from ingest.loader import (
     REPLACED,
     TELEMETRY,
-    Upload,
-    first_rejects,
     insert_upload,
     lock_vehicles,
     mark,
     runs_of,
     stored_rows,
     update_rows,
-    why_failed,
     with_new_signals,
 )
 from ingest.log_files import Alone, KeptLog, Shelf, tell_together
+from ingest.receipts import Upload, first_rejects, why_failed
 from schemas.errors import ExpiredError
 from schemas.frames import REJECT_SCHEMA, UTC_TIME
 from schemas.signals import SIGNALS, Kind

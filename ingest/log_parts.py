@@ -6,12 +6,13 @@ from typing import BinaryIO
 
 import structlog
 
-from ingest import answers, loader
+from ingest import answers
 from ingest.auth import Caller
 from ingest.landing import sha256_of
 from ingest.log_receiver import LogQuery, LogReceiver
 from ingest.part_files import Finished
 from ingest.parts import Limits, Parts
+from ingest.receipts import as_duplicate
 from schemas.errors import (
     ChecksumError,
     NotFoundError,
@@ -92,7 +93,7 @@ class LogParts:
         except NotFoundError:
             self.parts.give_up(gateway_id, name)  # a database that was set back: the log can be sent again
             raise
-        return receipt if receipt.status == "queued" else loader.as_duplicate(receipt)
+        return receipt if receipt.status == "queued" else as_duplicate(receipt)
 
 
 def _limits(settings: Settings) -> Limits:

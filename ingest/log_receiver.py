@@ -25,9 +25,9 @@ from ingest.checks.logs import Gate, passed
 from ingest.checks.rows import Clock
 from ingest.definitions import setup_of
 from ingest.landing import sha256_of, unpacked
-from ingest.loader import Upload
 from ingest.log_files import KeptLog, Shelf, tell_alone
 from ingest.log_loader import CAN_LOG, ToldLog, can_counts
+from ingest.receipts import Upload, rejected_rows, why_failed
 from ingest.receiver import Receiver
 from ingest.waiting import Ticket
 from schemas.errors import (
@@ -155,7 +155,7 @@ class LogReceiver:
                 self.landing.keep(file, upload.sha256.hex())
                 receipt = log_loader.load(db, upload, told, self._shelf(vehicle), self.receiver.settings.late_after_s)
             if receipt.status == "failed":
-                raise NothingUsableError(loader.why_failed(receipt), loader.rejected_rows(told.passed.rejects))
+                raise NothingUsableError(why_failed(receipt), rejected_rows(told.passed.rejects))
             return receipt
 
     def _told(

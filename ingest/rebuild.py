@@ -35,9 +35,9 @@ from ingest.decoders.decoded import Decoded, Limits
 from ingest.definitions import setup_of
 from ingest.landing import Landing
 from ingest.ledger import KeptLogRow, KeptUpload
-from ingest.loader import Upload
 from ingest.log_files import KeptLog, Shelf, tell_alone, tell_together
 from ingest.log_loader import CAN_LOG, ToldLog, can_counts
+from ingest.receipts import Upload, receipt_of
 from schemas.errors import NothingUsableError
 from schemas.settings import Settings
 from schemas.wire import CanCounts
@@ -117,7 +117,7 @@ class Rebuild:
             ledger.add_conflicts(self.db, upload.id, outcome.conflicts)
             return
         rejects = pl.concat([checked.rejects, outcome.conflicts]).sort("row", maintain_order=True)
-        receipt = loader.receipt_of(
+        receipt = receipt_of(
             _as_sent(upload), checked, outcome, rejects, self.settings.late_after_s, scope.vehicle_names
         )
         ledger.loaded_anew(self.db, receipt, loader.ranges_of(outcome.classes), rejects)

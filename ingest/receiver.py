@@ -24,7 +24,7 @@ from ingest.decoders import decode, media_type
 from ingest.decoders.decoded import Decoded, Limits
 from ingest.decoders.encodings import decompress
 from ingest.landing import landing_of
-from ingest.loader import Upload
+from ingest.receipts import Upload, rejected_rows, why_failed
 from ingest.waiting import Ticket, Waiting
 from schemas import database
 from schemas.errors import NotAllowedError, NothingUsableError, UnavailableError
@@ -124,7 +124,7 @@ class Receiver:
                 _refuse_unusable(checked)
                 receipt = self._load(db, upload, decoded, checked, scope, query, clock, body)
         if receipt.status == "failed":
-            raise NothingUsableError(loader.why_failed(receipt), loader.rejected_rows(checked.rejects))
+            raise NothingUsableError(why_failed(receipt), rejected_rows(checked.rejects))
         return receipt
 
     def load_waiting(self, caller: Caller, ticket: Ticket) -> Receipt:
@@ -177,7 +177,7 @@ def _normalised(query: Query) -> str:
 def _refuse_unusable(checked: Checked) -> None:
     if checked.rows.height:
         return
-    rejects = loader.rejected_rows(checked.rejects)
+    rejects = rejected_rows(checked.rejects)
     if checked.received and checked.foreign == checked.received:
         raise NotAllowedError("no row is of a vehicle that this key covers", rejects)
     if not checked.received:

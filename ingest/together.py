@@ -23,7 +23,8 @@ from ingest.checks.scope import Joint, joint
 from ingest.classify import Outcome, RowClass
 from ingest.decoders.decoded import Decoded
 from ingest.decoders.ndjson import BYTE_ORDER_MARK, fast_frame
-from ingest.loader import TELEMETRY, Upload
+from ingest.loader import TELEMETRY
+from ingest.receipts import REJECTS_IN_RECEIPT, Upload, as_duplicate
 from ingest.receiver import Receiver
 from schemas.errors import BeachheadError
 from schemas.frames import UTC_TIME
@@ -169,7 +170,7 @@ def _fresh(
     fresh, known, seen = np.zeros(len(group), bool), {}, set()
     for place, identity, upload in zip(places, identities, uploads, strict=True):
         if identity in stored:
-            receipt = loader.as_duplicate(Receipt.model_validate(stored[identity]))
+            receipt = as_duplicate(Receipt.model_validate(stored[identity]))
             known[place] = receipt.model_copy(update={"server_time": upload.received_at})
         elif identity not in seen:
             fresh[place] = True
@@ -244,7 +245,7 @@ class _Written:
                 last_time=last,
                 vehicles=sorted(vehicles[place]),
                 extra_signals=extras.get(place, []),
-                rejects=own[: loader.REJECTS_IN_RECEIPT],
+                rejects=own[: REJECTS_IN_RECEIPT],
                 rejects_url=f"/v1/uploads/{upload.id}/rejects" if own else None,
             )  # fmt: skip
 

@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 import zstandard
 from pydantic import BaseModel
 
-from ingest.loader import Upload
 from ingest.objects import Entry, Objects
+from ingest.receipts import Upload
 from schemas.errors import LandingAwayError, StorageFullError, UnavailableError
 from schemas.wire import Receipt, RowCounts
 
