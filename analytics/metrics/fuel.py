@@ -51,27 +51,36 @@ def amounts(fuel: str) -> dict[str, tuple[str, str]]:
 
 
 def with_fuel(wide: pl.DataFrame) -> pl.DataFrame:
-    """Add each fuel's amount by its ladder, as `<fuel>_value`, `_pct`, `_method`, `_note`, `_low` and `_high`."""
-    return wide.with_columns(column.alias(name) for fuel in SOURCES for name, column in _ladder(fuel).items())
+    """Add each fuel's amount by its ladder, as `<fuel>_value`, `_pct_used`, `_method`, `_note`, `_low` and `_high`."""
+    wide = wide.with_columns(_source(fuel).alias(f"{fuel}_by") for fuel in SOURCES)
+    wide = wide.with_columns(column for fuel in SOURCES for column in _seen(fuel))
+    return wide.with_columns(column.alias(name) for fuel in SOURCES for name, column in _amount(fuel).items())
 
 
-def _ladder(fuel: str) -> dict[str, pl.Expr]:
+def _source(fuel: str) -> pl.Expr:
     """A counter or a rate that covers enough, then the tank, then whatever tells most."""
     told = amounts(fuel)
     known = {source: pl.col(value).is_not_null() for source, (value, _) in told.items()}
     enough = {source: known[source] & scalable(pl.col(pct)) for source, (_, pct) in told.items()}
-    by = pl.coalesce(pl.when(holds).then(pl.lit(name)) for steps in (enough, known) for name, holds in steps.items())
+    return pl.coalesce(pl.when(holds).then(pl.lit(name)) for steps in (enough, known) for name, holds in steps.items())
 
-    def chosen(columns: dict[str, pl.Expr]) -> pl.Expr:
-        return pl.coalesce(pl.when(by == source).then(column) for source, column in columns.items())
 
-    value = chosen({source: pl.col(column) for source, (column, _) in told.items()})
-    pct = chosen({source: pl.col(column) for source, (_, column) in told.items()})
-    words = chosen({source: pl.lit(_SHORT[source]) for source in told})
+def _seen(fuel: str) -> list[pl.Expr]:
+    """What the chosen source tells, and how much it covers."""
+    by, told = pl.col(f"{fuel}_by"), amounts(fuel)
+    parts = {"seen": 0, "pct_used": 1}
+    return [
+        pl.coalesce(pl.when(by == source).then(columns[n]) for source, columns in told.items()).alias(f"{fuel}_{part}")
+        for part, n in parts.items()
+    ]
+
+
+def _amount(fuel: str) -> dict[str, pl.Expr]:
+    by, value, pct = (pl.col(f"{fuel}_{part}") for part in ("by", "seen", "pct_used"))
     low, high = scaled_bounds(value, pct)
+    words = by.replace_strict(_SHORT, return_dtype=pl.String)
     return {
         f"{fuel}_value": scaled(value, pct),
-        f"{fuel}_pct_used": pct,
         f"{fuel}_method": pl.when(by == "tank").then(pl.lit(ESTIMATED)).otherwise(scaling_method(pct)),
         f"{fuel}_note": pl.when(value.is_not_null()).then(notes(words, scaling_note(pct))),
         f"{fuel}_low": low,

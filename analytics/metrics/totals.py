@@ -27,7 +27,7 @@ def totals(figures: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
         raise ValueError(f"not registered as metrics: {', '.join(sorted(unknown))}")
     sums = _summed(figures, list(by))
     formed = [_FORMS[metric.total](sums, metric, list(by)) for metric in METRICS.values() if metric.total in _FORMS]
-    return pl.concat([sums, *formed]).sort(*by, "metric")
+    return pl.concat([sums, _ratios(sums, list(by)), *formed]).sort(*by, "metric")
 
 
 def _summed(figures: pl.DataFrame, by: list[str]) -> pl.DataFrame:
@@ -99,25 +99,42 @@ def _formed(sides: pl.DataFrame, metric: Metric, by: list[str], **parts: pl.Expr
     return sides.select(*by, *(given.get(name, nothing).cast(COLUMNS[name]).alias(name) for name in PARTS))
 
 
-def _ratio(sums: pl.DataFrame, metric: Metric, by: list[str]) -> pl.DataFrame:
-    value = pl.when(pl.col("denominator") > 0).then(metric.scale * pl.col("numerator") / pl.col("denominator"))
+_RATIOS = pl.DataFrame(
+    [(m.slug, m.numerator, m.denominator, m.scale, m.printed) for m in METRICS.values() if m.total is Total.RATIO],
+    schema={"ratio": pl.String, "top": pl.String, "bottom": pl.String, "scale": pl.Float64, "printed": pl.String},
+    orient="row",
+)
+
+
+def _ratios(sums: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """Every ratio of groups that have its denominator, all at once."""
+
+    def side(key: str, prefix: str) -> pl.DataFrame:
+        parts = pl.col(*PARTS[2:]).name.prefix(f"{prefix}_")
+        return sums.select(*by, pl.col("metric").alias(key), pl.col("value").alias(prefix), parts)
+
+    both = _RATIOS.join(side("bottom", "denominator"), on="bottom").join(
+        side("top", "numerator"), on=[*by, "top"], how="left", nulls_equal=True
+    )
+    value = pl.when(pl.col("denominator") > 0).then(pl.col("scale") * pl.col("numerator") / pl.col("denominator"))
     bounded = pl.any_horizontal(pl.col(f"{side}_low").is_not_null() for side in ("numerator", "denominator"))
 
     def bound(above: str, below: str) -> pl.Expr:
         top, bottom = pl.coalesce(f"numerator_{above}", "numerator"), pl.coalesce(f"denominator_{below}", "denominator")
-        return pl.when(bounded & value.is_not_null() & (bottom > 0)).then(metric.scale * top / bottom)
+        return pl.when(bounded & value.is_not_null() & (bottom > 0)).then(pl.col("scale") * top / bottom)
 
     same = pl.col("numerator_method") == pl.col("denominator_method")
-    return _formed(
-        _sides(sums, metric, by), metric, by,
-        value=value,
-        low=bound("low", "high"),
-        high=bound("high", "low"),
-        coverage_pct=pl.col("numerator_coverage_pct"),
-        weight=pl.col("numerator_weight"),
-        method=pl.when(value.is_not_null()).then(pl.when(same).then("numerator_method").otherwise(pl.lit(MIXED))),
-        note=notes(pl.when(value.is_not_null()).then(pl.lit(metric.printed)), _side_notes()),
-    )  # fmt: skip
+    parts = {
+        "metric": pl.col("ratio"),
+        "value": value,
+        "low": bound("low", "high"),
+        "high": bound("high", "low"),
+        "coverage_pct": pl.col("numerator_coverage_pct"),
+        "weight": pl.col("numerator_weight"),
+        "method": pl.when(value.is_not_null()).then(pl.when(same).then("numerator_method").otherwise(pl.lit(MIXED))),
+        "note": notes(pl.when(value.is_not_null()).then("printed"), _side_notes()),
+    }
+    return both.select(*by, *(parts[name].cast(COLUMNS[name]).alias(name) for name in PARTS))
 
 
 def _side_notes() -> pl.Expr:
@@ -164,7 +181,6 @@ def _roadcall_distance(sums: pl.DataFrame, metric: Metric, by: list[str]) -> pl.
 
 
 _FORMS = {
-    Total.RATIO: _ratio,
     Total.AVAILABILITY: _availability,
     Total.ROADCALL_DISTANCE: _roadcall_distance,
 }

@@ -149,9 +149,10 @@ class Reader:
 
     def sampled(self, read: Flags) -> Sampling:
         """The rows on which something was read."""
-        key = np.packbits(read).tobytes()
+        whole = bool(read.all())
+        key = b"" if whole else np.packbits(read).tobytes()
         if key not in self._samplings:
-            self._samplings[key] = Sampling(self._all if read.all() else self._all.at(read))
+            self._samplings[key] = Sampling(self._all if whole else self._all.at(read))
         return self._samplings[key]
 
     def readings(self, name: str) -> Readings:
