@@ -65,6 +65,9 @@ class _Frame:
         self.first_row = rows["first_row"].to_numpy()
         self.names = [name for name in PLAUSIBLE if name in rows.columns and rows[name].null_count() < rows.height]
         self.values = {name: rows[name].cast(pl.Float64).to_numpy(writable=False) for name in self.names}
+        every = np.arange(rows.height)
+        self.whole = {name: every for name in self.names if rows[name].null_count() == 0}
+        self.extremes = _extremes(rows, self.names)
 
     def faults(self) -> Iterator[Fault]:
         """Everything that is flagged. Later looks do not see what earlier ones found."""
@@ -94,14 +97,13 @@ class _Frame:
     def _without(self, name: str, faults: Iterator[Fault]) -> Iterator[Fault]:
         for fault in faults:
             if len(fault.rows) and fault.reason not in KEPT:
-                self.values[name] = self.values[name].copy()
-                self.values[name][fault.rows] = np.nan
+                self._lose(name, fault.rows)
             yield fault
 
     def _beyond(self, name: str) -> Iterator[Fault]:
         """Values out of limits, and unlikely ones."""
         x, known = self.values[name], PLAUSIBLE[name]
-        least, most = np.nanmin(x), np.nanmax(x)
+        least, most = self.extremes[name]
         high: float | Floats = known.high
         if known.high_for and most > min(known.high_for.values()):
             high = self._by_category(known)
@@ -123,8 +125,11 @@ class _Frame:
     def _spikes(self, name: str, per_s: float) -> Iterator[Fault]:
         """Single readings that leave and return faster than the quantity can change."""
         at, x = self._readings(name)
-        step, same, gap_s = np.diff(x), self.first_row[at[1:]] == self.first_row[at[:-1]], np.diff(self.us[at])
-        limit = np.maximum(per_s * gap_s / US_PER_S, SPIKE_STEP.get(name, 0.0))
+        step, at_once = np.diff(x), SPIKE_STEP.get(name, 0.0)
+        if len(step) == 0 or max(-step.min(), step.max()) <= at_once:
+            return
+        same, gap_s = self.first_row[at[1:]] == self.first_row[at[:-1]], np.diff(self.us[at]) / US_PER_S
+        limit = np.maximum(per_s * gap_s, at_once)
         fast = (np.abs(step) > limit) & same
         if not fast.any():
             return
@@ -137,7 +142,7 @@ class _Frame:
         if "speed_kmh" not in self.values:
             return
         at, x = self._readings(name)
-        changes = np.flatnonzero((np.diff(x) != 0) | (self.first_row[at[1:]] != self.first_row[at[:-1]]))
+        changes = np.flatnonzero((x[1:] != x[:-1]) | (self.first_row[at[1:]] != self.first_row[at[:-1]]))
         starts, ends = np.append(0, changes + 1), np.append(changes, len(x) - 1)
         long = (self.us[at[ends]] - self.us[at[starts]]) / US_PER_S > longest_s
         found = [
@@ -171,8 +176,9 @@ class _Frame:
     def _strays(self, name: str) -> Whole:
         """Rows of a counter's excursions: down and back in one leap, or up in one leap and back down."""
         at, x = self._readings(name)
-        step, same = np.diff(x), self.first_row[at[1:]] == self.first_row[at[:-1]]
-        if not ((step < 0) & same).any():
+        falls = np.flatnonzero(x[1:] < x[:-1])
+        same = self.first_row[at[1:]] == self.first_row[at[:-1]] if len(falls) else falls.astype(bool)
+        if not same[falls].any():
             return np.array([], np.int64)
         behind, ahead = [], []
         for first, last in _vehicles(same):
@@ -209,13 +215,26 @@ class _Frame:
         """Fixes to leave out: both coordinates go, and are counted once."""
         if len(rows):
             for name in PLACE:
-                self.values[name] = self.values[name].copy()
-                self.values[name][rows] = np.nan
+                self._lose(name, rows)
                 yield Fault(name, reason, rows)
 
+    def _lose(self, name: str, rows: Whole) -> None:
+        self.values[name] = self.values[name].copy()
+        self.values[name][rows] = np.nan
+        self.whole.pop(name, None)
+
     def _readings(self, name: str) -> tuple[Whole, Floats]:
+        if name in self.whole:
+            return self.whole[name], self.values[name]
         at = np.flatnonzero(~np.isnan(self.values[name]))
         return at, self.values[name][at]
+
+
+def _extremes(rows: pl.DataFrame, names: list[str]) -> dict[str, tuple[float, float]]:
+    """The least and the most of each signal."""
+    bounds = [pl.struct(least=pl.col(name).min(), most=pl.col(name).max()).alias(name) for name in names]
+    found = rows.lazy().select(bounds).collect().row(0, named=True) if names else {}
+    return {name: (both["least"], both["most"]) for name, both in found.items()}
 
 
 def _vehicles(same: Flags) -> list[tuple[int, int]]:

@@ -111,8 +111,13 @@ def _ordered(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame
     read = telemetry.lazy().filter(pl.col("vehicle_id").is_in(vehicles["vehicle_id"].implode()))
     read = read.select(*keys, *columns, real=pl.lit(True))
     at_cuts = cuts.lazy().select(*keys, "cut", real=pl.lit(False))
-    rows = pl.concat([read, at_cuts], how="diagonal").with_columns(order=_order(vehicles)).sort("order")
-    return rows.filter((pl.col("order") != pl.col("order").shift(1)).fill_null(True)).drop("order")
+    rows = read.with_columns(order=_order(vehicles)).collect()
+    cut_rows = pl.concat([rows.lazy().clear(), at_cuts.with_columns(order=_order(vehicles))], how="diagonal")
+    steps = rows["order"].diff().drop_nulls()
+    if len(steps) and steps.min() <= 0:  # type: ignore[operator]
+        rows = rows.sort("order").filter((pl.col("order") != pl.col("order").shift(1)).fill_null(True))
+    merged = rows.lazy().with_columns(cut=pl.lit(None, pl.Int32)).merge_sorted(cut_rows, key="order")
+    return merged.drop("order")
 
 
 def _order(vehicles: pl.DataFrame) -> pl.Expr:

@@ -76,9 +76,39 @@ class Sampling:
         return np.where(self.same, _to_next(self.rows.us) / US_PER_S, np.nan)
 
     @cached_property
+    def gap_h(self) -> Floats:
+        """Time to the vehicle's next reading in hours."""
+        return self.gap_s / 3600
+
+    @cached_property
+    def km(self) -> Floats:
+        """Distance to the next reading."""
+        return _to_next(self.rows.km)
+
+    @cached_property
+    def until_s(self) -> Floats:
+        """Time of each reading in seconds."""
+        return self.rows.us / US_PER_S
+
+    @cached_property
+    def since_h(self) -> Floats:
+        """Hours since the reading before; zero on the first."""
+        return np.diff(self.rows.us, prepend=self.rows.us[:1]) / US_PER_H
+
+    @cached_property
     def short(self) -> Flags:
         """Steps no longer than a rate may be integrated over."""
         return self.gap_s <= self._limit_s()
+
+    @cached_property
+    def short_s(self) -> Floats:
+        """Time of such steps before each reading."""
+        return _sum_before(np.where(self.short, self.gap_s, 0.0))
+
+    @cached_property
+    def short_km(self) -> Floats:
+        """Distance of such steps before each reading."""
+        return _sum_before(np.where(self.short, self.km, 0.0))
 
     @cached_property
     def bridgeable(self) -> Flags:
@@ -135,6 +165,7 @@ class Reader:
     def __init__(self, frame: pl.DataFrame) -> None:
         self.frame = frame
         self._all = Rows.of(frame)
+        self._every = np.ones(frame.height, bool)
         self._samplings: dict[bytes, Sampling] = {}
 
     @property
@@ -157,7 +188,10 @@ class Reader:
 
     def readings(self, name: str) -> Readings:
         """The readings of a signal."""
-        x = self.frame[name].cast(pl.Float64).to_numpy()
+        column = self.frame[name].cast(pl.Float64)
+        x = column.to_numpy()
+        if column.null_count() == 0 and not column.is_nan().any():
+            return Readings(self.sampled(self._every), x)
         read = ~np.isnan(x)
         return Readings(self.sampled(read), x[read])
 
@@ -203,9 +237,8 @@ def _steps(readings: Readings, name: str) -> tuple[Floats, Floats]:
     """What a counter rose by since the vehicle's reading before (NaN on its first), and what it can have risen by."""
     follows = np.append(np.zeros(min(1, len(readings.x)), bool), readings.sampling.same[:-1])
     step = np.where(follows, np.diff(readings.x, prepend=readings.x[:1]), np.nan)
-    us = readings.sampling.rows.us
     per_h = rules.MAX_RATE_PER_H.get(name, rules.DEFAULT_MAX_RATE_PER_H)
-    return step, per_h / US_PER_H * np.diff(us, prepend=us[:1]) + rules.RATE_SLACK
+    return step, per_h * readings.sampling.since_h + rules.RATE_SLACK
 
 
 def _returns(readings: Readings, step: Floats) -> Flags:
@@ -230,7 +263,7 @@ def bridged(name: str, readings: Readings, amount: str) -> Track:
 
     if (covered | ~sampling.same).all():
         # Nothing to leave out: the value itself runs.
-        sums = {amount: x, f"{name}_s": sampling.rows.us / US_PER_S, f"{name}_km": sampling.rows.km}
+        sums = {amount: x, f"{name}_s": sampling.until_s, f"{name}_km": sampling.rows.km}
         return Track(name, sampling, x, covered, sums, amounts)
     return _track(name, sampling, x, covered, amounts)
 
@@ -255,17 +288,21 @@ def in_step(name: str, readings: Readings) -> Track:
 def _track(
     name: str, sampling: Sampling, x: Floats, covered: Flags, amounts: Amounts, *, with_km: bool = True
 ) -> Track:
-    km = _to_next(sampling.rows.km)
-    steps = amounts(x, np.append(x[1:], x[-1:]), sampling.gap_s / 3600, km) | {f"{name}_s": sampling.gap_s}
-    if with_km:
-        steps |= {f"{name}_km": km}
+    there = np.append(x[1:], x[-1:])
+    steps = amounts(x, there, sampling.gap_h, sampling.km)
     sums = {column: _sum_before(np.where(covered, step, 0.0)) for column, step in steps.items()}
+    # Steps that any rate may be integrated over are summed once for all signals of these rows.
+    shared = covered is sampling.short
+    sums[f"{name}_s"] = sampling.short_s if shared else _sum_before(np.where(covered, sampling.gap_s, 0.0))
+    if with_km:
+        sums[f"{name}_km"] = sampling.short_km if shared else _sum_before(np.where(covered, sampling.km, 0.0))
     return Track(name, sampling, x, covered, sums, amounts, with_km)
 
 
 def _sum_before(steps: Floats) -> Floats:
-    sums = np.cumsum(steps)
-    return np.concatenate([np.zeros(min(1, len(sums))), sums[:-1]])
+    sums = np.zeros(len(steps))
+    np.cumsum(steps[:-1], out=sums[1:])
+    return sums
 
 
 @dataclass(frozen=True)
