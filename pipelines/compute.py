@@ -239,6 +239,7 @@ def _inputs(
         factors=with_own(own),
         baselines=baselines.of_days(connection, facts, [(key.vehicle_id, key.day.day) for key in batch]),
         hourly=factors.tables_of_grids(connection, own, vehicles["grid"].drop_nulls().unique(), first, last),
+        roll_over=store.roll_overs(connection, ids),
         faults=store.faults_frame(connection, ids, first, last),
     )
 

@@ -18,7 +18,7 @@ from schemas import programme, tables
 
 EVER = (dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(2200, 1, 1, tzinfo=dt.UTC))
 RESULT_FIELDS = ("category", "powertrain", "usable_battery_kwh", "sample_period_s", "sleeps_at_key_off", "baseline",
-                 "site_id", "fuel", "emission_standard")  # fmt: skip
+                 "site_id", "fuel", "emission_standard", "roll_over")  # fmt: skip
 
 
 @dataclass

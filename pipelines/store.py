@@ -227,6 +227,17 @@ def vehicles_frame(connection: sa.Connection, pilot_id: int, vehicle_ids: Sequen
     return Vehicles.validate(_frame(connection, query, Vehicles.create_empty().schema), cast=True)
 
 
+def roll_overs(connection: sa.Connection, vehicle_ids: Sequence[int]) -> dict[str, dict[int, float]]:
+    """At which value counters start again from zero: by counter and vehicle, where it is declared."""
+    vehicle = tables.Vehicle
+    declared = sa.select(vehicle.id, vehicle.roll_over).where(vehicle.id.in_(vehicle_ids), vehicle.roll_over != {})
+    found: dict[str, dict[int, float]] = {}
+    for vehicle_id, counters in connection.execute(declared):
+        for counter, value in counters.items():
+            found.setdefault(counter, {})[vehicle_id] = value
+    return found
+
+
 def maintenance_frame(connection: sa.Connection, vehicle_ids: Sequence[int]) -> dy.DataFrame[Maintenance]:
     """`Maintenance` of the vehicles."""
     record = tables.Maintenance

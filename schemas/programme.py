@@ -9,9 +9,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from schemas.errors import Fault, RegistryError
+from schemas.signals import SIGNALS
 
 GRID = re.compile(r"(egrid|ember|zone|official|own):[A-Za-z0-9_-]+")
 HOURS = re.compile(r"([01]\d|2[0-4]):([0-5]\d)-([01]\d|2[0-4]):([0-5]\d)")
@@ -200,9 +210,18 @@ class VehicleEntry(Entry):
     sample_period_s: Annotated[float, Field(gt=0)] = 1
     site: Slug | None = None
     sleeps_at_key_off: bool = False
+    roll_over: dict[str, Annotated[float, Field(gt=0)]] = {}
     enters_on: dt.date | None = None
     service_plan: ServicePlanEntry | None = None
     baseline: BaselineEntry | None = None
+
+    @field_validator("roll_over")
+    @classmethod
+    def _of_counters(cls, given: dict[str, float]) -> dict[str, float]:
+        strange = sorted(name for name in given if name not in SIGNALS or not SIGNALS[name].counter)
+        if strange:
+            raise ValueError(f"{', '.join(strange)}: not a counter of the catalogue")
+        return given
 
     @model_validator(mode="after")
     def _fuel_suits_powertrain(self) -> VehicleEntry:

@@ -144,6 +144,8 @@ class Vehicle(Base):
     baseline: Mapped[dict[str, Any] | None]
     fuel: Mapped[str | None]  # what it burns itself; null: the usual one of its powertrain
     emission_standard: Mapped[str | None]  # of its own engine
+    # counter -> the value at which it starts again from zero
+    roll_over: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'::jsonb"))
     __table_args__ = (_one_of("category", CATEGORIES), _one_of("powertrain", POWERTRAINS))
 
 

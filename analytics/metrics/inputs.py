@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -13,6 +12,7 @@ from analytics.factors.contract import Factors
 from analytics.factors.own import NO_TABLES, HourlyTables
 from analytics.factors.tables import shipped
 from analytics.metrics.rules import REACH
+from analytics.metrics.tracks import RollOver
 from schemas.frames import (
     Agreements,
     Baselines,
@@ -67,8 +67,9 @@ class Inputs:
 
     `telemetry` has `vehicle_id`, `time` and any of the columns of `TELEMETRY_SCHEMA`; an absent column is all null.
     Rows may come in any order and reach beyond `days` by `PADDING`. `roll_over` names counters of a known width with
-    the value at which they start again from zero. `factors` are those that ship, and a programme's own; `hourly` the
-    tables of those grids that have hours. `baselines` holds the rates of vehicles that do not declare one.
+    the value at which those of each vehicle start again from zero. `factors` are those that ship, and a programme's
+    own; `hourly` the tables of those grids that have hours. `baselines` holds the rates of vehicles that do not declare
+    one.
     """
 
     telemetry: pl.DataFrame
@@ -79,7 +80,7 @@ class Inputs:
     roadcalls: dy.DataFrame[Roadcalls]
     faults: dy.DataFrame[FaultEpisodes] = field(default_factory=FaultEpisodes.create_empty)
     policy: Policy = Policy()
-    roll_over: Mapping[str, float] = field(default_factory=dict)
+    roll_over: RollOver = field(default_factory=dict)
     factors: dy.DataFrame[Factors] = field(default_factory=shipped)
     hourly: HourlyTables = NO_TABLES
     baselines: dy.DataFrame[Baselines] = field(default_factory=Baselines.create_empty)

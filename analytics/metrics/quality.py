@@ -6,7 +6,7 @@ costs one look at its extremes and one at its steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ from analytics.metrics.plausible import (
 )  # fmt: skip
 from analytics.metrics.positions import apart_km
 from analytics.metrics.samples import COUNTERS, LASTING, PLACE
-from analytics.metrics.tracks import Flags, Floats, Whole
+from analytics.metrics.tracks import Flags, Floats, RollOver, Whole
 
 SCHEMA: dict[str, pl.DataType] = {
     "vehicle_id": pl.Int32(), "day": pl.Date(), "signal": pl.String(), "reason": pl.String(), "samples": pl.Int64(),
@@ -45,7 +45,7 @@ class Fault:
 
 
 def examined(
-    rows: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame, roll_over: Mapping[str, float]
+    rows: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame, roll_over: RollOver
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Ordered rows without the readings that cannot be true, and what was found: `SCHEMA`, of the days alone.
 
@@ -59,7 +59,7 @@ def examined(
 class _Frame:
     """The rows as arrays."""
 
-    def __init__(self, rows: pl.DataFrame, vehicles: pl.DataFrame, roll_over: Mapping[str, float]) -> None:
+    def __init__(self, rows: pl.DataFrame, vehicles: pl.DataFrame, roll_over: RollOver) -> None:
         self.rows, self.vehicles, self.roll_over = rows, vehicles, roll_over
         self.us = rows["us"].to_numpy()
         self.first_row = rows["first_row"].to_numpy()
@@ -163,7 +163,7 @@ class _Frame:
 
     def _out_of_order(self) -> Iterator[Fault]:
         """Counters that fall back or run ahead and return; rows on which two do are of another time."""
-        found = {name: self._strays(name) for name in COUNTERS if name in self.values and name not in self.roll_over}
+        found = {name: self._strays(name) for name in COUNTERS if name in self.values}
         strays = [rows for rows in found.values() if len(rows)]
         if not strays:
             return
@@ -180,14 +180,18 @@ class _Frame:
         same = self.first_row[at[1:]] == self.first_row[at[:-1]] if len(falls) else falls.astype(bool)
         if not same[falls].any():
             return np.array([], np.int64)
-        behind, ahead = [], []
+        behind, ahead, rolling = [], [], self.roll_over.get(name, {})
         for first, last in _vehicles(same):
+            if self.rows["vehicle_id"][int(at[first])] in rolling:
+                continue  # what falls there may have started again
             part, when = x[first:last], self.us[at[first:last]]
             behind.append(first + _below(part, when, name))
             ahead.append(last - 1 - _below(-part[::-1], -when[::-1], name))
-        low, high = np.concatenate(behind), np.concatenate(ahead)
+        none = np.array([], np.int64)
+        low, high = np.concatenate([none, *behind]), np.concatenate([none, *ahead])
         # Where two series take turns each strays from the other: those are astray without whom there is order.
-        return at[np.sort(min((low, high), key=lambda rows: (_falls(np.delete(x, rows)), len(rows))))]
+        astray: Whole = min((low, high), key=lambda rows: (_falls(np.delete(x, rows)), len(rows)))
+        return at[np.sort(astray)]
 
     def _positions(self) -> Iterator[Fault]:
         if not all(name in self.values for name in PLACE):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import polars as pl
 
@@ -15,6 +13,7 @@ from analytics.metrics.tracks import (
     Places,
     Reader,
     Readings,
+    RollOver,
     Track,
     at,
     bridged,
@@ -46,7 +45,7 @@ RISES = {ODOMETER: "odometer_rise_km", SOC: "soc_rise_pts"}
 _MORE = {ODOMETER: (RISES[ODOMETER],), SOC: (RISES[SOC], "soc_start_pct")}
 
 
-def running(rows: pl.DataFrame, marked: pl.Series, roll_over: Mapping[str, float]) -> pl.DataFrame:
+def running(rows: pl.DataFrame, marked: pl.Series, roll_over: RollOver) -> pl.DataFrame:
     """Running sums on the rows numbered `marked`.
 
     Columns: `AMOUNTS` with coverages, `heard_s` (time with rows at most `contact_s` apart), and at the mark itself
@@ -94,10 +93,11 @@ def _carried(here: Floats, there: Floats, hours: Floats, km: Floats) -> dict[str
     return {"transport_work_tkm": here / 1000 * km}
 
 
-def _track(reader: Reader, name: str, roll_over: Mapping[str, float]) -> Track:
+def _track(reader: Reader, name: str, roll_over: RollOver) -> Track:
     readings = reader.readings(name)
     if name in COUNTERS:
-        return bridged(name, counted(readings, name, roll_over.get(name)), AMOUNTS[name][0])
+        modulus = reader.modulus(readings, roll_over.get(name, {}))
+        return bridged(name, counted(readings, name, modulus), AMOUNTS[name][0])
     if name in (SOC, TANK):
         return bridged(name, readings, AMOUNTS[name][0])
     if name == PAYLOAD:

@@ -6,8 +6,6 @@ source of a figure covered. A segment never reaches over a day cut.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import polars as pl
 
 from analytics.metrics import rules
@@ -15,6 +13,7 @@ from analytics.metrics.charging_hours import cut_at_hours
 from analytics.metrics.fill import LAST, ROW, US_PER_S, next_of
 from analytics.metrics.running import RISES, running
 from analytics.metrics.samples import PLACE
+from analytics.metrics.tracks import RollOver
 
 FLAGS = ("key", "moving", "works", "plugged", "charges", "red_lamp", "cable_told", "plugs_in")
 """States of a row that hold until the next. `plugs_in`: the cable is in on the next row, and power may flow already."""
@@ -24,7 +23,7 @@ def segments(
     rows: pl.DataFrame,
     cuts: pl.DataFrame,
     vehicles: pl.DataFrame,
-    roll_over: Mapping[str, float],
+    roll_over: RollOver,
     hours: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Cut prepared `rows` into segments, in order of vehicle and time; at `hours` (vehicle_id, time) as well.

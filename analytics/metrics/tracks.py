@@ -10,7 +10,7 @@ that depends on the rows alone (`Sampling`), which is most of the work.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -27,6 +27,8 @@ US_PER_H = 3.6e9
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+RollOver = Mapping[str, Mapping[int, float]]
+"""By counter and vehicle, the value at which it starts again from zero."""
 Numbers = TypeVar("Numbers", Floats, Whole)
 Amounts = Callable[[Floats, Floats, Floats, Floats], dict[str, Floats]]
 """From the value here, the value there, and the hours and kilometres between: what an interval adds, by name."""
@@ -195,6 +197,13 @@ class Reader:
         read = ~np.isnan(x)
         return Readings(self.sampled(read), x[read])
 
+    def modulus(self, readings: Readings, of_vehicles: Mapping[int, float]) -> Floats | None:
+        """Where the counter of each reading's vehicle starts again; NaN where that is not known, None for all."""
+        if not of_vehicles:
+            return None
+        vehicle = self.frame["vehicle_id"].gather(readings.sampling.rows.row)
+        return vehicle.replace_strict(of_vehicles, default=None, return_dtype=pl.Float64).to_numpy()
+
 
 @dataclass(frozen=True)
 class Track:
@@ -209,19 +218,20 @@ class Track:
     with_km: bool = True
 
 
-def counted(readings: Readings, name: str, modulus: float | None = None) -> Readings:
+def counted(readings: Readings, name: str, modulus: Floats | None = None) -> Readings:
     """Turn the readings of a counter into what it has counted, free of spikes, resets and device changes.
 
     A single reading that leaves and returns is dropped. A fall counts nothing and goes on from the new value, unless
-    `modulus` says that the counter starts again there. A rise faster than possible counts nothing. Intervals that
-    count nothing for these reasons are `lost`.
+    `modulus`, of each reading, says that the counter starts again there. A rise faster than possible counts nothing.
+    Intervals that count nothing for these reasons are `lost`.
     """
     step, possible = _steps(readings, name)
     if not (~np.isnan(step) & ~((step >= 0) & (step <= possible))).any():
         return readings
-    kept = readings_at(readings, ~_returns(readings, step))
+    stay = ~_returns(readings, step)
+    kept = readings_at(readings, stay)
     step, possible = _steps(kept, name)
-    rise = np.where(step >= 0, step, np.nan if modulus is None else _rolled(step, modulus))
+    rise = np.where(step >= 0, step, np.nan if modulus is None else _rolled(step, modulus[stay]))
     told = rise <= possible
     return Readings(kept.sampling, np.cumsum(np.where(told, rise, 0.0)), np.append(~told[1:], True))
 
@@ -248,7 +258,7 @@ def _returns(readings: Readings, step: Floats) -> Flags:
     return (after >= before) & ((here > after) | (here < before))
 
 
-def _rolled(step: Floats, modulus: float) -> Floats:
+def _rolled(step: Floats, modulus: Floats) -> Floats:
     """What a fall by most of the counter's range, a roll-over, has counted; NaN for a smaller one, a reset."""
     return np.where(step < -0.5 * modulus, step + modulus, np.nan)
 

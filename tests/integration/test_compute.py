@@ -166,6 +166,20 @@ def test_what_stands_behind_a_day_is_stored_with_it(fleet: Fleet) -> None:
         assert connection.execute(sa.text(query)).all() == [("battery_power_kw", "out of limits", 2)]
 
 
+def test_a_counter_that_rolls_over_counts_on_from_when_that_is_declared(fleet: Fleet) -> None:
+    """The odometer falls from 1,018 to 0 km half way; declared late, the day is computed anew."""
+    fleet.declare(programme(vehicles=("bus-1",)))
+    fleet.drive("bus-1", at(5, 8), 0.5, odometer_km=1000.0)
+    fleet.drive("bus-1", at(5, 8, 31), 0.5, odometer_km=0.0)
+    fleet.compute()
+    assert value(fleet.days()[("bus-1", MONDAY)], "distance_km") == pytest.approx(36, abs=0.1)
+    declared = programme(vehicles=())
+    declared["pilots"][0]["vehicles"] = [vehicle("bus-1", roll_over={"odometer_km": 1020})]
+    fleet.declare(declared)
+    assert fleet.compute().changed > 0
+    assert value(fleet.days()[("bus-1", MONDAY)], "distance_km") == pytest.approx(18 + 2 + 18)
+
+
 def test_running_it_twice_changes_nothing(fleet: Fleet) -> None:
     fleet.declare(programme())
     fleet.drive("bus-1", at(5, 8))

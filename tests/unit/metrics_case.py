@@ -81,7 +81,7 @@ def inputs(
         maintenance=_frame(Maintenance, records),
         roadcalls=_frame(Roadcalls, calls),
         policy=policy,
-        roll_over=roll_over or {},
+        roll_over={counter: {1: value} for counter, value in (roll_over or {}).items()},
     )
 
 

@@ -1,5 +1,8 @@
 """Counters: spikes, resets, roll-over, device changes, and what a cut gets."""
 
+import dataclasses
+
+import polars as pl
 import pytest
 from metrics_case import DAY, DAY_S, HOUR, Day, day_rows, inputs, one_day, telemetry
 
@@ -36,6 +39,14 @@ def test_a_fall_of_a_counter_of_known_width_is_a_roll_over() -> None:
 
 def test_a_small_fall_of_a_counter_of_known_width_is_a_reset() -> None:
     assert _used([500, 510, 300, 310], {"fuel_used_l": 1000}) == pytest.approx(20)
+
+
+def test_counters_roll_over_where_their_own_vehicle_says_so() -> None:
+    """Both fall from 998 to 3; the second vehicle's counter is of a kind that starts again at 1,000."""
+    rows = pl.concat([telemetry([0, 600, 1200, 1800], n, fuel_used_l=[990.0, 998, 3, 10]) for n in (1, 2)])
+    world = inputs(rows, vehicles=({}, {"vehicle_id": 2}), days=day_rows(1, (1, 2)))
+    results = compute(dataclasses.replace(world, roll_over={"fuel_used_l": {2: 1000.0}}))
+    assert [Day(results, vehicle)["fuel_used_l"] for vehicle in (1, 2)] == pytest.approx([8 + 7, 8 + 5 + 7])
 
 
 def _two_hours_with_one_between(**counters: list[float]) -> Day:

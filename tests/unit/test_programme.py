@@ -62,6 +62,7 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
     [
         ("time_zone: America/Los_Angeles", "time_zone: Pacific", 11, "time_zone", "IANA"),
         ("usable_battery_kwh: 375", "usable_battery_kwh: -1", 20, "usable_battery_kwh", "greater than 0"),
+        ("usable_battery_kwh: 375", "roll_over: {speed_kmh: 160}", 20, "roll_over", "speed_kmh: not a counter"),
         ("    powertrain: bev", "    powertrain: steam", 19, "powertrain", "'bev'"),
         ("region: US-CA", "region: California", 8, "region", "ISO 3166"),
         ("segment: drayage", "segment: taxi", 10, "segment", "must be one of"),
