@@ -200,7 +200,7 @@ def runs_of(rows: pl.DataFrame) -> pl.DataFrame:
     vehicle_id, time = vehicle_id[order], time[order]
     gap_us = RUN_GAP // dt.timedelta(microseconds=1)
     begins = np.flatnonzero((np.diff(vehicle_id) != 0) | (np.diff(time) > gap_us)) + 1
-    first, last = np.r_[0, begins], np.r_[begins, len(time)] - 1
+    first, last = np.r_[0, begins][: len(time)], np.r_[begins, len(time)][: len(time)] - 1
     instants = {name: pl.Series(time[places]).cast(UTC_TIME) for name, places in (("low", first), ("high", last))}
     return pl.DataFrame({"vehicle_id": vehicle_id[first], **instants})
 
