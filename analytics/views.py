@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -25,7 +25,7 @@ from analytics.factors.own import OwnRows, to_list
 from schemas import database
 from schemas.database import unavailable_when_gone
 from schemas.errors import NotFoundError, UnavailableError
-from schemas.frames import Figures
+from schemas.frames import UTC_TIME, Figures
 from schemas.signals import Kind, Signal
 
 BATCH_BYTES = 4 * 2**20
@@ -136,12 +136,33 @@ WHERE f.vehicle_id = :vehicle_id AND f.time < d.ends_at
 ORDER BY f.time, f.source, f.spn, f.fmi
 """
 
+_CHARGERS = """
+SELECT c.id, s.slug AS site, c.slug AS charger, c.rated_kw, c.installed_on,
+       least(o.first_time, m.first_time) AS first_record, m.sessions, m.grid_energy_kwh
+FROM reading.charger c
+JOIN reading.site s ON s.id = c.site_id
+LEFT JOIN LATERAL (SELECT min(starts_at) AS first_time FROM reading.charger_outage WHERE charger_id = c.id) o ON true
+LEFT JOIN LATERAL (
+    SELECT min(starts_at) AS first_time, count(*) FILTER (WHERE starts_at >= :since AND starts_at < :until) AS sessions,
+           sum(grid_kwh) FILTER (WHERE starts_at >= :since AND starts_at < :until) AS grid_energy_kwh
+    FROM reading.meter_session WHERE charger_id = c.id) m ON true
+WHERE least(o.first_time, m.first_time) < :until AND c.site_id IN (
+    SELECT v.site_id FROM reading.assignment a JOIN reading.vehicle v ON v.id = a.vehicle_id
+    WHERE a.pilot_id = :pilot_id AND v.site_id IS NOT NULL)
+ORDER BY s.slug, c.slug
+"""
+
+_OUTAGES = """
+SELECT o.charger_id, o.starts_at, o.ends_at, o.excluded FROM reading.charger_outage o
+WHERE o.charger_id = ANY(:charger_ids) ORDER BY o.charger_id, o.starts_at
+"""
+
 _SAMPLES = """
 SELECT {vehicle} AS vehicle, {time} AS time, {columns} FROM reading.telemetry t
 WHERE {conditions} {grouping} ORDER BY 2
 """
 
-Parameter = str | int | dt.date
+Parameter = str | int | dt.date | list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +310,20 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Charger:
+    """A charger that records tell of: when it began to serve or was first told of, and what its meter counted."""
+
+    id: int
+    site: str
+    charger: str
+    rated_kw: float | None
+    installed_on: dt.date | None
+    first_record: dt.datetime
+    sessions: int
+    grid_energy_kwh: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Samples:
     """A question for telemetry: which columns of which vehicle, between which instants, binned how.
 
@@ -430,6 +465,17 @@ class Reader:
     def faults(self, vehicle: Vehicle, period: Period) -> list[Fault]:
         """The vehicle's trouble codes that were active in the period."""
         return [Fault(**row) for row in self._rows(_FAULTS, **_place(vehicle), **_bounds(period))]
+
+    def chargers(self, pilot: Pilot, since: dt.datetime, until: dt.datetime) -> list[Charger]:
+        """The chargers of the pilot's sites with records up to `until`, and what meters counted from `since`."""
+        rows = self._rows(_CHARGERS, pilot_id=pilot.id, since=since, until=until)
+        return [Charger(**row) for row in rows]
+
+    def outages(self, chargers: Sequence[Charger]) -> pl.DataFrame:
+        """Outages of chargers: charger_id, starts_at, ends_at, excluded."""
+        schema = {"charger_id": pl.Int64(), "starts_at": UTC_TIME, "ends_at": UTC_TIME, "excluded": pl.Boolean()}
+        rows = self._rows(_OUTAGES, charger_ids=[charger.id for charger in chargers])
+        return pl.DataFrame(rows, schema=schema)
 
     def samples(self, question: Samples) -> Iterator[pa.RecordBatch]:
         """Telemetry in batches of bounded size: `vehicle`, `time` and the signals asked for, in order of time.

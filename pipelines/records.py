@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -21,6 +22,7 @@ from sqlalchemy.orm import Session
 
 from schemas import tables
 from schemas.errors import Fault, RegistryError
+from schemas.units import UNITS, to_house
 
 Cell = Mapping[str, str]
 ONE_DAY = dt.timedelta(days=1)
@@ -28,10 +30,15 @@ ONE_DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True)
 class Place:
-    """A vehicle and the zone of its pilot."""
+    """What a record is of: a vehicle with the zone of its pilot, or a charger with that of its site's pilots.
 
-    vehicle_id: int
-    zone: ZoneInfo
+    A charger has no zone where none of its site's vehicles, or vehicles of several zones, tell it. `vehicles` are those
+    a charger's record may name.
+    """
+
+    id: int
+    zone: ZoneInfo | None
+    vehicles: Mapping[str, list[Place]] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,13 @@ class RecordKind:
     table: type[tables.Base]
     key: tuple[str, ...]
     parse: Callable[[Cell, Place], dict[str, Any]]
-    touches: Callable[[dict[str, Any], Place], tuple[dt.datetime, dt.datetime]]
+    touches: Callable[[dict[str, Any], Place], tuple[dt.datetime, dt.datetime]] | None
+    optional: tuple[str, ...] = ()
+
+    @property
+    def of_chargers(self) -> bool:
+        """Whether its rows name a site and a charger, not a vehicle."""
+        return "charger" in self.columns
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,27 @@ def _time(cells: Cell, field: str, place: Place) -> dt.datetime:
         value = dt.datetime.fromisoformat(cells[field])
     except ValueError:
         raise _CellError(field, f"{cells[field]!r} is not a time such as 2026-03-02T14:30") from None
+    if value.tzinfo is None and place.zone is None:
+        raise _CellError(field, f"{cells[field]!r} needs its offset: the vehicles of this site do not tell one zone")
     return value.astimezone(dt.UTC) if value.tzinfo else value.replace(tzinfo=place.zone).astimezone(dt.UTC)
+
+
+def _span(cells: Cell, place: Place, *, may_last: bool) -> dict[str, dt.datetime | None]:
+    starts_at = _time(cells, "start", place)
+    ends_at = None if may_last and not cells["end"] else _time(cells, "end", place)
+    if ends_at is not None and ends_at <= starts_at:
+        raise _CellError("end", "ends before it starts")
+    return {"starts_at": starts_at, "ends_at": ends_at}
+
+
+def _amount(cells: Cell, field: str) -> float:
+    try:
+        value = float(cells[field])
+    except ValueError:
+        raise _CellError(field, f"{cells[field]!r} is not a number") from None
+    if not 0 < value < math.inf:
+        raise _CellError(field, f"{cells[field]} is not above zero")
+    return value
 
 
 def _date(cells: Cell, field: str) -> dt.date:
@@ -104,12 +137,8 @@ def _service_day(cells: Cell, _place: Place) -> dict[str, Any]:
 
 
 def _maintenance(cells: Cell, place: Place) -> dict[str, Any]:
-    starts_at = _time(cells, "start", place)
-    ends_at = _time(cells, "end", place) if cells["end"] else None
-    if ends_at is not None and ends_at <= starts_at:
-        raise _CellError("end", "ends before it starts")
     return {
-        "starts_at": starts_at, "ends_at": ends_at, "planned": _yes_or_no(cells, "planned"),
+        **_span(cells, place, may_last=True), "planned": _yes_or_no(cells, "planned"),
         "cause": _choice(cells, "cause", ("vehicle", "charger", "supply", "other")), "note": cells["note"] or None,
     }  # fmt: skip
 
@@ -117,6 +146,43 @@ def _maintenance(cells: Cell, place: Place) -> dict[str, Any]:
 def _roadcall(cells: Cell, place: Place) -> dict[str, Any]:
     system = _choice(cells, "system", ("propulsion", "storage", "other"))
     return {"time": _time(cells, "time", place), "system": system, "note": cells["note"] or None}
+
+
+def _outage(cells: Cell, place: Place) -> dict[str, Any]:
+    return {
+        **_span(cells, place, may_last=True), "excluded": _yes_or_no(cells, "excluded"),
+        "cause": cells["cause"] or None, "note": cells["note"] or None,
+    }  # fmt: skip
+
+
+def _meter(cells: Cell, place: Place) -> dict[str, Any]:
+    named = _place(place.vehicles, cells["vehicle"]).id if cells.get("vehicle") else None
+    return {
+        **_span(cells, place, may_last=False), "grid_kwh": _amount(cells, "grid_kwh"), "vehicle_id": named,
+    }  # fmt: skip
+
+
+FUELS = {
+    "hydrogen": "mass",
+    "cng": "mass",
+    "lng": "mass",
+    "diesel": "volume",
+    "gasoline": "volume",
+    "propane": "volume",
+}
+"""What is dispensed, and whether it is kept by mass (kg) or by volume (L)."""
+
+
+def _fuel(cells: Cell, place: Place) -> dict[str, Any]:
+    fuel = _choice(cells, "fuel", tuple(FUELS))
+    fitting = tuple(name for name, unit in UNITS.items() if unit.quantity == FUELS[fuel])
+    unit = _choice(cells, "unit", fitting)
+    amount = _amount(cells, "amount")
+    house = to_house(amount, unit)
+    return {
+        "time": _time(cells, "time", place), "fuel": fuel, "amount": amount, "unit": unit,
+        "mass_kg": house if FUELS[fuel] == "mass" else None, "volume_l": house if FUELS[fuel] == "volume" else None,
+    }  # fmt: skip
 
 
 def _whole_day(values: dict[str, Any], place: Place) -> tuple[dt.datetime, dt.datetime]:
@@ -132,7 +198,7 @@ def _instant(values: dict[str, Any], _place: Place) -> tuple[dt.datetime, dt.dat
     return values["time"], values["time"]
 
 
-KindName = Literal["service-plan", "maintenance", "roadcalls"]
+KindName = Literal["service-plan", "maintenance", "roadcalls", "fuel", "meter", "outages"]
 KINDS: dict[str, RecordKind] = {
     "service-plan": RecordKind(
         ("vehicle", "date", "start", "end"), tables.ServiceDay, ("vehicle_id", "day"), _service_day, _whole_day
@@ -144,24 +210,38 @@ KINDS: dict[str, RecordKind] = {
     "roadcalls": RecordKind(
         ("vehicle", "time", "system", "note"), tables.Roadcall, ("vehicle_id", "time"), _roadcall, _instant
     ),
+    "fuel": RecordKind(
+        ("vehicle", "time", "fuel", "amount", "unit"), tables.FuelDispensed, ("vehicle_id", "time", "fuel"), _fuel,
+        _instant,
+    ),
+    "meter": RecordKind(
+        ("site", "charger", "start", "end", "grid_kwh"), tables.MeterSession, ("charger_id", "starts_at"), _meter,
+        _down_time, optional=("vehicle",),
+    ),
+    "outages": RecordKind(
+        ("site", "charger", "start", "end", "excluded", "cause", "note"), tables.ChargerOutage,
+        ("charger_id", "starts_at"), _outage, None,
+    ),
 }  # fmt: skip
 
 
 def import_records(session: Session, kind: str, path: Path, pilot: str | None = None) -> RecordsReport:
     """Import a CSV of one kind in the session's transaction, and mark what it changes as stale.
 
-    Vehicles are named as in the registry, `pilot/vehicle` where a name occurs in several pilots, or by an alias.
+    Vehicles are named as in the registry, `pilot/vehicle` where a name occurs in several pilots, or by an alias;
+    chargers by their site and their id.
 
     Raises:
         RegistryError: with row and field of every fault; nothing was imported.
     """
     chosen = KINDS[kind]
-    places = _places(session, pilot)
+    vehicles = _places(session, pilot)
+    chargers = _chargers(session, vehicles) if chosen.of_chargers else {}
     rows, faults = [], []
     for number, cells in enumerate(_cells(path, chosen), start=2):
         try:
-            place = _place(places, cells["vehicle"])
-            rows.append((place, {"vehicle_id": place.vehicle_id, **chosen.parse(cells, place)}))
+            place = _charger(chargers, cells) if chosen.of_chargers else _place(vehicles, cells["vehicle"])
+            rows.append((place, {chosen.key[0]: place.id, **chosen.parse(cells, place)}))
         except _CellError as error:
             faults.append(Fault(f"{path.name}, line {number}", error.field, error.reason))
     if faults:
@@ -176,7 +256,8 @@ def _cells(path: Path, kind: RecordKind) -> list[dict[str, str]]:
         missing = [name for name in kind.columns if name not in (reader.fieldnames or ())]
         if missing:
             raise RegistryError([Fault(f"{path.name}, line 1", name, "is missing from the header") for name in missing])
-        return [{name: (row[name] or "").strip() for name in kind.columns} for row in reader]
+        named = (*kind.columns, *(name for name in kind.optional if name in (reader.fieldnames or ())))
+        return [{name: (row[name] or "").strip() for name in named} for row in reader]
 
 
 def _places(session: Session, pilot: str | None) -> dict[str, list[Place]]:
@@ -203,7 +284,31 @@ def _places(session: Session, pilot: str | None) -> dict[str, list[Place]]:
     return places
 
 
-def _place(places: dict[str, list[Place]], name: str) -> Place:
+def _chargers(session: Session, vehicles: Mapping[str, list[Place]]) -> dict[tuple[str, str], Place]:
+    """Every charger by its site and its id, with the one zone that the vehicles of its site have."""
+    zones = {place.id: place.zone for places in vehicles.values() for place in places}
+    at_site: dict[int | None, set[ZoneInfo | None]] = {}
+    for vehicle_id, site_id in session.execute(sa.select(tables.Vehicle.id, tables.Vehicle.site_id)):
+        at_site.setdefault(site_id, set()).update({zones[vehicle_id]} if vehicle_id in zones else ())
+    known = sa.select(tables.Charger.id, tables.Charger.slug, tables.Site.id, tables.Site.slug).join(
+        tables.Site, tables.Site.id == tables.Charger.site_id
+    )
+    return {
+        (site, charger): Place(charger_id, next(iter(found)) if len(found) == 1 else None, vehicles)
+        for charger_id, charger, site_id, site in session.execute(known)
+        for found in [at_site.get(site_id, set())]
+    }
+
+
+def _charger(chargers: Mapping[tuple[str, str], Place], cells: Cell) -> Place:
+    if cells["site"] not in {site for site, _ in chargers}:
+        raise _CellError("site", f"{cells['site']!r} is no site with chargers")
+    if (cells["site"], cells["charger"]) not in chargers:
+        raise _CellError("charger", f"{cells['site']!r} has no charger {cells['charger']!r}")
+    return chargers[cells["site"], cells["charger"]]
+
+
+def _place(places: Mapping[str, list[Place]], name: str) -> Place:
     found = places.get(name, [])
     if not found:
         raise _CellError("vehicle", f"{name!r} is in no pilot")
@@ -222,9 +327,16 @@ def _put(session: Session, kind: str, chosen: RecordKind, place: Place, values: 
         return False
     statement = insert(table).values(**values).on_conflict_do_update(index_elements=list(key), set_=others)
     session.execute(statement)
-    spans = [chosen.touches(values, place)]
-    if old is not None:
-        spans.append(chosen.touches(key | dict(zip(others, old, strict=True)), place))
-    starts_at, ends_at = min(span[0] for span in spans), max(span[1] for span in spans)
-    session.add(tables.StaleMark(vehicle_id=place.vehicle_id, from_time=starts_at, to_time=ends_at, cause=kind))
+    told = [values] if old is None else [values, key | dict(zip(others, old, strict=True))]
+    _mark(session, kind, chosen, place, told)
     return True
+
+
+def _mark(session: Session, kind: str, chosen: RecordKind, place: Place, told: Sequence[dict[str, Any]]) -> None:
+    """Mark what the record says, and what it said before, as stale for the vehicles it names."""
+    if chosen.touches is None:
+        return
+    spans = [chosen.touches(values, place) for values in told]
+    starts_at, ends_at = min(span[0] for span in spans), max(span[1] for span in spans)
+    for vehicle_id in {values["vehicle_id"] for values in told} - {None}:
+        session.add(tables.StaleMark(vehicle_id=vehicle_id, from_time=starts_at, to_time=ends_at, cause=kind))

@@ -87,7 +87,7 @@ class _Import:
         for charger in given.chargers:
             _, charger_changed = self._put(
                 tables.Charger, {"site_id": site.id, "slug": charger.id}, rated_kw=charger.rated_kw,
-                efficiency_pct=charger.efficiency_pct, ends_on=None,
+                efficiency_pct=charger.efficiency_pct, ends_on=None, installed_on=charger.installed_on,
             )  # fmt: skip
             changed |= charger_changed
         self._end_missing(tables.Charger, {charger.id for charger in given.chargers}, site_id=site.id)

@@ -106,6 +106,7 @@ class ChargerEntry(Entry):
     id: Slug
     rated_kw: Annotated[float, Field(gt=0)] | None = None
     efficiency_pct: Annotated[float, Field(gt=0, le=100)] | None = None
+    installed_on: dt.date | None = None
 
 
 class SiteEntry(Entry):

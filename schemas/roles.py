@@ -13,7 +13,9 @@ REGISTRY = (
     "partner", "site", "charger", "pilot", "pilot_partner", "pilot_calendar", "vehicle", "vehicle_alias",
     "assignment", "gateway", "gateway_vehicle",
 )  # fmt: skip
-RECORDS = ("service_plan", "service_day", "maintenance", "roadcall")
+RECORDS = (
+    "service_plan", "service_day", "maintenance", "roadcall", "charger_outage", "meter_session", "fuel_dispensed",
+)  # fmt: skip
 FACTORS = ("own_factor", "grid_hour")
 DEFINITIONS = ("dbc", "dbc_binding", "dbc_map")
 LEDGER = ("upload", "upload_vehicle", "upload_body", "upload_log", "upload_reject")

@@ -75,7 +75,7 @@ class Site(Base):
 
 
 class Charger(Base):
-    """A charger at a site."""
+    """A charger (one port) at a site. `installed_on` is when it began to serve; null: not declared."""
 
     __tablename__ = "charger"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -84,6 +84,7 @@ class Charger(Base):
     rated_kw: Mapped[float | None]
     efficiency_pct: Mapped[float | None]
     ends_on: Mapped[dt.date | None]
+    installed_on: Mapped[dt.date | None]
     __table_args__ = (UniqueConstraint("site_id", "slug"),)
 
 
@@ -265,6 +266,55 @@ class Roadcall(Base):
         UniqueConstraint("vehicle_id", "time"),
         _one_of("system", ("propulsion", "storage", "other")),
     )
+
+
+class ChargerOutage(Base):
+    """Time in which a charger could not serve. `excluded`: for a cause outside the operator's control.
+
+    `ends_at` is null while it lasts.
+    """
+
+    __tablename__ = "charger_outage"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    charger_id: Mapped[int] = mapped_column(ForeignKey("charger.id"))
+    starts_at: Mapped[dt.datetime]
+    ends_at: Mapped[dt.datetime | None]
+    excluded: Mapped[bool]
+    cause: Mapped[str | None]
+    note: Mapped[str | None]
+    __table_args__ = (UniqueConstraint("charger_id", "starts_at"),)
+
+
+class MeterSession(Base):
+    """What a charger's meter counted at its input (AC) in one session, for the vehicle that the operator names.
+
+    Without one, `matched_vehicle_id` is the vehicle at the charger's site whose own charging session fits.
+    """
+
+    __tablename__ = "meter_session"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    charger_id: Mapped[int] = mapped_column(ForeignKey("charger.id"))
+    starts_at: Mapped[dt.datetime]
+    ends_at: Mapped[dt.datetime]
+    grid_kwh: Mapped[float]
+    vehicle_id: Mapped[int | None] = mapped_column(ForeignKey("vehicle.id"))
+    matched_vehicle_id: Mapped[int | None] = mapped_column(ForeignKey("vehicle.id"))
+    __table_args__ = (UniqueConstraint("charger_id", "starts_at"),)
+
+
+class FuelDispensed(Base):
+    """Fuel put into a vehicle: `amount` as the record gives it, and the same in kg (gases) or L (liquids)."""
+
+    __tablename__ = "fuel_dispensed"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    vehicle_id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"))
+    time: Mapped[dt.datetime]
+    fuel: Mapped[str]
+    amount: Mapped[float]
+    unit: Mapped[str]
+    mass_kg: Mapped[float | None]
+    volume_l: Mapped[float | None]
+    __table_args__ = (UniqueConstraint("vehicle_id", "time", "fuel"),)
 
 
 # --- definitions: what CAN frames mean -------------------------------------------------------------

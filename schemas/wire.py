@@ -407,6 +407,26 @@ class FaultRow(Body):
     malfunction_lamp: bool | None
 
 
+class ChargerRow(Body):
+    """A charger (port) with its uptime by record, and what its meter counted in the period."""
+
+    site: str
+    charger: str
+    rated_kw: float | None
+    installed_on: dt.date | None = Field(description="null: not declared; then it is known since its first record")
+    figure: Literal["nevi_uptime_pct", "uptime_since_start_pct"] = Field(
+        description="by the formula of 23 CFR 680.116(b); a port younger than twelve months has a figure of its own"
+    )
+    name: str
+    uptime_pct: float | None
+    outage_min: float
+    excluded_min: float = Field(description="part of the outage, for causes outside the operator's control")
+    from_time: dt.datetime
+    until: dt.datetime
+    meter_sessions: int
+    grid_energy_kwh: float | None = Field(description="AC, of the sessions that start in the period")
+
+
 class PilotRow(Body):
     """A pilot in the list of all."""
 

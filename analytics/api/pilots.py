@@ -8,9 +8,11 @@ from fastapi import APIRouter
 
 from analytics import evidence, summaries
 from analytics.api.asking import Asking, FirstDay, LastDay
+from analytics.chargers import charger_rows
 from analytics.programme import programme_summary, results
 from analytics.questions import period_of
 from schemas.wire import (
+    ChargerRow,
     ChargeSessionRow,
     DayRow,
     FaultRow,
@@ -57,6 +59,13 @@ def vehicles(slug: str, reader: Asking, first: FirstDay = None, last: LastDay = 
     """A pilot's vehicles, each with its figures over the period."""
     pilot = reader.pilot(slug)
     return summaries.vehicle_rows(reader, pilot, period_of(pilot, first, last))
+
+
+@router.get("/pilots/{slug}/chargers")
+def chargers(slug: str, reader: Asking, first: FirstDay = None, last: LastDay = None) -> list[ChargerRow]:
+    """The chargers of a pilot's sites that records tell of, with their uptime."""
+    pilot = reader.pilot(slug)
+    return charger_rows(reader, pilot, period_of(pilot, first, last))
 
 
 @router.get("/vehicles/{pilot}/{name}/days")

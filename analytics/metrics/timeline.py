@@ -14,6 +14,7 @@ import polars as pl
 from analytics.metrics import rules, states
 from analytics.metrics.fill import US_PER_S
 from analytics.metrics.inputs import Inputs
+from analytics.metrics.intervals import merged
 
 LAYERS = ("service", "planned_maintenance", "supply", "vehicle", "stop_fault")
 """Intervals laid over the segments: planned service, records by cause, and trouble codes that light the red lamp."""
@@ -27,7 +28,7 @@ def timeline(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     `planned_at` (the day's planned pull-out, null without), `unobserved` (busy during a silence).
     """
     days = inputs.days.select("vehicle_id", "day", "starts_at", "ends_at")
-    layers = {name: _merged(frame) for name, frame in _layers(inputs).items()}
+    layers = {name: merged(frame) for name, frame in _layers(inputs).items()}
     grace = timedelta(minutes=inputs.policy.pull_out_grace_min)
     pull_outs = inputs.planned.group_by("vehicle_id", "day").agg(planned_at=pl.col("starts_at").min())
     instants = [
@@ -77,21 +78,6 @@ def _layers(inputs: Inputs) -> dict[str, pl.DataFrame]:
         "vehicle": records.filter(~pl.col("planned") & ~supply),
         "stop_fault": faults,
     }
-
-
-def _merged(intervals: pl.DataFrame) -> pl.DataFrame:
-    """The union of each vehicle's intervals, without overlap."""
-    ordered = intervals.select("vehicle_id", "starts_at", "ends_at").filter(pl.col("ends_at") > pl.col("starts_at"))
-    ordered = ordered.sort("vehicle_id", "starts_at")
-    so_far = pl.col("ends_at").cum_max().shift(1).over("vehicle_id")
-    apart = (pl.col("starts_at") > so_far).fill_null(True)
-    return (
-        ordered.with_columns(island=apart.cum_sum())
-        .group_by("vehicle_id", "island")
-        .agg(pl.col("starts_at").min(), pl.col("ends_at").max())
-        .drop("island")
-        .sort("vehicle_id", "starts_at")
-    )
 
 
 def _edges(intervals: pl.DataFrame) -> pl.DataFrame:

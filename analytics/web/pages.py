@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from analytics import evidence, summaries
 from analytics.api.asking import Asking, FirstDay, LastDay
+from analytics.chargers import charger_rows
 from analytics.charts import Width
 from analytics.metrics import METRICS, Metric, rules
 from analytics.programme import programme_summary, results
@@ -75,6 +76,7 @@ def pilot_page(
         "days": days_shown(days, DAY_COLUMNS, Edge.of(pilot)),
         "day_columns": _columns(DAY_COLUMNS),
         "boundaries": tuple(present.CO2E_BOUNDARIES),
+        "chargers": charger_rows(reader, pilot, period),
     }
     return page(request, "pilot.html", context | _vehicle_tables(reader, pilot, period))
 

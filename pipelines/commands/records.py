@@ -13,7 +13,7 @@ from schemas.addresses import Role, role_url
 from schemas.database import engine
 
 app = typer.Typer(
-    help="What people and schedules say: service plans, maintenance, roadcalls.",
+    help="What people and schedules say: service plans, maintenance, roadcalls, fuel, meters, outages.",
     no_args_is_help=True,
     add_completion=False,
 )

@@ -279,6 +279,42 @@ def test_faults_of_a_vehicle(client: Client, module_database: Any) -> None:
         assert words in section
 
 
+def test_chargers_of_a_pilot(client: Client, module_database: Any) -> None:
+    """Two ports: one old, by the formula of the rule; one of 2026-01-03, by the 6 days since. See each row's hours."""
+    assert get(client, "/v1/pilots/ferries/chargers") == []
+    with module_database.connect() as owner:
+        owner.execute("INSERT INTO site (id, slug, name) VALUES (900, 'pier-a', 'Pier A')")
+        owner.execute("UPDATE vehicle SET site_id = 900 WHERE name = 'truck-01'")
+        owner.execute(
+            "INSERT INTO charger (id, site_id, slug, rated_kw, installed_on) VALUES"
+            " (1, 900, 'ch-1', 150, '2020-01-01'), (2, 900, 'ch-2', NULL, '2026-01-03'), (3, 900, 'ch-3', 50, NULL)"
+        )
+        owner.execute(
+            "INSERT INTO charger_outage (charger_id, starts_at, ends_at, excluded) VALUES"
+            " (1, '2025-06-01T00:00Z', '2025-06-01T12:00Z', false),"
+            " (1, '2025-07-01T00:00Z', '2025-07-01T08:00Z', true),"
+            " (2, '2026-01-09T05:00Z', NULL, false)"
+        )
+        owner.execute(
+            "INSERT INTO meter_session (charger_id, starts_at, ends_at, grid_kwh) VALUES"
+            " (1, '2026-01-06T05:00Z', '2026-01-06T09:00Z', 150.5), (1, '2026-01-12T05:00Z', '2026-01-12T09:00Z', 99)"
+        )
+    old, young = get(client, "/v1/pilots/harbor/chargers")
+    assert (old["charger"], old["figure"], old["name"]) == ("ch-1", "nevi_uptime_pct", "Uptime, NEVI formula")
+    assert (old["outage_min"], old["excluded_min"]) == (1200, 480)
+    assert old["uptime_pct"] == pytest.approx(99.863, abs=0.001)
+    assert (old["meter_sessions"], old["grid_energy_kwh"]) == (1, 150.5)
+    assert old["until"] == "2026-01-09T11:00:00Z"  # 03:00 in Los Angeles
+    # 6 h of the 6 days of 24 h since 03:00 on 3 January.
+    assert (young["figure"], young["outage_min"]) == ("uptime_since_start_pct", 360)
+    assert young["uptime_pct"] == pytest.approx(100 * (1 - 6 / 144))
+    page = client.get("/pilots/harbor").text
+    section = page[page.index('id="chargers"') :]
+    for words in ("pier-a / ch-1", "99.86", "Uptime, NEVI formula", "Uptime since start", "150.5", "ch-2"):
+        assert words in section
+    assert 'id="chargers"' not in client.get("/pilots/ferries").text
+
+
 def test_the_programme_adds_what_may_be_added(client: Client) -> None:
     programme = get(client, "/v1/programme/summary")
     assert (programme["from"], programme["to"], programme["pilots"], programme["vehicles"]) == (
