@@ -69,15 +69,20 @@ def _register(owner_url: str) -> str:
 
 
 @contextmanager
-def receiver(ingest_url: str, **settings: str) -> Iterator[tuple[int, int]]:
-    """One receiver process; its port and process id. `settings`: further variables, without their prefix."""
+def receiver(ingest_url: str, *, workers: int = 1, **settings: str) -> Iterator[tuple[int, int]]:
+    """A receiver; its port, and the id of its process, or the largest of several.
+
+    `settings`: further variables, without their prefix.
+    """
     port = free_port()
     program = "import sys; from ingest.app import serve; from schemas.settings import settings; " \
-        "serve(settings(), host='127.0.0.1', port=int(sys.argv[1]))"  # fmt: skip
+        "serve(settings(), host='127.0.0.1', port=int(sys.argv[1]), workers=int(sys.argv[2]))"  # fmt: skip
     settings = {"gateway_requests_per_s": "0", "gateway_bytes_per_s": "0", "metrics_address": ""} | settings
     given = {f"BEACHHEAD_{name.upper()}": value for name, value in settings.items()}
     environment = os.environ | {"BEACHHEAD_INGEST_URL": ingest_url} | given
-    process = subprocess.Popen([sys.executable, "-c", program, str(port)], env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(port), str(workers)], env=environment, stderr=subprocess.DEVNULL
+    )
     try:
         _wait_for(lambda: _is_ready(port), process)
         yield port, _worker(process.pid)

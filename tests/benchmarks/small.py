@@ -18,6 +18,7 @@ from tests.benchmarks.result import Result
 SCRIPT = Path(__file__).with_name("small.lua")
 ROWS, CONNECTIONS, THREADS, SECONDS = 60, 64, 2, 15
 ROUNDS = 3
+PROCESSES = 2  # of the receiver: one for each core
 NAME = "ingest.small_vs_influxdb"
 
 
@@ -40,7 +41,7 @@ def run() -> list[Result]:
         ours.append(_ours())
         if influxdb.is_installed():
             theirs.append(_theirs())
-    one, note = sorted(ours)[ROUNDS // 2], f"{ROWS} rows a post, {CONNECTIONS} connections"
+    one, note = sorted(ours)[ROUNDS // 2], f"{ROWS} rows a post, {CONNECTIONS} connections, {PROCESSES} processes"
     note += f"; p50 {one.p50_ms:.0f} ms, p99 {one.p99_ms:.0f} ms"
     if not theirs:
         return [Result(NAME, one.rows_per_s, "rows/s", peak_mb=one.peak_mb, note=f"{note}; {influxdb.NOTE}")]
@@ -52,7 +53,7 @@ def run() -> list[Result]:
 
 def _ours() -> Round:
     with tempfile.TemporaryDirectory() as folder, database_of(Path(folder)) as (owner_url, ingest_url, key):
-        with receiver(ingest_url, landing_url=f"file://{folder}/landing") as (port, pid):
+        with receiver(ingest_url, workers=PROCESSES, landing_url=f"file://{folder}/landing") as (port, pid):
             told = _load(port, "ndjson", "/v1/telemetry", key, seconds=SECONDS)
             peak = peak_mb(pid)
         with psycopg.connect(owner_url) as owner:
