@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -11,6 +9,7 @@ from ingest.can.dbc import read_dbc
 from ingest.can.decode import decode, physical
 from ingest.can.dm1 import LAMPS, Reports, read
 from ingest.can.frames import EXTENDED, Frames, Payloads
+from ingest.can.j1939 import not_available
 from ingest.can.j1939_table import MESSAGES
 from ingest.can.transport import join
 
@@ -20,9 +19,6 @@ BU_: A
 
 BO_ 2566845951 Pack: 8 A
  SG_ Current : 0|16@1+ (0.1,-1000) [-1000|1000] "A" A
-
-BA_DEF_ BO_ "VFrameFormat" ENUM "StandardCAN","ExtendedCAN","reserved","J1939PG";
-BA_ "VFrameFormat" BO_ 2566845951 3;
 """
 DM1_ID = int(EXTENDED) | 0x18FECA00
 
@@ -56,7 +52,9 @@ def test_t15_current_with_an_offset() -> None:
 
 
 def test_t16_all_bits_set_is_no_value() -> None:
-    assert math.isnan(gb_current_a("FFFFFFFFFFFFFFFF"))
+    missing = not_available(np.array([0xFFFF, 11240], np.uint64), 16)
+    assert missing is not None
+    assert missing.tolist() == [True, False]
 
 
 def test_t17_wheel_based_speed() -> None:
