@@ -53,25 +53,38 @@ def _with_trace_gases(found: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
     ).select(found.columns)
 
 
-def own_emissions(burns: pl.DataFrame, boundaries: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+_DAY = {"vehicle_id": pl.Int32(), "day": pl.Date()}
+NOTHING_BURNED = pl.DataFrame(
+    schema={
+        **_DAY, "metric": pl.String(), "gases": pl.String(), "own_kg": pl.Float64(), "own_ids": pl.List(pl.String()),
+        "own_unknown": pl.String(),
+    }
+)  # fmt: skip
+
+
+def with_trace(burns: pl.DataFrame) -> pl.DataFrame:
+    """Add `trace`: diesel that vehicles burned counts with the CH4 and N2O of engines off the road or on water."""
+    engine = pl.when(pl.col("category") == "vessel").then(pl.lit("vessel")).otherwise(pl.lit("off-road"))
+    return burns.with_columns(trace=pl.format("{}/{}", "fuel", engine))
+
+
+def own_emissions(burns: pl.DataFrame, boundaries: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """What vehicles burned themselves, kg, for every boundary and choice of gases.
 
     `burns` has one row per vehicle, day and fuel: vehicle_id, day, pilot_id, region, category, fuel, amount (L or kg),
-    quantity. `boundaries` has columns metric, fuel_boundary, carrier_boundary. One row per `CASE` and gases: own_kg,
-    own_ids, and own_unknown, the fuels that have no factor there (then own_kg lacks them). Diesel counts with the CH4
-    and N2O of engines off the road or on water, per litre.
+    quantity, and trace. `boundaries` has columns metric, fuel_boundary, carrier_boundary; `known` is the answer of
+    `burned` for these fuels. One row per `CASE` and gases: own_kg, own_ids, and own_unknown, the fuels that have no
+    factor there (then own_kg lacks them).
     """
-    engine = pl.when(pl.col("category") == "vessel").then(pl.lit("vessel")).otherwise(pl.lit("off-road"))
+    if burns.is_empty():
+        return NOTHING_BURNED
     carried = pl.col("fuel").is_in(CARRIERS)
     asked = (
-        burns.with_columns(trace=pl.format("{}/{}", "fuel", engine))
-        .join(boundaries, how="cross")
+        burns.join(boundaries, how="cross")
         .with_columns(fuel_boundary=pl.when(carried).then("carrier_boundary").otherwise("fuel_boundary"))
         .join(pl.DataFrame({"gases": GASES}), how="cross")
     )
-    key = [*BURNED, "fuel_boundary", "gases"]
-    best = burned(asked.select(BURNED), table).sort("fuel_rank").unique(key, keep="first", maintain_order=True)
-    found = asked.join(best, on=key, how="left")
+    found = asked.join(_best(known), on=[*BURNED, "fuel_boundary", "gases"], how="left")
     unknown = pl.col("kg_per_amount").is_null()
     return found.group_by(*CASE, "gases").agg(
         own_kg=(pl.col("quantity") * pl.col("kg_per_amount")).sum(),
@@ -80,17 +93,19 @@ def own_emissions(burns: pl.DataFrame, boundaries: pl.DataFrame, table: pl.DataF
     )
 
 
-def biogenic_emissions(burns: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+def biogenic_emissions(burns: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """Biogenic CO2 of what vehicles burned themselves: vehicle_id, day, biogenic_kg, biogenic_ids, biogenic_words.
 
-    A vehicle-day without a fuel of biological origin has no row.
+    `burns` and `known` are those of `own_emissions`. A vehicle-day without a fuel of biological origin has no row.
     """
-    asked = burns.with_columns(trace=pl.lit(None, pl.String))
-    found = burned(asked.select(BURNED), table).filter(pl.col("fuel_boundary") == "tailpipe_biogenic")
-    key = [name for name in BURNED if name != "trace"]
-    best = found.sort("fuel_rank").unique(key, keep="first", maintain_order=True).drop("trace")
-    return asked.join(best, on=key).group_by("vehicle_id", "day").agg(
+    best = _best(known.filter(pl.col("fuel_boundary") == "tailpipe_biogenic"))
+    return burns.join(best, on=BURNED).group_by("vehicle_id", "day").agg(
         biogenic_kg=(pl.col("quantity") * pl.col("kg_per_amount")).sum(),
         biogenic_ids=pl.col("fuel_ids").explode(empty_as_null=False).unique().sort(),
         biogenic_words=pl.col("fuel_words").unique().sort().str.join("; "),
     )  # fmt: skip
+
+
+def _best(known: pl.DataFrame) -> pl.DataFrame:
+    key = [*BURNED, "fuel_boundary", "gases"]
+    return known.sort("fuel_rank").unique(key, keep="first", maintain_order=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from analytics.factors.burning import BURNED, CASE, GASES, burned, named, own_emissions
+from analytics.factors.burning import BURNED, CASE, GASES, biogenic_emissions, burned, named, own_emissions, with_trace
 from analytics.factors.hourly import matched
 from analytics.factors.own import NO_TABLES, HourlyTables
 from analytics.factors.resolve import OWN_FUEL_RANK, electricity, grid_reasons, line_losses
@@ -56,6 +56,9 @@ BOUNDARIES = (
         "well_to_wheel",
     ),
 )
+
+
+NO_REASONS = pl.DataFrame(schema=dict.fromkeys(("grid", "region", "boundary", "grid_reason"), pl.String))
 
 
 def _boundaries() -> pl.DataFrame:
@@ -182,22 +185,29 @@ def _reason() -> pl.Expr:
     return pl.concat_str(grid_reason, fuel_reason, separator="; ", ignore_nulls=True).replace("", None)
 
 
-def pairs(
-    vehicle_days: pl.DataFrame, burns: pl.DataFrame, table: pl.DataFrame, hourly: ByTheHour = NO_HOURS
-) -> pl.DataFrame:
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The factors of vehicle-days, and the biogenic CO2 of what the vehicles burned themselves."""
+
+    factors: pl.DataFrame
+    biogenic: pl.DataFrame
+
+
+def pairs(vehicle_days: pl.DataFrame, burns: pl.DataFrame, table: pl.DataFrame, hourly: ByTheHour = NO_HOURS) -> Pairs:
     """The factors of every vehicle-day at each of the three boundaries.
 
     `vehicle_days` has the columns of `Vehicles`, day, and draws (whether electricity is drawn, or may be); `burns` is
-    what the vehicles burned themselves, as `own_emissions` takes it; `table` follows `Factors`. One row per vehicle,
-    day and metric: `kg_per_amount` (baseline fuel, per L or kg), `trace_kg_per_km`, `own_kg` (emitted by the vehicle's
-    own fuel), `kg_per_kwh` (AC at the charger, line losses in it) with its `kg_per_kwh_low` and `_high` over other
+    what the vehicles burned themselves: see `own_emissions`; `table` follows `Factors`. Of the factors, one row per
+    vehicle, day and metric: `kg_per_amount` (baseline fuel, per L or kg), `trace_kg_per_km`, `own_kg` (emitted by the
+    vehicle's own fuel), `kg_per_kwh` (AC at the charger, line losses in it) with its `kg_per_kwh_low` and `_high` over other
     sources of the same area, `gases`, `factor_ids`, `pair_note` and, where `complete` is false, `pair_reason` in words.
     """
     cases = _cases(vehicle_days, table)
+    burns = with_trace(burns)
     asked = cases.filter(pl.col("fuel").is_not_null()).select(BURNED)
-    fuel = burned(asked, table)
+    fuel = burned(pl.concat([asked, burns.select(BURNED)]), table)
     known = fuel.select(*BURNED, "fuel_boundary", fuel_known=True).unique()
-    own = own_emissions(burns, _boundaries().select("metric", "fuel_boundary", "carrier_boundary"), table)
+    own = own_emissions(burns, _boundaries().select("metric", "fuel_boundary", "carrier_boundary"), fuel)
     paired = pl.col("kg_per_kwh").is_not_null() & pl.col("kg_per_amount").is_not_null()
     found = (
         _delivered(cases, table, hourly)
@@ -206,16 +216,20 @@ def pairs(
         .join(own, on=[*CASE, "gases"], how="left")
         .with_columns(complete=paired, own_kg=pl.col("own_kg").fill_null(0.0))
     )
-    reasons = grid_reasons(cases, table, hourly.tables.places()).rename({"boundary": "grid_boundary"})
-    best = _best(found).join(reasons, on=["grid", "region", "grid_boundary"], how="left", nulls_equal=True)
+    best = _best(found)
+    silent = best.filter(~pl.col("has_grid")).select("grid", "region")
+    reasons = grid_reasons(silent, table, hourly.tables.places()) if silent.height else NO_REASONS
+    reasons = reasons.rename({"boundary": "grid_boundary"})
+    best = best.join(reasons, on=["grid", "region", "grid_boundary"], how="left", nulls_equal=True)
     ids = pl.concat_list("fuel_ids", "grid_id", "loss_id", pl.col("own_ids").fill_null([]))
     whole = pl.col("complete") & pl.col("own_unknown").is_null()
-    return best.with_columns(
+    factors = best.with_columns(
         factor_ids=pl.when(whole).then(ids.list.drop_nulls().list.unique()),
         pair_note=pl.when(whole).then(_note()),
         pair_reason=pl.when(~whole).then(pl.when("complete").then(_own_reason()).otherwise(_reason())),
         complete=whole,
     )
+    return Pairs(factors, biogenic_emissions(burns, fuel))
 
 
 def _own_reason() -> pl.Expr:

@@ -13,6 +13,8 @@ from analytics.factors.contract import UNITS as UNITS_BY_KIND
 from schemas.units import UNITS, house_unit
 
 _KNOWN_UNITS = sorted({unit for units in UNITS_BY_KIND.values() for unit in units})
+_SCALE = {unit: UNITS[unit].scale for unit in _KNOWN_UNITS}
+_HOUSE_UNIT = {unit: house_unit(UNITS[unit].quantity) for unit in _KNOWN_UNITS}
 
 
 def _read(name: str) -> pl.DataFrame:
@@ -51,9 +53,7 @@ def usable(table: pl.DataFrame) -> pl.DataFrame:
 
 def in_si(table: pl.DataFrame) -> pl.DataFrame:
     """Add `si_value` and `si_unit`: kg/kWh, kg/L, kg/kg, kg/km or share."""
-    scale = {unit: UNITS[unit].scale for unit in _KNOWN_UNITS}
-    name = {unit: house_unit(UNITS[unit].quantity) for unit in _KNOWN_UNITS}
     return table.with_columns(
-        si_value=pl.col("value") * pl.col("unit").replace_strict(scale, return_dtype=pl.Float64),
-        si_unit=pl.col("unit").replace_strict(name, return_dtype=pl.String),
+        si_value=pl.col("value") * pl.col("unit").replace_strict(_SCALE, return_dtype=pl.Float64),
+        si_unit=pl.col("unit").replace_strict(_HOUSE_UNIT, return_dtype=pl.String),
     )

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import dataframely as dy
 import polars as pl
 
-from analytics.factors.burning import biogenic_emissions
 from analytics.factors.pairing import BOUNDARIES, FUEL_KEYS, NO_HOURS, ByTheHour, pairs
 from analytics.metrics.metric import Metric, Total
 from schemas.frames import Baselines, Figures, OperatingDays, Vehicles
@@ -128,16 +127,19 @@ def avoided(
     `day_figures` holds the figures of `INPUTS`; `table` follows `Factors`, `baselines` `Baselines`. A vehicle whose
     powertrain is diesel is a reference and has no rows. A figure that cannot be known is null and its note says why.
     """
-    known = day_inputs(vehicles, days, day_figures, baselines)
-    burns = _burns(known)
-    factors = pairs(known, burns, table, hourly)
-    emitted = _emissions(known.join(factors.select(pl.exclude(known.columns), *KEYS), on=KEYS))
-    biogenic = _biogenic(known, burns, table)
-    rows = pl.concat([_displaced(known), emitted, biogenic], how="diagonal_relaxed")
-    ids = pl.concat([emitted, biogenic], how="diagonal_relaxed").filter(pl.col("value").is_not_null())
+    return avoided_on(day_inputs(vehicles, days, day_figures, baselines), table, hourly)
+
+
+def avoided_on(known: pl.DataFrame, table: pl.DataFrame, hourly: ByTheHour) -> Avoided:
+    """What `avoided` gives, from `day_inputs`."""
+    found = pairs(known, _burns(known), table, hourly)
+    emitted = _emissions(known.join(found.factors.select(pl.exclude(known.columns), *KEYS), on=KEYS))
+    biogenic = [_biogenic(known, found.biogenic)] if found.biogenic.height else []
+    rows = pl.concat([_displaced(known), emitted, *biogenic], how="diagonal_relaxed")
+    ids = pl.concat([emitted, *biogenic], how="diagonal_relaxed").filter(pl.col("value").is_not_null())
     ids = ids.select(*KEYS, factor_id="factor_ids")
     return Avoided(
-        figures=Figures.validate(rows.select(Figures.column_names()).sort("vehicle_id", "day", "metric"), cast=True),
+        figures=Figures.cast(rows.select(Figures.column_names()).sort("vehicle_id", "day", "metric")),
         factor_ids=ids.explode("factor_id").unique().sort("vehicle_id", "day", "factor_id"),
     )
 
@@ -211,9 +213,8 @@ def _burns(known: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts)
 
 
-def _biogenic(known: pl.DataFrame, burns: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
-    found = known.join(biogenic_emissions(burns, table), on=KEYS)
-    rows = found.with_columns(
+def _biogenic(known: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    rows = known.join(found, on=KEYS).with_columns(
         metric=pl.lit(BIOGENIC),
         value=pl.col("biogenic_kg"),
         low=pl.lit(None, pl.Float64),

@@ -48,7 +48,11 @@ def screened(
     baselines: pl.DataFrame = NO_BASELINES,
 ) -> Avoided:
     """NOx and PM2.5 avoided (g) of each vehicle and day, two rows each; the arguments are those of `avoided`."""
-    known = day_inputs(vehicles, days, day_figures, baselines)
+    return screened_on(day_inputs(vehicles, days, day_figures, baselines), table)
+
+
+def screened_on(known: pl.DataFrame, table: pl.DataFrame) -> Avoided:
+    """What `screened` gives, from `day_inputs`."""
     worked = known.with_columns(
         standard=standard_of(
             pl.col("baseline_standard"), pl.col("region"), pl.col("category"), pl.col("baseline_model_year")
@@ -56,10 +60,11 @@ def screened(
         work_kwh=_work(),
         engine_l=pl.sum_horizontal("fuel_used_l", "genset_fuel_used_l"),
     ).with_columns(own_work_kwh=_own_work())
-    rows = pl.concat([_rows(worked, table, slug, gas) for slug, gas in POLLUTANTS.items()], how="diagonal_relaxed")
+    worked = _with_factors(worked, table)
+    rows = pl.concat([_rows(worked, slug, gas) for slug, gas in POLLUTANTS.items()], how="diagonal_relaxed")
     ids = rows.filter(pl.col("value").is_not_null()).select(*KEYS, factor_id="factor_ids")
     return Avoided(
-        figures=Figures.validate(rows.select(Figures.column_names()).sort(*KEYS, "metric"), cast=True),
+        figures=Figures.cast(rows.select(Figures.column_names()).sort(*KEYS, "metric")),
         factor_ids=ids.explode("factor_id").unique().sort(*KEYS, "factor_id"),
     )
 
@@ -85,23 +90,36 @@ def _own_work() -> pl.Expr:
     )
 
 
-def _factors(worked: pl.DataFrame, table: pl.DataFrame, gas: str, kind: str, of: pl.Expr, name: str) -> pl.DataFrame:
-    """The factor of each vehicle-day: columns `<name>_value` (kg per kWh or L), `_id` and `_words`."""
-    asked = worked.select("pilot_id", "region", "day", fuel=of).drop_nulls("fuel")
-    found = fuels(asked, table, kind=kind).filter(pl.col("gases") == gas)
-    best = found.unique(["pilot_id", "region", "fuel", "day"], keep="first", maintain_order=True).select(
-        "pilot_id", "region", "day", fuel_key="fuel",
-        **{f"{name}_value": pl.col("si_value"), f"{name}_id": pl.col("id"), f"{name}_note": pl.col("note")},
-    )  # fmt: skip
-    return worked.with_columns(fuel_key=of).join(
-        best, on=["pilot_id", "region", "day", "fuel_key"], how="left"
-    ).drop("fuel_key")  # fmt: skip
+SIDES = {"base": ("engine", "standard"), "own": ("engine", "own_standard"), "heater": ("heater", "heater_fuel")}
+"""Whose limit or factor is looked up by what: the kind of factor, and the column that names it."""
+NO_FACTORS = pl.DataFrame(
+    schema={
+        "pilot_id": pl.Int32, "region": pl.String, "day": pl.Date, "fuel": pl.String, "gases": pl.String,
+        "si_value": pl.Float64, "id": pl.String, "note": pl.String,
+    }
+)  # fmt: skip
 
 
-def _rows(worked: pl.DataFrame, table: pl.DataFrame, slug: str, gas: str) -> pl.DataFrame:
-    rows = _factors(worked, table, gas, "engine", pl.col("standard"), "base")
-    rows = _factors(rows, table, gas, "engine", pl.col("own_standard"), "own")
-    rows = _factors(rows, table, gas, "heater", pl.lit("diesel"), "heater")
+def _with_factors(worked: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """Add for each of `SIDES` and gas: `<gas>_<side>_value` (kg per kWh or L), `_id` and `_note`."""
+    burned = pl.when(pl.col("heater_fuel_used_l") > 0).then(pl.lit("diesel"))
+    rows = worked.with_columns(heater_fuel=burned)
+    place = ["pilot_id", "region", "day"]
+    for side, (kind, column) in SIDES.items():
+        asked = rows.select(*place, fuel=column).drop_nulls("fuel")
+        found = fuels(asked, table, kind=kind) if asked.height else NO_FACTORS
+        best = found.group_by(*place, "fuel", maintain_order=True).agg(
+            pl.col(source).filter(pl.col("gases") == gas).first().alias(f"{gas}_{side}_{part}")
+            for gas in POLLUTANTS.values()
+            for part, source in (("value", "si_value"), ("id", "id"), ("note", "note"))
+        )
+        rows = rows.join(best.rename({"fuel": column}), on=[*place, column], how="left")
+    return rows
+
+
+def _rows(worked: pl.DataFrame, slug: str, gas: str) -> pl.DataFrame:
+    parts = [f"{side}_{part}" for side in SIDES for part in ("value", "id", "note")]
+    rows = worked.with_columns(pl.col(f"{gas}_{part}").alias(part) for part in parts)
     heater_l = pl.col("heater_fuel_used_l").fill_null(0.0)
     engine_runs = (pl.col("own_work_kwh") > 0).fill_null(pl.col("powertrain").is_in(WHOLE_WORK))
     own_kg = pl.when(engine_runs).then(pl.col("own_work_kwh") * pl.col("own_value")).otherwise(0.0)
