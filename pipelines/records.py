@@ -339,4 +339,5 @@ def _mark(session: Session, kind: str, chosen: RecordKind, place: Place, told: S
     spans = [chosen.touches(values, place) for values in told]
     starts_at, ends_at = min(span[0] for span in spans), max(span[1] for span in spans)
     for vehicle_id in {values["vehicle_id"] for values in told} - {None}:
-        session.add(tables.StaleMark(vehicle_id=vehicle_id, from_time=starts_at, to_time=ends_at, cause=kind))
+        mark = {"vehicle_id": vehicle_id, "from_time": starts_at, "to_time": ends_at, "cause": kind}
+        session.execute(sa.insert(tables.StaleMark).inline().values(**mark))  # whoever marks need not read marks

@@ -199,8 +199,8 @@ def pairs(vehicle_days: pl.DataFrame, burns: pl.DataFrame, table: pl.DataFrame, 
     `vehicle_days` has the columns of `Vehicles`, day, and draws (whether electricity is drawn, or may be); `burns` is
     what the vehicles burned themselves: see `own_emissions`; `table` follows `Factors`. Of the factors, one row per
     vehicle, day and metric: `kg_per_amount` (baseline fuel, per L or kg), `trace_kg_per_km`, `own_kg` (emitted by the
-    vehicle's own fuel), `kg_per_kwh` (AC at the charger, line losses in it) with its `kg_per_kwh_low` and `_high` over other
-    sources of the same area, `gases`, `factor_ids`, `pair_note` and, where `complete` is false, `pair_reason` in words.
+    vehicle's own fuel), `kg_per_kwh` (AC at the charger, line losses in it) with its `kg_per_kwh_low` and `_high` over
+    other sources of the same area, `gases`, `factor_ids`, `pair_note` and, where `complete` is false, `pair_reason`.
     """
     cases = _cases(vehicle_days, table)
     burns = with_trace(burns)

@@ -18,6 +18,7 @@ from analytics.metrics.emissions import CONSERVATIVE, TAILPIPE_VS_GENERATION
 from analytics.views import Reader
 from pipelines.compute import Selection, compute_pilot
 from pipelines.factors import FactorsReport, import_factors, remove_table
+from pipelines.records import import_records
 from pipelines.registry import import_programme
 from schemas import tables
 from schemas.addresses import Role
@@ -234,3 +235,12 @@ def test_the_command(world: World, database: TestDatabase) -> None:
     diesel = json.loads(run("show", "diesel", "--region", "NL", "--day", "2026-01-05", "--json"))
     assert [row["id"] for row in diesel] == ["epa-hub-co2/diesel", "red2-diesel/diesel"]
     assert "1 factors removed" in run("remove", "depot")
+
+
+def test_records_are_kept_by_the_same_role(world: World) -> None:
+    """It writes marks that it may not read."""
+    path = world.folder / "maintenance.csv"
+    path.write_text("vehicle,start,end,planned,cause,note\nport-1,2026-01-05T08:00,2026-01-05T09:00,no,vehicle,door\n")
+    with Session(world.web) as session, session.begin():
+        assert import_records(session, "maintenance", path).changed == 1
+    assert world.stale() == ["port-1"]

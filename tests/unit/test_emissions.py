@@ -97,6 +97,17 @@ def test_ten_thousand_miles_against_californian_generation() -> None:  # T10, CO
     assert found[DISPLACED]["value"] == pytest.approx(10_000 / 3.64 * L_PER_GAL)
 
 
+def test_ten_thousand_miles_as_co2e_on_both_sides() -> None:  # T10, CO2e with CO2e: no table of CO2 alone
+    rows = [figure("distance_km", 10_000 * KM_PER_MILE), figure("grid_energy_kwh", 21_700.0)]
+    table = shipped().filter(pl.col("id") != "egrid2023r2-co2/egrid:CAMX")
+    bus = vehicle_frame(vehicle(category="bus", baseline_rate=3.64, baseline_unit="mpg"))
+    found = avoided(bus, day_frame((1, DAY)), figure_frame(*rows), table).figures
+    row = found.row(by_predicate=pl.col("metric") == TAILPIPE_VS_GENERATION, named=True)
+    # 28,049.45 + 10,000 x 0.0116875 = 28,166.33 kg; 21,700 x 0.195037 / 0.95 = 4,455.06 kg
+    assert row["value"] == pytest.approx(23_711.27, abs=0.01)
+    assert "; CO2e; " in row["note"]
+
+
 def test_hundred_gallons_over_six_hundred_miles_as_co2e() -> None:  # T09: 1,021 + 7.0125
     found = results(
         given={"distance_km": 600 * KM_PER_MILE, "grid_energy_kwh": 0.0},
