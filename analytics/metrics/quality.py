@@ -64,9 +64,8 @@ class _Frame:
         self.us = rows["us"].to_numpy()
         self.first_row = rows["first_row"].to_numpy()
         self.names = [name for name in PLAUSIBLE if name in rows.columns and rows[name].null_count() < rows.height]
-        self.values = {name: rows[name].cast(pl.Float64).to_numpy(writable=False) for name in self.names}
-        every = np.arange(rows.height)
-        self.whole = {name: every for name in self.names if rows[name].null_count() == 0}
+        self.real_at = np.flatnonzero(rows["real"].to_numpy())
+        self.changed: dict[str, Floats] = {}
         self.extremes = _extremes(rows, self.names)
 
     def faults(self) -> Iterator[Fault]:
@@ -84,9 +83,7 @@ class _Frame:
 
     def cleaned(self, faults: list[Fault]) -> pl.DataFrame:
         """The rows without what was left out. A row of another time keeps no signal at all."""
-        changed = {fault.signal for fault in faults if fault.reason not in KEPT} - {ROW}
-        columns = [pl.Series(name, self.values[name], nan_to_null=True) for name in self.names if name in changed]
-        rows = self.rows.with_columns(columns)
+        rows = self.rows.with_columns(pl.Series(name, x, nan_to_null=True) for name, x in self.changed.items())
         astray = [fault.rows for fault in faults if fault.signal == ROW]
         if astray:
             kept = pl.Series("kept", ~_flagged(np.concatenate(astray), rows.height))
@@ -102,17 +99,19 @@ class _Frame:
 
     def _beyond(self, name: str) -> Iterator[Fault]:
         """Values out of limits, and unlikely ones."""
-        x, known = self.values[name], PLAUSIBLE[name]
-        least, most = self.extremes[name]
+        known, (least, most) = PLAUSIBLE[name], self.extremes[name]
         high: float | Floats = known.high
         if known.high_for and most > min(known.high_for.values()):
             high = self._by_category(known)
+        low, likely_high = known.likely
+        if known.low <= least and not np.any(most > high) and low <= least and most <= likely_high:
+            return
+        x = self._values(name)
         if least < known.low or np.any(most > high):
             bad = (x < known.low) | (x > high)
             yield Fault(name, Reason.LIMIT, np.flatnonzero(bad))
-        low, high = known.likely
-        if least < low or most > high:
-            odd = ((x < low) | (x > high)) & ~np.isnan(x)
+        if least < low or most > likely_high:
+            odd = ((x < low) | (x > likely_high)) & ~np.isnan(x)
             yield Fault(name, Reason.UNLIKELY, np.flatnonzero(odd & (x >= known.low) & (x <= known.high)))
 
     def _by_category(self, known: Plausible) -> Floats:
@@ -139,7 +138,7 @@ class _Frame:
 
     def _stuck(self, name: str, longest_s: float) -> Iterator[Fault]:
         """Stretches without any change while the speed changes; zero is no fault where an engine may drive alone."""
-        if "speed_kmh" not in self.values:
+        if "speed_kmh" not in self.names:
             return
         at, x = self._readings(name)
         changes = np.flatnonzero((x[1:] != x[:-1]) | (self.first_row[at[1:]] != self.first_row[at[:-1]]))
@@ -152,7 +151,7 @@ class _Frame:
 
     def _varies(self, first: int, last: int, value: float) -> bool:
         """The speed changes between two rows, of a vehicle that cannot drive on nothing."""
-        speed = self.values["speed_kmh"][first : last + 1]
+        speed = self._values("speed_kmh")[first : last + 1]
         speed = speed[~np.isnan(speed)]
         if len(speed) == 0 or np.ptp(speed) < STUCK_SPEED_KMH:
             return False
@@ -163,7 +162,7 @@ class _Frame:
 
     def _out_of_order(self) -> Iterator[Fault]:
         """Counters that fall back or run ahead and return; rows on which two do are of another time."""
-        found = {name: self._strays(name) for name in COUNTERS if name in self.values}
+        found = {name: self._strays(name) for name in COUNTERS if name in self.names}
         strays = [rows for rows in found.values() if len(rows)]
         if not strays:
             return
@@ -194,13 +193,13 @@ class _Frame:
         return at[np.sort(astray)]
 
     def _positions(self) -> Iterator[Fault]:
-        if not all(name in self.values for name in PLACE):
+        if not all(name in self.names for name in PLACE):
             return
-        latitude, longitude = (self.values[name] for name in PLACE)
+        latitude, longitude = (self._values(name) for name in PLACE)
         yield from self._lost(Reason.NO_FIX, np.flatnonzero((latitude == 0) & (longitude == 0)))
-        if "gnss_hdop" in self.values:
-            yield from self._lost(Reason.IMPRECISE, np.flatnonzero(self.values["gnss_hdop"] > HDOP_MAX))
-        latitude, longitude = (self.values[name] for name in PLACE)
+        if "gnss_hdop" in self.names:
+            yield from self._lost(Reason.IMPRECISE, np.flatnonzero(self._values("gnss_hdop") > HDOP_MAX))
+        latitude, longitude = (self._values(name) for name in PLACE)
         at = np.flatnonzero(~np.isnan(latitude) & ~np.isnan(longitude))
         if len(at) > 2:
             yield from self._lost(Reason.JUMP, self._jumps(at, latitude[at], longitude[at]))
@@ -222,16 +221,26 @@ class _Frame:
                 self._lose(name, rows)
                 yield Fault(name, reason, rows)
 
+    def _values(self, name: str) -> Floats:
+        """The signal on every row, NaN where it is not known or was found wrong."""
+        if name in self.changed:
+            return self.changed[name]
+        return self.rows[name].cast(pl.Float64).to_numpy(writable=False)
+
     def _lose(self, name: str, rows: Whole) -> None:
-        self.values[name] = self.values[name].copy()
-        self.values[name][rows] = np.nan
-        self.whole.pop(name, None)
+        if name not in self.changed:
+            self.changed[name] = self._values(name).copy()
+        self.changed[name][rows] = np.nan
 
     def _readings(self, name: str) -> tuple[Whole, Floats]:
-        if name in self.whole:
-            return self.whole[name], self.values[name]
-        at = np.flatnonzero(~np.isnan(self.values[name]))
-        return at, self.values[name][at]
+        """The rows on which the signal is known, and its values there."""
+        column = self.rows[name]
+        if name not in self.changed and column.null_count() == self.rows.height - len(self.real_at):
+            # Read on every row but the cuts, which have no readings.
+            return self.real_at, column.cast(pl.Float64).drop_nulls().to_numpy()
+        x = self._values(name)
+        at = np.flatnonzero(~np.isnan(x))
+        return at, x[at]
 
 
 def _extremes(rows: pl.DataFrame, names: list[str]) -> dict[str, tuple[float, float]]:

@@ -127,11 +127,10 @@ def _columns(track: Track, places: Places) -> dict[str, Floats]:
 
 
 def _heard(reader: Reader, places: Places) -> dict[str, Floats | None]:
-    real = reader.frame["real"].to_numpy()
-    if not real.any():
+    if not reader.real.any():
         return {"heard_s": None}
-    steps = reader.frame["contact_s"].to_numpy()[real]
-    return {"heard_s": at(in_step("heard", Readings(reader.sampled(real), steps)), places)["heard_s"]}
+    steps = reader.frame["contact_s"].to_numpy()[reader.real]
+    return {"heard_s": at(in_step("heard", Readings(reader.sampled(reader.real), steps)), places)["heard_s"]}
 
 
 def _names(signal: str) -> list[str]:

@@ -167,7 +167,8 @@ class Reader:
     def __init__(self, frame: pl.DataFrame) -> None:
         self.frame = frame
         self._all = Rows.of(frame)
-        self._every = np.ones(frame.height, bool)
+        self.real = frame["real"].to_numpy()
+        self._unread = frame.height - int(self.real.sum())
         self._samplings: dict[bytes, Sampling] = {}
 
     @property
@@ -182,18 +183,18 @@ class Reader:
 
     def sampled(self, read: Flags) -> Sampling:
         """The rows on which something was read."""
-        whole = bool(read.all())
-        key = b"" if whole else np.packbits(read).tobytes()
+        key = b"" if read is self.real else np.packbits(read).tobytes()
         if key not in self._samplings:
-            self._samplings[key] = Sampling(self._all if whole else self._all.at(read))
+            self._samplings[key] = Sampling(self._all if read.all() else self._all.at(read))
         return self._samplings[key]
 
     def readings(self, name: str) -> Readings:
         """The readings of a signal."""
         column = self.frame[name].cast(pl.Float64)
+        if column.null_count() == self._unread:
+            # Read on every row but the cuts, which have no readings.
+            return Readings(self.sampled(self.real), column.drop_nulls().to_numpy())
         x = column.to_numpy()
-        if column.null_count() == 0 and not column.is_nan().any():
-            return Readings(self.sampled(self._every), x)
         read = ~np.isnan(x)
         return Readings(self.sampled(read), x[read])
 

@@ -19,7 +19,7 @@ from tests.benchmarks.result import Result
 
 ROUNDS = 9
 GOAL_MS, GOAL_MB = 60.0, 1000.0
-BATCH_DAYS = 14
+BATCH_DAYS = 7
 """Vehicle-days that a job computes at once."""
 HUNDRED = 98
 
