@@ -144,21 +144,15 @@ class _Frame:
         changes = np.flatnonzero((x[1:] != x[:-1]) | (self.first_row[at[1:]] != self.first_row[at[:-1]]))
         starts, ends = np.append(0, changes + 1), np.append(changes, len(x) - 1)
         long = (self.us[at[ends]] - self.us[at[starts]]) / US_PER_S > longest_s
-        found = [
-            at[s : e + 1] for s, e in zip(starts[long], ends[long], strict=True) if self._varies(at[s], at[e], x[s])
-        ]
-        yield Fault(name, Reason.STUCK, np.concatenate(found) if found else np.array([], np.int64))
+        speed, none = self._values("speed_kmh"), np.array([], np.int64)
+        spells = [at[first : last + 1] for first, last in zip(starts[long], ends[long], strict=True)]
+        found = [rows for rows in spells if _varies(speed[rows[0] : rows[-1] + 1]) and self._drives_on(name, rows[0])]
+        yield Fault(name, Reason.STUCK, np.concatenate([none, *found]))
 
-    def _varies(self, first: int, last: int, value: float) -> bool:
-        """The speed changes between two rows, of a vehicle that cannot drive on nothing."""
-        speed = self._values("speed_kmh")[first : last + 1]
-        speed = speed[~np.isnan(speed)]
-        if len(speed) == 0 or np.ptp(speed) < STUCK_SPEED_KMH:
-            return False
-        vehicle = self.vehicles.row(
-            by_predicate=pl.col("vehicle_id") == self.rows["vehicle_id"][int(first)], named=True
-        )
-        return bool(value != 0 or vehicle["powertrain"] == "bev")
+    def _drives_on(self, name: str, row: int) -> bool:
+        """The vehicle cannot drive without this signal being other than zero, or it is other than zero."""
+        own = self.vehicles.filter(pl.col("vehicle_id") == self.rows["vehicle_id"][int(row)])
+        return bool(self._values(name)[row] != 0 or own["powertrain"].item() == "bev")
 
     def _out_of_order(self) -> Iterator[Fault]:
         """Counters that fall back or run ahead and return; rows on which two do are of another time."""
@@ -241,6 +235,12 @@ class _Frame:
         x = self._values(name)
         at = np.flatnonzero(~np.isnan(x))
         return at, x[at]
+
+
+def _varies(speed_kmh: Floats) -> bool:
+    """The speed changes."""
+    known = speed_kmh[~np.isnan(speed_kmh)]
+    return len(known) > 0 and float(np.ptp(known)) >= STUCK_SPEED_KMH
 
 
 def _extremes(rows: pl.DataFrame, names: list[str]) -> dict[str, tuple[float, float]]:

@@ -141,5 +141,9 @@ def _names(signal: str) -> list[str]:
 
 def _spread(odometer: Track, reader: Reader) -> Floats:
     """The odometer's running distance on every row, linear between its samples and flat outside them."""
-    every = at(odometer, Places(reader.rows))["distance_km"]
-    return np.nan_to_num(every, nan=0.0)
+    km = np.zeros(len(reader.rows.row))
+    km[odometer.sampling.rows.row] = odometer.sums["distance_km"]
+    between = np.ones(len(km), bool)
+    between[odometer.sampling.rows.row] = False
+    km[between] = np.nan_to_num(at(odometer, Places(reader.rows.at(between)))["distance_km"], nan=0.0)
+    return km
