@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from analytics.factors.pairing import NO_HOURS, ByTheHour
@@ -21,7 +23,7 @@ from analytics.metrics.charging_hours import charging_hours, day_hours, filled_f
 from analytics.metrics.inputs import Inputs, Results
 from analytics.metrics.metric import Total
 from analytics.metrics.registry import METRICS
-from analytics.metrics.rows import KEYS, long_form
+from analytics.metrics.rows import KEYS, listed, long_form
 from analytics.metrics.samples import day_cuts, ordered, prepare
 from analytics.metrics.segments import segments
 from analytics.metrics.sessions import charge_sessions
@@ -93,12 +95,17 @@ def _wide(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     return methods.with_methods(intensity.with_work(fuel.with_fuel(wide)))
 
 
+@cache
+def _families() -> pl.Expr:
+    """The figures of one wide table, built once: they are the same for every day."""
+    return listed(distance.figures() | energy.figures() | fuel.figures() | hours.figures() | intensity.figures())
+
+
 def _measured(wide: pl.DataFrame, stretches: pl.DataFrame, states: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     """The figures that telemetry and records give, in long form."""
-    families = distance.figures() | energy.figures() | fuel.figures() | hours.figures() | intensity.figures()
     return pl.concat(
         [
-            long_form(wide, families),
+            long_form(wide, _families()),
             hours.state_figures(states),
             hours.contact_figures(stretches),
             uptime.availability_figures(states, inputs),

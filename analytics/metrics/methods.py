@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 
 import polars as pl
@@ -128,6 +129,16 @@ def with_methods(wide: pl.DataFrame) -> pl.DataFrame:
 
 def method_values(wide: pl.DataFrame) -> pl.DataFrame:
     """Rows of `MethodValues` from a table that has passed `with_methods`."""
+    return _listed(wide, _told()).filter(pl.col("value").is_not_null())
+
+
+def agreements(wide: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `Agreements` from a table that has passed `with_methods`."""
+    return _listed(wide, _compared()).filter(pl.col("numerator").is_not_null())
+
+
+@cache
+def _told() -> pl.Expr:
     told = [
         pl.struct(
             metric=pl.lit(metric), method=pl.lit(method), value=pl.col(value).cast(pl.Float64),
@@ -136,11 +147,11 @@ def method_values(wide: pl.DataFrame) -> pl.DataFrame:
         for metric, methods in METHODS.items()
         for method, (value, pct) in methods.items()
     ]  # fmt: skip
-    return _listed(wide, told).filter(pl.col("value").is_not_null())
+    return pl.concat_list(told)
 
 
-def agreements(wide: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `Agreements` from a table that has passed `with_methods`."""
+@cache
+def _compared() -> pl.Expr:
     compared = [
         pl.struct(
             check=pl.lit(check.slug),
@@ -150,7 +161,7 @@ def agreements(wide: pl.DataFrame) -> pl.DataFrame:
         )
         for check in CHECKS.values()
     ]  # fmt: skip
-    return _listed(wide, compared).filter(pl.col("numerator").is_not_null())
+    return pl.concat_list(compared)
 
 
 def _comparable(check: Check) -> pl.Expr:
@@ -158,5 +169,5 @@ def _comparable(check: Check) -> pl.Expr:
     return pl.all_horizontal(check.top.is_not_null(), check.bottom >= check.least, *covered)
 
 
-def _listed(wide: pl.DataFrame, parts: list[pl.Expr]) -> pl.DataFrame:
-    return wide.lazy().select(*KEYS, part=pl.concat_list(parts)).explode("part").unnest("part").collect()
+def _listed(wide: pl.DataFrame, parts: pl.Expr) -> pl.DataFrame:
+    return wide.lazy().select(*KEYS, part=parts).explode("part").unnest("part").collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -51,13 +52,18 @@ class Figure:
         )
 
 
-def long_form(wide: pl.DataFrame, figures: dict[str, Figure]) -> pl.DataFrame:
-    """Figures of every metric in `figures`, from one wide table of vehicles and days.
+def listed(figures: Mapping[str, Figure]) -> pl.Expr:
+    """The figures of every metric as one list."""
+    return pl.concat_list(figure.parts(slug) for slug, figure in figures.items())
+
+
+def long_form(wide: pl.DataFrame, figures: Mapping[str, Figure] | pl.Expr) -> pl.DataFrame:
+    """Figures of every metric in `figures`, or of a list of them, from one wide table of vehicles and days.
 
     A figure has a row where it has a value, or a note that says why not.
     """
-    listed = pl.concat_list(figure.parts(slug) for slug, figure in figures.items())
-    long = wide.lazy().select(*KEYS, figure=listed).explode("figure").unnest("figure").select(*COLUMNS)
+    figure = figures if isinstance(figures, pl.Expr) else listed(figures)
+    long = wide.lazy().select(*KEYS, figure=figure).explode("figure").unnest("figure").select(*COLUMNS)
     return long.filter(pl.col("value").is_not_null() | pl.col("note").is_not_null()).collect()
 
 
