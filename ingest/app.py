@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 
 from ingest import endpoints, log_endpoints, logs, problems
 from ingest.auth import Attempts
+from ingest.calls import Admitted
 from ingest.drain import Drain
 from ingest.gates import Gates
 from ingest.group import Groups
@@ -84,6 +85,7 @@ def create_app(given: Settings) -> FastAPI:
     )
     for router in (endpoints.v1, log_endpoints.v1, endpoints.router):
         app.include_router(router)
+    app.add_middleware(Admitted)
     app.add_middleware(Measured, meters=meters)
     app.add_middleware(logs.RequestLog)
     problems.install(app)

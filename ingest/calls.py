@@ -12,6 +12,7 @@ import structlog
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPBearer
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.auth import Attempts, Caller
 from ingest.gates import Gates, UnderWay
@@ -39,8 +40,8 @@ def gates_of(request: Request) -> Gates:
 TheReceiver = Annotated[Receiver, Depends(receiver_of)]
 
 
-async def authenticated(request: Request, receiver: TheReceiver) -> AsyncIterator[Caller]:
-    """The caller, before any of its body is read; the limits hold until it is answered."""
+async def authenticated(request: Request, receiver: TheReceiver) -> Caller:
+    """The caller, before any of its body is read; the limits hold until it is answered (`Admitted`)."""
     gates = gates_of(request)
     gates.check_headers(request.headers.raw)
     header = request.headers.get("Authorization")
@@ -50,10 +51,26 @@ async def authenticated(request: Request, receiver: TheReceiver) -> AsyncIterato
         if caller is None:
             caller = await in_thread(request, receiver.keys.verify, header)
     structlog.contextvars.bind_contextvars(gateway=caller.scope.gateway)
-    with gates.request(str(caller.scope.gateway_id), has_body=request.method in WITH_BODY) as under_way:
-        request.state.under_way = under_way
-        request.app.state.meters.seen(caller.scope)
-        yield caller
+    request.state.under_way = gates.enter(str(caller.scope.gateway_id), has_body=request.method in WITH_BODY)
+    request.state.gates = gates
+    request.app.state.meters.seen(caller.scope)
+    return caller
+
+
+class Admitted:
+    """ASGI middleware: whoever was let in leaves when it is answered."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        state = scope["state"] = dict(scope.get("state", {}))  # of this request, whatever the server hands out
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            if "under_way" in state:
+                state["gates"].leave(state["under_way"])
 
 
 bearer = HTTPBearer(scheme_name="gateway key", description="bh_…, one per gateway", auto_error=False)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingest.buckets import Buckets, whole_seconds
@@ -13,9 +12,10 @@ from schemas.settings import Settings
 
 @dataclass(slots=True)
 class UnderWay:
-    """A request with a body, from its first byte to its answer."""
+    """A request from its first byte to its answer."""
 
     gateway: str
+    has_body: bool
     held_bytes: int = 0
 
 
@@ -40,9 +40,8 @@ class Gates:
         if sum(len(name) + len(value) for name, value in headers) > limit:
             raise HeadersTooLargeError(f"the headers are larger than {limit} bytes")
 
-    @contextmanager
-    def request(self, gateway: str, *, has_body: bool) -> Iterator[UnderWay]:
-        """Let a gateway's request be handled within.
+    def enter(self, gateway: str, *, has_body: bool) -> UnderWay:
+        """Let a gateway's request be handled, until it leaves.
 
         Raises:
             RateLimitError: the gateway made too many requests.
@@ -53,13 +52,13 @@ class Gates:
             raise RateLimitError(f"this gateway may make {limit:g} requests a second", whole_seconds(wait_s))
         if has_body and self.uploads >= self._settings.max_uploads_at_once:
             raise OverloadedError(f"{self.uploads} uploads are under way")
-        under_way = UnderWay(gateway)
         self.uploads += has_body
-        try:
-            yield under_way
-        finally:
-            self.uploads -= has_body
-            self.held_bytes -= under_way.held_bytes
+        return UnderWay(gateway, has_body)
+
+    def leave(self, under_way: UnderWay) -> None:
+        """A request was answered, in whatever way."""
+        self.uploads -= under_way.has_body
+        self.held_bytes -= under_way.held_bytes
 
     def begin_body(self, under_way: UnderWay) -> None:
         """Let a body come.
