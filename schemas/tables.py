@@ -286,10 +286,7 @@ class ChargerOutage(Base):
 
 
 class MeterSession(Base):
-    """What a charger's meter counted at its input (AC) in one session, for the vehicle that the operator names.
-
-    Without one, `matched_vehicle_id` is the vehicle at the charger's site whose own charging session fits.
-    """
+    """What a charger's meter counted at its input (AC) in one session, and the vehicle, where the record names one."""
 
     __tablename__ = "meter_session"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -298,7 +295,6 @@ class MeterSession(Base):
     ends_at: Mapped[dt.datetime]
     grid_kwh: Mapped[float]
     vehicle_id: Mapped[int | None] = mapped_column(ForeignKey("vehicle.id"))
-    matched_vehicle_id: Mapped[int | None] = mapped_column(ForeignKey("vehicle.id"))
     __table_args__ = (UniqueConstraint("charger_id", "starts_at"),)
 
 
