@@ -107,7 +107,7 @@ ROWS = st.builds(
     method=st.sampled_from(["measured", "estimated", "mixed"]),
     note=st.none() | st.sampled_from(["counter", "odometer", "counter; scaled"]),
 )
-COUNTS = {"planned_days", "available_days", "unknown_days", "roadcalls", "propulsion_roadcalls"}
+COUNTS = {slug for slug in SUMS if METRICS[slug].unit in ("vehicle-days", "1")}
 
 
 def _plausible(row: dict[str, object]) -> dict[str, object]:
