@@ -20,6 +20,7 @@ from analytics.metrics import (
     uptime,
 )  # fmt: skip
 from analytics.metrics.charging_hours import charging_hours, day_hours, filled_figures
+from analytics.metrics.electric_share import share_figures
 from analytics.metrics.inputs import Inputs, Results
 from analytics.metrics.metric import Total
 from analytics.metrics.registry import METRICS
@@ -56,7 +57,8 @@ def compute(inputs: Inputs) -> Results:
     screened = pollutants.screened_on(known, inputs.factors)
     ids = pl.concat([avoided.factor_ids, screened.factor_ids])
     filled = filled_figures(by_the_hour.drawn, inputs.vehicles, by_the_hour.tables)
-    summed = pl.concat([own, *(found.figures.select(own.columns) for found in (avoided, screened)), filled])
+    shares = share_figures(believed, cuts, vehicles)
+    summed = pl.concat([own, shares, *(found.figures.select(own.columns) for found in (avoided, screened)), filled])
     figures = pl.concat([summed, _formed(summed)])
     return Results(
         figures=Figures.validate(figures.sort(*KEYS, "metric"), cast=True),

@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from analytics.metrics import charging_hours, distance, emissions, energy, fuel, hours, intensity, pollutants, uptime
+from analytics.metrics import (
+    charging_hours,
+    distance,
+    electric_share,
+    emissions,
+    energy,
+    fuel,
+    hours,
+    intensity,
+    pollutants,
+    uptime,
+)
 from analytics.metrics.metric import Metric
 
-_FAMILIES = (distance, energy, intensity, fuel, hours, uptime, emissions, pollutants, charging_hours)
+_FAMILIES = (distance, energy, intensity, fuel, hours, uptime, emissions, pollutants, charging_hours, electric_share)
 
 METRICS: Mapping[str, Metric] = MappingProxyType({m.slug: m for family in _FAMILIES for m in family.METRICS})
 """Every metric by slug, in the order in which pages list them."""

@@ -41,7 +41,7 @@ BATTERY = ("battery_power_kw", "battery_voltage_v", "battery_current_a", "batter
 PLACE = ("latitude_deg", "longitude_deg")
 LEVELS = ("hydrogen_mass_kg", "payload_kg")
 """What a tank or a load bed holds."""
-SIGNALS = (*COUNTERS, *RATES, *STATES, *BATTERY, "speed_kmh", *LEVELS, *PLACE, "gnss_hdop")
+SIGNALS = (*COUNTERS, *RATES, *STATES, *BATTERY, "speed_kmh", "engine_speed_rpm", *LEVELS, *PLACE, "gnss_hdop")
 """Every signal the metrics read: what a job has to fetch."""
 
 _ORDER_SPAN = 2**53  # twice the microseconds from 1970 to 2112

@@ -62,6 +62,14 @@ def renewable_gas() -> Day:
 
 
 @cache
+def hybrid() -> Day:
+    """An hour at 36 km/h; the engine runs in the last quarter of it."""
+    signals = _hour(ignition_on=True, speed_kmh=36.0)
+    rpm = [1200.0 if t >= 2700 else 0.0 for t in EVERY_10_S]
+    return one_day(telemetry(EVERY_10_S, **signals, engine_speed_rpm=rpm), vehicles=({"powertrain": "phev"},))
+
+
+@cache
 def by_the_hour() -> Day:
     """40 kWh from the grid, 30 of them from 11:00 to 12:00, an hour whose factor is missing on this day."""
     times = [0, HOUR, 2 * HOUR, 3 * HOUR]
@@ -254,6 +262,10 @@ CASES: dict[str, Case] = {
     # 100 km x 1.5 kWh/km at 0.20 and 0.01 g/hp-h (US model years from 2007 on)
     "nox_avoided_screening_g": Case(displacing, 150 * 0.20 / 0.745699872),
     "pm25_avoided_screening_g": Case(displacing, 150 * 0.01 / 0.745699872),
+    # 36 km, of them the last 9 km with the engine on
+    "electric_distance_km": Case(hybrid, 27),
+    "engine_told_distance_km": Case(hybrid, 36),
+    "electric_distance_share_pct": Case(hybrid, 75),
     # 6 kg of renewable gas at 0.05444 kg/scf over 0.0458 lb/scf
     "biogenic_co2_kg": Case(renewable_gas, 6 * 0.05444 / 0.0458 / 0.45359237, rel=1e-4),
     "hourly_matched_energy_kwh": Case(by_the_hour, 40),
