@@ -125,6 +125,8 @@ def test_uploads_that_come_again_are_told_so_together(
     assert [told["upload_id"] for told in again[:6]] == [told["upload_id"] for told in first]
     assert [told["rows"] for told in again[:6]] == [told["rows"] for told in first]
     assert len(alone) < 8, "each went alone"
+    once_more = together(app, [(pushers["one"], body, PATH) for body in bodies])
+    assert [answer.json()["status"] for answer in once_more] == ["duplicate"] * 8
     assert len(rows(module_database)) == 8
 
 
