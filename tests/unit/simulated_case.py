@@ -14,10 +14,19 @@ from analytics.metrics.samples import SIGNALS
 from ingest.gateway.simulator import DEMO_FLEET, Fleet, Incidents, PilotSpec, VehicleSpec, as_frames, simulate
 from ingest.gateway.simulator.calendar import OperatingDay
 from ingest.gateway.simulator.fleet import Duty
+from ingest.gateway.simulator.incidents import Downtime
 from ingest.gateway.simulator.simulate import VehicleLog
 from schemas.frames import Maintenance, OperatingDays, PlannedService, Roadcalls, Vehicles
 
 CATEGORY = {Duty.YARD: "equipment", Duty.FERRY: "vessel"}
+Numbered = dict[str, tuple[int, PilotSpec, VehicleSpec]]
+"""Vehicles by name: their number, their pilot and what they are."""
+
+
+def numbered(fleet: Fleet) -> Numbered:
+    """The vehicles of a fleet, numbered."""
+    pairs = ((pilot, spec) for pilot in fleet.pilots for spec in pilot.vehicles)
+    return {spec.name: (n, pilot, spec) for n, (pilot, spec) in enumerate(pairs)}
 
 
 def one_of_each_kind(first_day: dt.date, days: int, zones: Sequence[str] = ()) -> Fleet:
@@ -40,9 +49,7 @@ def computed(fleet: Fleet, chunk: int) -> Iterator[pl.DataFrame]:
     The rows of the day before and after each chunk are read too, as the jobs do; the fleet's last day is left out, as
     what follows it is not known.
     """
-    ids = {spec.name: (n, pilot, spec) for n, (pilot, spec) in enumerate(
-        (pilot, spec) for pilot in fleet.pilots for spec in pilot.vehicles
-    )}  # fmt: skip
+    ids = numbered(fleet)
     held: list[VehicleLog] = []
     asked = fleet.dates[:-1]
     for log in simulate(fleet):
@@ -55,10 +62,8 @@ def computed(fleet: Fleet, chunk: int) -> Iterator[pl.DataFrame]:
             held = [one for one in held if asked and one.day.date >= asked[0] - dt.timedelta(days=1)]
 
 
-def _beside(
-    logs: Sequence[VehicleLog], ids: dict[str, tuple[int, PilotSpec, VehicleSpec]], dates: list[dt.date]
-) -> pl.DataFrame:
-    results = compute(_inputs(logs, ids, dates))
+def _beside(logs: Sequence[VehicleLog], ids: Numbered, dates: list[dt.date]) -> pl.DataFrame:
+    results = compute(inputs_of(logs, ids, dates))
     truth = as_frames(piece for log in logs if log.day.date in dates for piece in log.truth).days
     names = pl.DataFrame(
         [(number, name, spec.sample_period_s / 3600) for name, (number, _, spec) in ids.items()],
@@ -70,9 +75,10 @@ def _beside(
     return figures.join(truth, on=["vehicle", "day"])
 
 
-def _inputs(
-    logs: Sequence[VehicleLog], ids: dict[str, tuple[int, PilotSpec, VehicleSpec]], dates: list[dt.date]
+def inputs_of(
+    logs: Sequence[VehicleLog], ids: Numbered, dates: Sequence[dt.date], downtimes: Sequence[Downtime] = ()
 ) -> Inputs:
+    """What the metrics compute these days from; `downtimes` are records of maintenance."""
     frames = [
         log.frame.with_columns(vehicle_id=pl.lit(ids[log.vehicle.name][0], pl.Int32)).drop("vehicle") for log in logs
     ]
@@ -92,9 +98,16 @@ def _inputs(
         vehicles=_frame(Vehicles, [_vehicle(number, spec) for number, _, spec in ids.values()]),
         days=_frame(OperatingDays, days),
         planned=_frame(PlannedService, service),
-        maintenance=Maintenance.create_empty(),
+        maintenance=_frame(Maintenance, [_record(ids[down.vehicle][0], down) for down in downtimes]),
         roadcalls=Roadcalls.create_empty(),
     )
+
+
+def _record(number: int, down: Downtime) -> dict[str, object]:
+    return {
+        "vehicle_id": number, "starts_at": down.start, "ends_at": down.end, "planned": down.planned,
+        "cause": down.cause,
+    }  # fmt: skip
 
 
 def _vehicle(number: int, spec: VehicleSpec) -> dict[str, object]:

@@ -2,89 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+from collections.abc import Sequence
 
 import polars as pl
 import pytest
-from metrics_case import TRUCK
 from polars.testing import assert_frame_equal
+from simulated_case import inputs_of, numbered
 
-from analytics.metrics import PADDING, Inputs, Results, compute
-from analytics.metrics.samples import SIGNALS
+from analytics.metrics import PADDING, Results, compute
 from ingest.gateway.simulator import DEMO_FLEET, Truth, VehicleLog, as_frames, simulate
 from ingest.gateway.simulator.calendar import OperatingDay
-from ingest.gateway.simulator.fleet import Duty, VehicleSpec
-from schemas.frames import Maintenance, OperatingDays, PlannedService, Roadcalls, Vehicles
 
 DAYS = 5
-CATEGORY = {Duty.YARD: "equipment", Duty.FERRY: "vessel"}
-VEHICLES = {spec.name: (n, pilot, spec) for n, (pilot, spec) in enumerate(
-    (pilot, spec) for pilot in DEMO_FLEET.pilots for spec in pilot.vehicles
-)}  # fmt: skip
+VEHICLES = numbered(DEMO_FLEET)
 PERIOD_H = {name: spec.sample_period_s / 3600 for name, (_, _, spec) in VEHICLES.items()}
 
 
-def _vehicle(number: int, spec: VehicleSpec) -> dict[str, object]:
-    return {
-        **TRUCK, "vehicle_id": number, "name": spec.name, "category": CATEGORY.get(spec.duty, "truck"),
-        "powertrain": "bev" if spec.pack else "diesel", "sample_period_s": float(spec.sample_period_s),
-        "usable_battery_kwh": spec.pack.usable_kwh if spec.pack else None, "sleeps_at_key_off": spec.sleeps_at_key_off,
-        "charger_efficiency": spec.charger.efficiency if spec.charger else None,
-    }  # fmt: skip
-
-
-def _telemetry(logs: list[VehicleLog]) -> pl.DataFrame:
-    frames = [
-        log.frame.with_columns(vehicle_id=pl.lit(VEHICLES[log.vehicle.name][0], pl.Int32)).drop("vehicle")
-        for log in logs
-    ]
-    rows = pl.concat(frames, how="diagonal_relaxed")
-    return rows.select("vehicle_id", "time", *(name for name in SIGNALS if name in rows.columns))
-
-
-def _calendar(dates: list[dt.date]) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-    days: list[dict[str, object]] = []
-    service: list[dict[str, object]] = []
-    for number, pilot, _ in VEHICLES.values():
-        for date in dates:
-            day = OperatingDay(date, pilot.zone)
-            key = {"vehicle_id": number, "day": date}
-            days.append({**key, "pilot_id": 1, "starts_at": day.starts_at, "ends_at": day.ends_at})
-            if pilot.plans(date):
-                start, end = (day.starts_at + dt.timedelta(seconds=day.at(hour)) for hour in pilot.service_h)
-                service.append({**key, "starts_at": start, "ends_at": end})
-    return days, service
-
-
-def _records() -> list[dict[str, object]]:
-    return [
-        {
-            "vehicle_id": VEHICLES[d.vehicle][0],
-            "starts_at": d.start,
-            "ends_at": d.end,
-            "planned": d.planned,
-            "cause": d.cause,
-        }
-        for d in DEMO_FLEET.incidents.downtimes
-    ]
-
-
-def _frame(contract, rows):  # type: ignore[no-untyped-def]
-    return contract.validate(pl.DataFrame(rows, schema=contract.create_empty().schema, strict=False))
-
-
-def _computed(logs: list[VehicleLog], dates: list[dt.date]) -> Results:
-    days, service = _calendar(dates)
-    return compute(
-        Inputs(
-            telemetry=_telemetry(logs),
-            vehicles=_frame(Vehicles, [_vehicle(number, spec) for number, _, spec in VEHICLES.values()]),
-            days=_frame(OperatingDays, days),
-            planned=_frame(PlannedService, service),
-            maintenance=_frame(Maintenance, _records()),
-            roadcalls=Roadcalls.create_empty(),
-        )
-    )
+def _computed(logs: list[VehicleLog], dates: Sequence[dt.date]) -> Results:
+    return compute(inputs_of(logs, VEHICLES, dates, DEMO_FLEET.incidents.downtimes))
 
 
 @pytest.fixture(scope="module")
@@ -205,21 +142,13 @@ def _padded(rows: pl.DataFrame, start: dt.datetime, end: dt.datetime) -> pl.Data
 
 @pytest.mark.parametrize("name", ["truck-01", "bus-01", "van-01", "yard-01"])
 def test_a_day_with_its_padding_gives_what_the_whole_gives(run: tuple[Results, Truth], name: str) -> None:
-    number, pilot, spec = VEHICLES[name]
+    number, pilot, _ = VEHICLES[name]
     logs = [log for log in simulate(days=DAYS, pilots=[pilot.id]) if log.vehicle.name == name]
     date = DEMO_FLEET.dates[2]
-    days, service = ([row for row in rows if row["vehicle_id"] == number] for rows in _calendar([date]))
     day = OperatingDay(date, pilot.zone)
-    alone = compute(
-        Inputs(
-            telemetry=_padded(_telemetry(logs), day.starts_at, day.ends_at),
-            vehicles=_frame(Vehicles, [_vehicle(number, spec)]),
-            days=_frame(OperatingDays, days),
-            planned=_frame(PlannedService, service),
-            maintenance=_frame(Maintenance, [row for row in _records() if row["vehicle_id"] == number]),
-            roadcalls=Roadcalls.create_empty(),
-        )
-    )
+    downtimes = [down for down in DEMO_FLEET.incidents.downtimes if down.vehicle == name]
+    whole = inputs_of(logs, {name: VEHICLES[name]}, [date], downtimes)
+    alone = compute(dataclasses.replace(whole, telemetry=_padded(whole.telemetry, day.starts_at, day.ends_at)))
     mine = {"vehicle_id": number, "day": date}
     key = ["metric"]
     assert_frame_equal(alone.figures.sort(key), run[0].figures.filter(**mine).sort(key), rel_tol=1e-6, abs_tol=1e-6)
