@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 from analytics.metrics import METRICS
 from analytics.metrics.rows import NOTE_SEPARATOR
+from analytics.summaries import NOT_MEASURED
 from analytics.views import Period, Pilot
 from schemas.units import from_house
 from schemas.wire import FigureValue, Summary
@@ -82,6 +83,11 @@ class Shown:
     known: bool
     doubtful: bool
     side: str | None
+
+    @property
+    def absent(self) -> bool:
+        """Nothing that it rests on was ever sent: it is named, but takes no line of a table."""
+        return not self.known and self.note == NOT_MEASURED
 
 
 def shown(slug: str, figure: FigureValue, edge: Edge = Edge.HOUSE) -> Shown:

@@ -118,6 +118,14 @@ def test_doubt_and_ignorance_are_told(open_page: Any) -> None:
     assert page.locator("[data-slug^=co2e_] .value").inner_text() == "unknown"
 
 
+def test_what_was_never_measured_is_named_and_takes_no_line(open_page: Any) -> None:
+    page = open_page("/pilots/harbor", DESK)
+    table = page.locator("[aria-label='All figures']")
+    assert table.locator("tr", has_text="Energy used").count() > 0
+    assert table.locator("tr", has_text="Hydrogen used").count() == 0
+    assert "Hydrogen used" in page.locator("p", has_text="Not measured here:").inner_text()
+
+
 def test_miles_beside_kilometres_and_nautical_miles_for_ferries(open_page: Any) -> None:
     distance = "#headline ~ .figures [data-slug=distance_km]"
     efficiency = open_page("/pilots/harbor", DESK).locator("#headline ~ .figures [data-slug=energy_per_km_kwh]")
