@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from analytics.factors.resolve import FUEL_CASE, fuels
@@ -14,6 +16,7 @@ CARRIERS = ("hydrogen",)
 GASES = ("co2", "co2e")
 
 
+@cache
 def named() -> pl.Expr:
     """A factor's id with its edition and, where the source says it, the set of warming potentials."""
     return pl.format("{} ({})", "id", pl.concat_str("edition", "gwp_set", separator=", ", ignore_nulls=True))

@@ -9,6 +9,7 @@ for which CH4 and N2O of burning the fuel are added: per km on the road, per lit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import polars as pl
 
@@ -166,6 +167,7 @@ def _best(pairs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+@cache
 def _reason() -> pl.Expr:
     """Why there is no pair, in words."""
     fuel_words = pl.col("fuel_boundary").replace_strict({"tailpipe": "tailpipe", "well_to_wheel": "well-to-wheel"})
@@ -232,10 +234,12 @@ def pairs(vehicle_days: pl.DataFrame, burns: pl.DataFrame, table: pl.DataFrame, 
     return Pairs(factors, biogenic_emissions(burns, fuel))
 
 
+@cache
 def _own_reason() -> pl.Expr:
     return pl.format("no {} factor is known at this boundary for what this vehicle burned itself", "own_unknown")
 
 
+@cache
 def _note() -> pl.Expr:
     gases = pl.col("gases").replace_strict({"co2": "CO2", "co2e": "CO2e"}, default=None)
     stand_in = pl.when(pl.col("grid_rank") > 0).then(pl.format("stands in for {}", "grid"))

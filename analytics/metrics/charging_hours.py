@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from analytics.factors.hourly import filled
 from analytics.factors.own import HourlyTables
 from analytics.metrics.fill import US_PER_S, indexed
 from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import Figure, long_form
+from analytics.metrics.rows import COLUMNS, Figure, Listing, long_form
 
 KEYS = ["vehicle_id", "day"]
 US_PER_HOUR = 3_600 * int(US_PER_S)
@@ -46,11 +48,16 @@ METRICS = (
 
 def filled_figures(drawn: pl.DataFrame, vehicles: pl.DataFrame, tables: HourlyTables) -> pl.DataFrame:
     """Figures of how much energy was matched, and how much of it in filled hours: the most of a grid's tables."""
+    if drawn.is_empty():
+        return pl.DataFrame(schema=COLUMNS)
     asked = drawn.join(vehicles.select("vehicle_id", "grid"), on="vehicle_id")
     by_table = filled(asked, tables).filter(pl.col("kg_per_kwh").is_not_null()).group_by(*KEYS, "factor_id")
     sums = by_table.agg(matched=pl.col("kwh").sum(), filled=pl.col("kwh").filter("is_filled").sum())
     wide = sums.group_by(KEYS).agg(pl.col("matched", "filled").max())
-    return long_form(wide, {_MATCHED: Figure(pl.col("matched")), _FILLED: Figure(pl.col("filled"))})
+    return long_form(wide, _FIGURES)
+
+
+_FIGURES = Listing({_MATCHED: Figure(pl.col("matched")), _FILLED: Figure(pl.col("filled"))})
 
 
 def day_hours(days: pl.DataFrame) -> pl.DataFrame:
@@ -116,6 +123,7 @@ def charging_hours(stretches: pl.DataFrame, vehicles: pl.DataFrame, figures: pl.
     )
 
 
+@cache
 def _seen() -> pl.Expr:
     """What power saw the pack gain, and what state of charge gained where power saw nothing, kWh."""
     missed = 1 - (pl.col("battery_power_kw_s").fill_null(0) / pl.col("s")).clip(0, 1)

@@ -24,7 +24,7 @@ from analytics.metrics.electric_share import share_figures
 from analytics.metrics.inputs import Inputs, Results
 from analytics.metrics.metric import Total
 from analytics.metrics.registry import METRICS
-from analytics.metrics.rows import KEYS, listed, long_form
+from analytics.metrics.rows import KEYS, Listing, long_form
 from analytics.metrics.samples import day_cuts, ordered, prepare
 from analytics.metrics.segments import segments
 from analytics.metrics.sessions import charge_sessions
@@ -39,7 +39,8 @@ from schemas.frames import Agreements, ChargeSessions, FactorIds, Figures, Metho
 def compute(inputs: Inputs) -> Results:
     """Figures of every vehicle and day in `inputs.days`, and the trips and charging sessions that start in them.
 
-    Pure: neither clock nor database. The order of telemetry rows does not matter.
+    Pure: neither clock nor database. The order of telemetry rows does not matter. Results are held to their contracts
+    where they are stored.
     """
     if inputs.days.is_empty():
         return Results.empty()
@@ -61,14 +62,14 @@ def compute(inputs: Inputs) -> Results:
     summed = pl.concat([own, shares, *(found.figures.select(own.columns) for found in (avoided, screened)), filled])
     figures = pl.concat([summed, _formed(summed)])
     return Results(
-        figures=Figures.validate(figures.sort(*KEYS, "metric"), cast=True),
-        trips=Trips.validate(trips(stretches, inputs), cast=True),
-        charge_sessions=ChargeSessions.validate(charge_sessions(stretches, inputs), cast=True),
-        state_spells=StateSpells.validate(spells(states), cast=True),
-        factor_ids=FactorIds.validate(ids.unique().sort(*KEYS, "factor_id"), cast=True),
-        methods=MethodValues.validate(methods.method_values(wide), cast=True),
-        agreements=Agreements.validate(methods.agreements(wide), cast=True),
-        set_aside=SetAside.validate(set_aside, cast=True),
+        figures=Figures.cast(figures.sort(*KEYS, "metric")),
+        trips=Trips.cast(trips(stretches, inputs)),
+        charge_sessions=ChargeSessions.cast(charge_sessions(stretches, inputs)),
+        state_spells=StateSpells.cast(spells(states)),
+        factor_ids=FactorIds.cast(ids.unique().sort(*KEYS, "factor_id")),
+        methods=MethodValues.cast(methods.method_values(wide)),
+        agreements=Agreements.cast(methods.agreements(wide)),
+        set_aside=SetAside.cast(set_aside),
     )
 
 
@@ -94,13 +95,13 @@ def _wide(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     """One row for each vehicle and day with everything that figures and methods are read from."""
     wide = day_sums(stretches, inputs.days, inputs.vehicles)
     wide = hours.with_key_on(energy.with_energy(distance.with_distance(wide)))
-    return methods.with_methods(intensity.with_work(fuel.with_fuel(wide)))
+    return methods.with_methods(intensity.with_work(fuel.with_fuel(wide))).collect()
 
 
 @cache
-def _families() -> pl.Expr:
+def _families() -> Listing:
     """The figures of one wide table, built once: they are the same for every day."""
-    return listed(distance.figures() | energy.figures() | fuel.figures() | hours.figures() | intensity.figures())
+    return Listing(distance.figures() | energy.figures() | fuel.figures() | hours.figures() | intensity.figures())
 
 
 def _measured(wide: pl.DataFrame, stretches: pl.DataFrame, states: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from analytics.metrics import rules
@@ -24,7 +26,7 @@ METRICS = (
 )
 
 
-def with_distance(wide: pl.DataFrame) -> pl.DataFrame:
+def with_distance(wide: pl.LazyFrame) -> pl.LazyFrame:
     """Add `distance_km` by the ladder, with coverage, method, note and bounds; `distance_by` names the source."""
     stuck = (pl.col("speed_km") > rules.STUCK_MIN_KM) & (pl.col("odometer_km") < rules.STUCK_SHARE * pl.col("speed_km"))
     source = (
@@ -54,6 +56,7 @@ SOURCES = {"odometer": None, "speed": SPEED, "position": POSITION}
 """The ladder, and the signal whose coverage counts; the odometer's own change is whole."""
 
 
+@cache
 def _words() -> pl.Expr:
     by = pl.col("distance_by")
     return (

@@ -10,7 +10,7 @@ import polars as pl
 
 from analytics.metrics import rules
 from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import Figure, long_form
+from analytics.metrics.rows import COLUMNS, Figure, Listing, long_form
 
 HYBRIDS = ("phev", "hev")
 ENGINE = ("engine_speed_rpm", "fuel_rate_l_h")
@@ -48,7 +48,7 @@ def share_figures(rows: pl.DataFrame, cuts: pl.DataFrame, vehicles: pl.DataFrame
     hybrids = vehicles.filter(pl.col("powertrain").is_in(HYBRIDS))["vehicle_id"]
     says = [name for name in ENGINE if name in rows.columns]
     if hybrids.is_empty() or not says or "speed_kmh" not in rows.columns:
-        return long_form(_NOTHING, _FIGURES)
+        return pl.DataFrame(schema=COLUMNS)
     runs = pl.coalesce(pl.col(name) > 0 for name in says)
     read = rows.filter(pl.col("vehicle_id").is_in(hybrids.implode()) & pl.col("speed_kmh").is_not_null())
     same = pl.col("vehicle_id") == pl.col("vehicle_id").shift(-1)
@@ -68,12 +68,9 @@ def share_figures(rows: pl.DataFrame, cuts: pl.DataFrame, vehicles: pl.DataFrame
 
 
 _COVERAGE = pl.when(pl.col("all_km") > 0).then(100 * pl.col("told_km") / pl.col("all_km")).otherwise(100.0)
-_FIGURES = {
-    ELECTRIC: Figure(pl.col("electric_km"), _COVERAGE, pl.col("all_km")),
-    TOLD: Figure(pl.col("told_km"), _COVERAGE, pl.col("all_km")),
-}
-_NOTHING = pl.DataFrame(
-    schema={
-        "vehicle_id": pl.Int32, "day": pl.Date, "all_km": pl.Float64, "told_km": pl.Float64, "electric_km": pl.Float64,
+_FIGURES = Listing(
+    {
+        ELECTRIC: Figure(pl.col("electric_km"), _COVERAGE, pl.col("all_km")),
+        TOLD: Figure(pl.col("told_km"), _COVERAGE, pl.col("all_km")),
     }
-)  # fmt: skip
+)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import dataframely as dy
 import polars as pl
@@ -227,12 +228,14 @@ def _biogenic(known: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     return completed(rows, own_fuel_inputs())
 
 
+@cache
 def _without_factors() -> list[pl.Expr]:
     """Why the fuel displaced cannot be known, apart from factors: what is declared, then what is measured."""
     undeclared = pl.any_horizontal(pl.col("baseline_fuel", "baseline_rate", "baseline_unit").is_null())
     return [pl.when(undeclared).then(pl.coalesce("baselines.reason", pl.lit("no baseline is declared")))]
 
 
+@cache
 def _unmeasured() -> list[pl.Expr]:
     untold = [
         pl.when((pl.col("powertrain") == powertrain) & pl.all_horizontal(pl.col(*slugs).is_null())).then(
@@ -289,12 +292,14 @@ def own_fuel_inputs(slugs: tuple[str, ...] = OWN_FUELS) -> list[tuple[str, pl.Ex
     return [(slug, pl.col(slug).is_not_null()) for slug in slugs]
 
 
+@cache
 def _baseline_words() -> pl.Expr:
     words = pl.format("baseline {} {} of {}", "baseline_rate", "baseline_unit", "baseline_fuel")
     source = pl.format(" ({})", "baseline_source")
     return pl.coalesce("baselines.words", pl.concat_str(words, source, ignore_nulls=True))
 
 
+@cache
 def _own_words() -> pl.Expr:
     """That own fuel was subtracted; without its amount, so that the days of a period say the same."""
     names = {slug: slug.removesuffix("_l").removesuffix("_kg").replace("_", " ") for slug in OWN_FUELS}
@@ -305,6 +310,7 @@ def _own_words() -> pl.Expr:
     return pl.when(burned != "").then(pl.format("own fuel subtracted: {}", burned))
 
 
+@cache
 def _gas_words() -> pl.Expr:
     gas = pl.col("own_fuel").is_in(GASEOUS) & (pl.col("cng_used_kg") > 0) & (pl.col("gases") == "co2")
     return pl.when(gas).then(pl.lit("CH4 and N2O of the gas engine are not in it: no factor of them is known"))

@@ -6,6 +6,8 @@ usable capacity. What each method gives stays beside it.
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from analytics.metrics import rules
@@ -86,7 +88,7 @@ METRICS = (
 )  # fmt: skip
 
 
-def with_energy(wide: pl.DataFrame) -> pl.DataFrame:
+def with_energy(wide: pl.LazyFrame) -> pl.LazyFrame:
     """Add each method's figure and `energy_kwh` by the ladder, with `energy_pct`, `energy_by`, `energy_method`."""
     wide = wide.with_columns(
         used_by_counter=pl.col("energy_discharged_kwh") - pl.col("energy_regenerated_kwh"),
@@ -105,6 +107,7 @@ def with_energy(wide: pl.DataFrame) -> pl.DataFrame:
     return wide.with_columns(**_charged()).with_columns(**_grid())
 
 
+@cache
 def _used_bounds() -> dict[str, pl.Expr]:
     """What scaling may add, and how coarsely state of charge is told. The error of sensors is not in it."""
     by_scaling = scaled_bounds(pl.col("energy_raw"), pl.col("energy_pct"))
@@ -116,10 +119,12 @@ def _used_bounds() -> dict[str, pl.Expr]:
     }
 
 
+@cache
 def _soc_error() -> pl.Expr:
     return pl.col("usable_battery_kwh") * rules.SOC_ERROR_PTS / 100
 
 
+@cache
 def _ladder() -> pl.Expr:
     """The method of the headline. A partly covered power integral is preferred to a small change in state of charge."""
     counted, summed, charged = (pl.col(f"used_by_{m}").is_not_null() for m in (COUNTER, INTEGRAL, CHARGE))
@@ -140,10 +145,12 @@ def _chosen(columns: dict[str, str]) -> pl.Expr:
     return pl.coalesce(pl.when(pl.col("energy_by") == method).then(column) for method, column in columns.items())
 
 
+@cache
 def _soc_words() -> pl.Expr:
     return pl.format("SOC x {} kWh", pl.col("usable_battery_kwh"))
 
 
+@cache
 def _note() -> pl.Expr:
     words = (
         pl.when(pl.col("energy_by") == COUNTER)
@@ -157,6 +164,7 @@ def _note() -> pl.Expr:
     return notes(words, pl.when(pl.col("energy_by").is_not_null()).then(scaling_note(pl.col("energy_pct"))))
 
 
+@cache
 def _charged() -> dict[str, pl.Expr]:
     """Charged energy: the counter, or what power saw plus what state of charge gained where power saw nothing."""
     from_soc = pl.col("soc_gained_pts") / 100 * pl.col("usable_battery_kwh")
@@ -194,6 +202,7 @@ def _charged() -> dict[str, pl.Expr]:
     }
 
 
+@cache
 def _watched_pct() -> pl.Expr:
     """How much of the time with key off, when vehicles charge, the power signal tells of."""
     off_s = (pl.col("day_h") - pl.col("on_h").fill_null(0.0)) * 3600
@@ -201,6 +210,7 @@ def _watched_pct() -> pl.Expr:
     return pl.when(off_s > 0).then(told_s / off_s * 100).otherwise(100.0).clip(0, 100)
 
 
+@cache
 def _grid() -> dict[str, pl.Expr]:
     """Grid energy: metered, else charged energy through the charger's efficiency."""
     metered = pl.coalesce("grid_energy_kwh", "grid_power_kw_sum")
@@ -238,18 +248,10 @@ def _one_way(counter: str, integral: str) -> Figure:
     coverage = pl.when(by_counter).then(COVERAGE[COUNTER]).otherwise(COVERAGE[INTEGRAL])
     value = pl.when(by_counter).then(counter).otherwise(pl.col(integral))
     words = pl.when(by_counter).then(pl.lit("counter")).otherwise(pl.lit("power integral"))
-    low, high = scaled_bounds(value, coverage)
-    return Figure(
-        scaled(value, coverage),
-        coverage_pct=coverage,
-        weight=activity(),
-        method=scaling_method(coverage),
-        note=pl.when(value.is_not_null()).then(notes(words, scaling_note(coverage))),
-        low=low,
-        high=high,
-    )
+    return Figure(value, coverage, activity(), note=pl.when(value.is_not_null()).then(words), scales=True)
 
 
+@cache
 def activity() -> pl.Expr:
     """What an energy figure should have covered: km, or key-on hours of equipment and of what does not count km."""
     hours = (pl.col("category") == "equipment") | pl.col("distance_km").is_null()
@@ -257,10 +259,7 @@ def activity() -> pl.Expr:
 
 
 def _integral(column: str, coverage: pl.Expr) -> Figure:
-    value = pl.col(column)
-    note = pl.when(value.is_not_null()).then(scaling_note(coverage))
-    low, high = scaled_bounds(value, coverage)
-    return Figure(scaled(value, coverage), coverage, activity(), scaling_method(coverage), note, low, high)
+    return Figure(pl.col(column), coverage, activity(), scales=True)
 
 
 def _propulsion() -> Figure:

@@ -50,7 +50,7 @@ def amounts(fuel: str) -> dict[str, tuple[str, str]]:
     return {"counter": (fuel, f"{fuel}_pct")} | {source: columns[source] for source in SOURCES[fuel]}
 
 
-def with_fuel(wide: pl.DataFrame) -> pl.DataFrame:
+def with_fuel(wide: pl.LazyFrame) -> pl.LazyFrame:
     """Add each fuel's amount by its ladder, as `<fuel>_value`, `_pct_used`, `_method`, `_note`, `_low` and `_high`."""
     wide = wide.with_columns(_source(fuel).alias(f"{fuel}_by") for fuel in SOURCES)
     wide = wide.with_columns(column for fuel in SOURCES for column in _seen(fuel))

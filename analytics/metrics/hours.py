@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from analytics.metrics import rules, states
@@ -11,6 +13,7 @@ from analytics.metrics.rows import (
     MEASURED,
     MIXED,
     Figure,
+    Listing,
     long_form,
     notes,
     scaled,
@@ -93,9 +96,13 @@ def _is(state: str) -> pl.Expr:
 
 def state_figures(timeline: pl.DataFrame) -> pl.DataFrame:
     """Figures of the hours by state, in long form."""
-    wide = by_state(timeline)
+    return long_form(by_state(timeline), _by_state())
+
+
+@cache
+def _by_state() -> Listing:
     known_pct = (1 - pl.col("unknown_h") / pl.col("day_h")) * 100
-    return long_form(wide, {f"{state}_h": _state_figure(state, known_pct) for state in states.STATES})
+    return Listing({f"{state}_h": _state_figure(state, known_pct) for state in states.STATES})
 
 
 def _state_figure(state: str, known_pct: pl.Expr) -> Figure:
@@ -112,7 +119,7 @@ def _state_figure(state: str, known_pct: pl.Expr) -> Figure:
     return Figure(pl.col(f"{state}_h"), known_pct, pl.col("day_h"), method, note)
 
 
-def with_key_on(wide: pl.DataFrame) -> pl.DataFrame:
+def with_key_on(wide: pl.LazyFrame) -> pl.LazyFrame:
     """Add `key_on_h` to the wide day table, with method and note; null where nothing is known of the day."""
     meter, seen = pl.col("operating_hours_h"), pl.col("on_h")
     by_meter = (meter > seen * 1.02 + rules.COVERAGE_MIN_H).fill_null(False)
@@ -128,6 +135,7 @@ def with_key_on(wide: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+@cache
 def _key_on_pct() -> pl.Expr:
     """Without an hour meter: the share of the distance, else of the time in service, that no silence hid."""
     seen, km = pl.col("on_h"), pl.col("true_km")
@@ -154,10 +162,12 @@ def contact_figures(segments: pl.DataFrame) -> pl.DataFrame:
         .group_by(KEYS)
         .agg(connected_h=pl.col("heard_s").sum() / 3600, expected_contact_h=pl.col("s").sum() / 3600)
     )
-    return long_form(
-        wide,
-        {
-            name: Figure(pl.col(name), pl.lit(100.0), pl.col("expected_contact_h"))
-            for name in ("connected_h", "expected_contact_h")
-        },
-    )
+    return long_form(wide, _CONTACT)
+
+
+_CONTACT = Listing(
+    {
+        name: Figure(pl.col(name), pl.lit(100.0), pl.col("expected_contact_h"))
+        for name in ("connected_h", "expected_contact_h")
+    }
+)

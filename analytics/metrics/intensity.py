@@ -150,7 +150,7 @@ METRICS = (
 )  # fmt: skip
 
 
-def with_work(wide: pl.DataFrame) -> pl.DataFrame:
+def with_work(wide: pl.LazyFrame) -> pl.LazyFrame:
     """Add transport work, scaled to the distance whose load is not known where that is allowed."""
     work, pct = pl.col("transport_work_tkm"), pl.col("payload_kg_pct")
     low, high = scaled_bounds(work, pct)
@@ -188,15 +188,15 @@ def _covered(side: _Side) -> pl.Expr:
 
 def _figure(side: _Side, enters: pl.Expr, weight: pl.Expr) -> Figure:
     def column(name: str | None) -> pl.Expr | None:
-        return None if name is None else pl.when(enters).then(name)
+        return None if name is None else pl.col(name)
 
-    coverage = pl.lit(100.0) if side.pct is None else pl.col(side.pct)
     return Figure(
-        pl.when(enters).then(side.value),
-        pl.when(enters).then(coverage),
-        pl.when(enters).then(weight),
-        None if side.method is None else pl.col(side.method),
+        pl.col(side.value),
+        pl.lit(100.0) if side.pct is None else pl.col(side.pct),
+        weight,
+        column(side.method),
         column(side.note),
         column(side.low),
         column(side.high),
+        only=enters,
     )

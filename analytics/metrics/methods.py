@@ -116,7 +116,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
 """Comparisons by slug. Bands are chosen for this project; a charger's losses and a pack's own are inside them."""
 
 
-def with_methods(wide: pl.DataFrame) -> pl.DataFrame:
+def with_methods(wide: pl.LazyFrame) -> pl.LazyFrame:
     """Add to a wide day table with all figures what single methods tell and no figure needs."""
     efficiency = pl.col("charger_efficiency").fill_null(rules.DEFAULT_CHARGER_EFFICIENCY)
     return wide.with_columns(

@@ -9,6 +9,8 @@ Standards are limits of certification: engines in use emit more at low speed and
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from analytics.factors.resolve import fuels
@@ -69,6 +71,7 @@ def screened_on(known: pl.DataFrame, table: pl.DataFrame) -> Avoided:
     )
 
 
+@cache
 def _work() -> pl.Expr:
     """Work of the displaced engine, kWh at the shaft."""
     activity = {"km": pl.col("distance_km"), "h": pl.col("key_on_h"), "L": pl.col("baseline_l")}
@@ -78,6 +81,7 @@ def _work() -> pl.Expr:
     )
 
 
+@cache
 def _own_work() -> pl.Expr:
     """Work of the vehicle's own engine, kWh: all of it, or as much as its share of the baseline's fuel."""
     share = pl.col("engine_l") / pl.col("baseline_l")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import polars as pl
 
@@ -22,7 +23,11 @@ COLUMNS: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """How one metric's figure is read from a wide day table; `None` is null."""
+    """How one metric's figure is read from a wide day table; `None` is null.
+
+    There is none but where `only` holds. One that `scales` is given as seen: it is scaled to full activity as its
+    coverage allows, and gets method, bounds and a further note from that.
+    """
 
     value: pl.Expr
     coverage_pct: pl.Expr | None = None
@@ -31,40 +36,83 @@ class Figure:
     note: pl.Expr | None = None
     low: pl.Expr | None = None
     high: pl.Expr | None = None
+    only: pl.Expr | None = None
+    scales: bool = False
 
-    def parts(self, slug: str) -> pl.Expr:
-        """The figure's columns from `metric` on, as a struct."""
-        known = self.value.is_not_null()
-        method = pl.lit(MEASURED) if self.method is None else self.method
+    def parts(self) -> dict[str, pl.Expr]:
+        """What is to be read of each vehicle and day, without what is null."""
         parts = {
-            "metric": pl.lit(slug),
             "value": self.value,
             "low": self.low,
             "high": self.high,
-            "coverage_pct": None if self.coverage_pct is None else self.coverage_pct.clip(0, 100),
+            "coverage_pct": self.coverage_pct,
             "weight": self.weight,
-            "method": pl.when(known).then(method),
+            "method": pl.lit(MEASURED) if self.method is None else self.method,
             "note": self.note,
+            "holds": pl.lit(True) if self.only is None else self.only,
+            "scales": pl.lit(self.scales),
         }
-        nothing = pl.lit(None)
-        return pl.struct(
-            (nothing if part is None else part).cast(COLUMNS[name]).alias(name) for name, part in parts.items()
-        )
+        return {name: part for name, part in parts.items() if part is not None}
 
 
-def listed(figures: Mapping[str, Figure]) -> pl.Expr:
-    """The figures of every metric as one list."""
-    return pl.concat_list(figure.parts(slug) for slug, figure in figures.items())
+PARTS = {name: type_ for name, type_ in COLUMNS.items() if name not in (*KEYS, "metric")}
+_READ: dict[str, pl.DataType] = {**PARTS, "holds": pl.Boolean(), "scales": pl.Boolean()}
 
 
-def long_form(wide: pl.DataFrame, figures: Mapping[str, Figure] | pl.Expr) -> pl.DataFrame:
-    """Figures of every metric in `figures`, or of a list of them, from one wide table of vehicles and days.
+class Listing:
+    """How figures are read from a wide day table. Worth keeping: it takes longer to make than to use.
+
+    What is the same for all figures is computed below each other, once, and not figure by figure.
+    """
+
+    def __init__(self, figures: Mapping[str, Figure]) -> None:
+        """Keep how each metric's figure is read."""
+        self._slugs = pl.Series("metric", list(figures), dtype=pl.String)
+        parts = [figure.parts() for figure in figures.values()]
+        self._columns = {
+            name: [f"{n}.{name}" if name in known else None for n, known in enumerate(parts)] for name in _READ
+        }
+        self._read = [
+            part.cast(_READ[name]).alias(f"{n}.{name}") for n, known in enumerate(parts) for name, part in known.items()
+        ]
+
+    def of(self, wide: pl.DataFrame) -> pl.DataFrame:
+        """The figures in long form: one figure of all vehicles and days after the other."""
+        if wide.is_empty():
+            return pl.DataFrame(schema=COLUMNS)
+        read = wide.select(*KEYS, *self._read)
+        place = pl.int_range(len(self._slugs) * read.height, eager=True)
+        below = [self._below(read, name) for name in _READ]
+        keys = [read[key].gather(place % read.height) for key in KEYS]
+        long = pl.DataFrame([*keys, self._slugs.gather(place // read.height), *below])
+        return long.lazy().filter("holds").with_columns(**_by_coverage()).with_columns(
+            pl.col("coverage_pct").clip(0, 100), method=pl.when(pl.col("value").is_not_null()).then("method")
+        ).filter(pl.col("value").is_not_null() | pl.col("note").is_not_null()).select(*COLUMNS).collect()  # fmt: skip
+
+    def _below(self, read: pl.DataFrame, name: str) -> pl.Series:
+        """One part of all figures, one under the other."""
+        nothing = pl.Series(name, [None], _READ[name]).new_from_index(0, read.height)
+        return pl.concat(nothing if column is None else read[column] for column in self._columns[name]).alias(name)
+
+
+def long_form(wide: pl.DataFrame, figures: Mapping[str, Figure] | Listing) -> pl.DataFrame:
+    """Figures of every metric in `figures` from one wide table of vehicles and days.
 
     A figure has a row where it has a value, or a note that says why not.
     """
-    figure = figures if isinstance(figures, pl.Expr) else listed(figures)
-    long = wide.lazy().select(*KEYS, figure=figure).explode("figure").unnest("figure").select(*COLUMNS)
-    return long.filter(pl.col("value").is_not_null() | pl.col("note").is_not_null()).collect()
+    return (figures if isinstance(figures, Listing) else Listing(figures)).of(wide)
+
+
+@cache
+def _by_coverage() -> dict[str, pl.Expr]:
+    """What scaling makes of the figures that ask for it."""
+    value, coverage, scales = pl.col("value"), pl.col("coverage_pct"), pl.col("scales")
+    low, high = scaled_bounds(value, coverage)
+    note = pl.when(value.is_not_null()).then(notes(pl.col("note"), scaling_note(coverage)))
+    scaling = {
+        "value": scaled(value, coverage), "low": low, "high": high, "method": scaling_method(coverage), "note": note,
+    }  # fmt: skip
+    return {name: pl.when(scales).then(part).otherwise(name) for name, part in scaling.items()}
 
 
 def notes(*parts: pl.Expr) -> pl.Expr:

@@ -6,6 +6,8 @@ works on whole intervals.
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from analytics.metrics import rules
@@ -129,6 +131,7 @@ def _order(vehicles: pl.DataFrame) -> pl.Expr:
     return rank * _ORDER_SPAN + pl.col("time").dt.epoch("us") * 2 + pl.col("real").cast(pl.Int64)
 
 
+@cache
 def _silence() -> dict[str, pl.Expr]:
     """Time between the real rows around each interval."""
     seen = pl.when("real").then(US)
@@ -138,6 +141,7 @@ def _silence() -> dict[str, pl.Expr]:
     return {"silence_s": pl.when(bracketed).then(wait), "unheard_s": heard}
 
 
+@cache
 def _key() -> pl.Expr:
     """Key on, off, or null where the vehicle has not said."""
     return _lasting(pl.coalesce("ignition_on", "ready"))
@@ -148,6 +152,7 @@ def _lasting(value: pl.Expr) -> pl.Expr:
     return carried_for(value, rules.REACH.total_seconds())
 
 
+@cache
 def _moving() -> pl.Expr:
     """Speed above the noise; without a speed signal, an odometer that counts before the next row."""
     speed = carried_for(pl.col("speed_kmh"), rules.CONTACT_GAP_S)
@@ -155,6 +160,7 @@ def _moving() -> pl.Expr:
     return pl.when(known_before(pl.col("speed_kmh"))).then(speed > rules.MOVING_KMH).otherwise(counts).fill_null(False)
 
 
+@cache
 def _battery_power() -> pl.Expr:
     product = pl.col("battery_voltage_v") * pl.col("battery_current_a") / 1000
     return pl.coalesce("battery_power_kw", product)
@@ -171,6 +177,7 @@ def _works(vehicles: pl.DataFrame) -> pl.Expr:
     return pl.when(says & pl.col("vehicle_id").is_in(working.implode())).then(any_work)
 
 
+@cache
 def _plugged() -> pl.Expr:
     """The cable is in, as last said; moving takes it out. Without such a signal it is in while the pack gains."""
     said = pl.coalesce("plugged_in", pl.when("charging").then(True))
@@ -180,12 +187,14 @@ def _plugged() -> pl.Expr:
     return pl.when(_cable_told()).then(told).otherwise(gains).fill_null(False)
 
 
+@cache
 def _cable_told() -> pl.Expr:
     """The vehicle has a signal that tells whether the cable is in."""
     said = pl.coalesce("plugged_in", "charging")
     return known_before(said) | known_after(said)
 
 
+@cache
 def _charges() -> pl.Expr:
     """Energy flows into the plugged pack."""
     flows = pl.coalesce("charging", pl.col("battery_power_kw") > rules.CHARGING_KW, _lasting(pl.col("charging")))

@@ -6,6 +6,8 @@ source of a figure covered. A segment never reaches over a day cut.
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from analytics.metrics import rules
@@ -71,6 +73,7 @@ def _gaps(vehicles: pl.DataFrame) -> list[pl.Expr]:
     return [silent.alias("silent"), joins.alias("plugs_in"), step.alias("contact_s")]
 
 
+@cache
 def _starts() -> pl.Expr:
     """Rows at which a segment starts: another state, cut, vehicle or hour, each interval without rows, the last row."""
     watched = ("vehicle_id", "cut", "silent", *FLAGS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from analytics.metrics import rules, states
@@ -25,7 +27,7 @@ def charge_sessions(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     parts = stretches(segments, **_connected()).with_columns(**_parts())
     found = parts.group_by("vehicle_id", "stretch", maintain_order=True).agg(*_amounts())
     facts = ("vehicle_id", "usable_battery_kwh", "charger_efficiency", "site_latitude_deg", "site_longitude_deg")
-    found = found.join(inputs.vehicles.select(facts), on="vehicle_id", how="left", maintain_order="left")
+    found = found.join(inputs.vehicles.lazy().select(facts), on="vehicle_id", how="left", maintain_order="left")
     found = found.filter(pl.col("day").is_not_null()).with_columns(**_energy()).with_columns(**_charged())
     found = found.with_columns(**_grid(), place=_place(), power_kw=_power()).with_columns(kind=_kind())
     lasts = (pl.col("s") >= rules.SESSION_MIN_S) & (pl.col("charging_h") > 0)
@@ -33,9 +35,10 @@ def charge_sessions(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     return found.filter(lasts & counts).select(
         "vehicle_id", "starts_at", "ends_at", "day", "kind", "place", "charging_h", "energy_charged_kwh",
         "energy_method", "grid_energy_kwh", "grid_method", "power_kw", "soc_start_pct", "soc_end_pct", "note",
-    )  # fmt: skip
+    ).collect()  # fmt: skip
 
 
+@cache
 def _connected() -> dict[str, pl.Expr]:
     """The cable is in, or the battery gains; driving ends it, a cable that stays out, and the last row heard."""
     heard = ~pl.col("silent") | pl.col("silence_s").is_not_null()
@@ -45,6 +48,7 @@ def _connected() -> dict[str, pl.Expr]:
     return {"inside": inside, "breaks": drives, "pause_s": out_s}
 
 
+@cache
 def _parts() -> dict[str, pl.Expr]:
     """What each segment adds to its session."""
     missed = 1 - (pl.col(f"{POWER}_s").fill_null(0.0) / pl.col("s")).clip(0, 1)
@@ -58,6 +62,7 @@ def _parts() -> dict[str, pl.Expr]:
     }
 
 
+@cache
 def _amounts() -> list[pl.Expr]:
     covered = (POWER, SOC, COUNTER, METER, METER_POWER)
     # Power may flow in the interval before the row that tells of the cable; the session starts with that row.
@@ -78,6 +83,7 @@ def _covers(name: str) -> pl.Expr:
     return pl.col(f"{name}_s") >= rules.HEADLINE_COVERAGE_PCT / 100 * pl.col("s")
 
 
+@cache
 def _energy() -> dict[str, pl.Expr]:
     """What each method tells (kWh): the counter, power where it was watched, state of charge where it was not."""
     by_soc = pl.col("missed_pts") / 100 * pl.col("usable_battery_kwh")
@@ -90,6 +96,7 @@ def _energy() -> dict[str, pl.Expr]:
     }
 
 
+@cache
 def _charged() -> dict[str, pl.Expr]:
     """The session's energy by the ladder of the day's, and how much of it nobody watched."""
     counted, by_soc = pl.col("counted_kwh"), pl.col("by_soc_kwh")
@@ -126,6 +133,7 @@ def _charged() -> dict[str, pl.Expr]:
     }
 
 
+@cache
 def _grid() -> dict[str, pl.Expr]:
     """AC at the charger's input: metered, else through the charger's efficiency."""
     metered = pl.coalesce(pl.when(_covers(name)).then(amount) for name, amount in _METERS.items())
@@ -138,6 +146,7 @@ def _grid() -> dict[str, pl.Expr]:
 _METERS = {METER: METER, METER_POWER: f"{METER_POWER}_sum"}
 
 
+@cache
 def _place() -> pl.Expr:
     """At the depot or away; null where the vehicle or its site has no position."""
     north = (pl.col("latitude_deg") - pl.col("site_latitude_deg")) * KM_PER_DEGREE
@@ -148,10 +157,12 @@ def _place() -> pl.Expr:
     return pl.when(apart_km.is_not_null()).then(near)
 
 
+@cache
 def _power() -> pl.Expr:
     return pl.when(pl.col("charging_h") > 0).then(pl.col("energy_charged_kwh") / pl.col("charging_h"))
 
 
+@cache
 def _kind() -> pl.Expr:
     """By place and power: a long rest at the depot, fast charging, or a top-up between duties."""
     away = (pl.col("place") == "away").fill_null(False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from analytics.metrics import rules
@@ -25,7 +27,7 @@ def judged(segments: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
     (what the battery gains here is charging, not regeneration) and `unobserved` (busy during a silence).
     """
     policy = vehicles.select("vehicle_id", "sleeps_at_key_off")
-    known = segments.join(policy, on="vehicle_id", how="left", maintain_order="left")
+    known = segments.lazy().join(policy.lazy(), on="vehicle_id", how="left", maintain_order="left")
     known = known.with_columns(
         on=pl.when("moving").then(True).otherwise("key"), active=pl.col("moving") | pl.col("works").fill_null(False)
     )
@@ -33,10 +35,10 @@ def judged(segments: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
     around = pl.col("charges") | pl.col("charges").shift(-1, fill_value=False)
     known = _with_gains(_with_states(_with_spells(known.with_columns(charges_around=around))))
     known = known.with_columns(runs=_on() & ~pl.col("silent"), unobserved=pl.col("silent") & _busy())
-    return known.drop("spell_s", "spell_pts", "between", "charges_around")
+    return known.drop("spell_s", "spell_pts", "between", "charges_around").collect()
 
 
-def _with_spells(segments: pl.DataFrame) -> pl.DataFrame:
+def _with_spells(segments: pl.LazyFrame) -> pl.LazyFrame:
     """Number the stretches of one behaviour, over cuts and lamps; each silent interval stands alone."""
     changes = [pl.col(name).ne_missing(pl.col(name).shift(1)) for name in _SPELL]
     begins = pl.any_horizontal(*changes) | (pl.col("silent") & _new_silence())
@@ -56,7 +58,7 @@ def _with_spells(segments: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _without_short_charges(segments: pl.DataFrame) -> pl.DataFrame:
+def _without_short_charges(segments: pl.LazyFrame) -> pl.LazyFrame:
     """Without a signal of the cable, a moment of power into a standing pack is the end of braking, not charging."""
     brief = ~pl.col("cable_told") & pl.col("plugged") & (pl.col("spell_s") < rules.IDLE_AFTER_S)
     lasts = ~brief.shift(-1, fill_value=False)
@@ -65,11 +67,13 @@ def _without_short_charges(segments: pl.DataFrame) -> pl.DataFrame:
     return known.drop("spell", "spell_s", "spell_pts", "between")
 
 
+@cache
 def _new_silence() -> pl.Expr:
     """A silent segment that no cut separates from the one before it starts a silence of its own."""
     return pl.col("unheard_s").fill_null(-1.0) == 0
 
 
+@cache
 def _silent_state() -> pl.Expr:
     """A silence by its far sides: moved, charged, parked, or unknown where nothing tells."""
     hours = pl.col("silence_s") / 3600
@@ -94,7 +98,7 @@ def _silent_state() -> pl.Expr:
     )
 
 
-def _with_states(segments: pl.DataFrame) -> pl.DataFrame:
+def _with_states(segments: pl.LazyFrame) -> pl.LazyFrame:
     short = pl.col("spell_s") <= rules.IDLE_AFTER_S
     waits = pl.when(short).then(pl.lit(IN_SERVICE)).otherwise(pl.lit(IDLE))
     state = (
@@ -114,12 +118,13 @@ def _with_states(segments: pl.DataFrame) -> pl.DataFrame:
     return segments.with_columns(state=pl.when(rests).then(pl.lit(PLUGGED_IDLE)).otherwise(state))
 
 
+@cache
 def _on() -> pl.Expr:
     """Key on; where the key is unknown, a standstill between two movements that is too short to end a trip."""
     return pl.coalesce("on", pl.col("between") & (pl.col("spell_s") < rules.TRIP_STOP_S)).fill_null(False)
 
 
-def _with_gains(segments: pl.DataFrame) -> pl.DataFrame:
+def _with_gains(segments: pl.LazyFrame) -> pl.LazyFrame:
     """Where a rise in state of charge is charging: plugged in, across a silence, or over a long standstill."""
     across = pl.col("silent") & (pl.col("soc_rise_pts") >= rules.CHARGE_GAIN_PTS).fill_null(False)
     rose = (pl.col("spell_pts") > rules.CHARGE_GAIN_PTS) & (pl.col("spell_s") >= rules.IDLE_AFTER_S)
@@ -128,5 +133,6 @@ def _with_gains(segments: pl.DataFrame) -> pl.DataFrame:
     return segments.with_columns(gains=(plugged | across | still.fill_null(False)))
 
 
+@cache
 def _busy() -> pl.Expr:
     return pl.col("state").is_in([IN_SERVICE, CHARGING])

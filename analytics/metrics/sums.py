@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from analytics.metrics import rules, states
@@ -19,16 +21,16 @@ _TIMED = (POWER, SPEED, SOC, TANK, PAYLOAD, POSITION, *COUNTERS, *RATES)
 _UNPLUGGED = ("auxiliary_power_kw", "hotel_power_kw")
 
 
-def day_sums(segments: pl.DataFrame, days: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
+def day_sums(segments: pl.DataFrame, days: pl.DataFrame, vehicles: pl.DataFrame) -> pl.LazyFrame:
     """Sum judged `segments` by vehicle and day. Amounts a signal does not cover at all are null.
 
     Every row of `days` is present, with the vehicle's master data. `_h` and `_s` are times, `_pct` coverages.
     """
-    inside = segments.filter(pl.col("day").is_not_null())
+    inside = segments.lazy().filter(pl.col("day").is_not_null())
     summed = inside.group_by(KEYS).agg(*_times(), *_battery(), *_distance(), *_counters(), *_rates(), *_levels())
-    wide = days.select(*KEYS, day_h=(pl.col("ends_at") - pl.col("starts_at")).dt.total_seconds() / 3600)
-    wide = wide.join(summed, on=KEYS, how="left", maintain_order="left").join(vehicles, on="vehicle_id", how="left")
-    return wide.with_columns(**_coverages())
+    wide = days.lazy().select(*KEYS, day_h=(pl.col("ends_at") - pl.col("starts_at")).dt.total_seconds() / 3600)
+    wide = wide.join(summed, on=KEYS, how="left", maintain_order="left")
+    return wide.join(vehicles.lazy(), on="vehicle_id", how="left", maintain_order="left").with_columns(**_coverages())
 
 
 def _where(condition: pl.Expr, column: str) -> pl.Expr:
@@ -40,6 +42,7 @@ def _known(column: str, seconds: str, condition: pl.Expr = pl.lit(True)) -> pl.E
     return pl.when(pl.col(seconds).sum() > 0).then(_where(condition, column))
 
 
+@cache
 def _times() -> list[pl.Expr]:
     runs, works = pl.col("runs"), pl.col("works").fill_null(False)
     return [
@@ -54,6 +57,7 @@ def _times() -> list[pl.Expr]:
     ]
 
 
+@cache
 def _battery() -> list[pl.Expr]:
     idle = pl.col("state") == states.IDLE
     missed = 1 - (pl.col(f"{POWER}_s").fill_null(0) / pl.col("s")).clip(0, 1)
@@ -76,6 +80,7 @@ def _battery() -> list[pl.Expr]:
     ]
 
 
+@cache
 def _distance() -> list[pl.Expr]:
     return [
         _known("distance_km", f"{ODOMETER}_s").alias("odometer_km"),
@@ -85,6 +90,7 @@ def _distance() -> list[pl.Expr]:
     ]
 
 
+@cache
 def _counters() -> list[pl.Expr]:
     names = [name for name in COUNTERS if name != ODOMETER]
     return [
@@ -94,11 +100,13 @@ def _counters() -> list[pl.Expr]:
     ]
 
 
+@cache
 def _rates() -> list[pl.Expr]:
     unplugged = ~pl.col("plugged")
     return [_known(AMOUNTS[name][0], f"{name}_s", unplugged if name in _UNPLUGGED else pl.lit(True)) for name in RATES]
 
 
+@cache
 def _levels() -> list[pl.Expr]:
     """What left the tank, refuelling aside, and the transport work."""
     drawn = pl.col("tank_kg") <= rules.REFUELLED_KG
@@ -109,6 +117,7 @@ def _levels() -> list[pl.Expr]:
     ]
 
 
+@cache
 def _coverages() -> dict[str, pl.Expr]:
     """Coverage of each signal: by distance where it can be told, else by time."""
     by_distance = (POWER, SOC, TANK, PAYLOAD, *(name for name in COUNTERS if name != ODOMETER))

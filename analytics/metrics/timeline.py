@@ -8,6 +8,7 @@ standstill in planned service, then the segment's own state.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 
 import polars as pl
 
@@ -33,24 +34,28 @@ def timeline(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     pull_outs = inputs.planned.group_by("vehicle_id", "day").agg(planned_at=pl.col("starts_at").min())
     instants = [
         segments.select("vehicle_id", time="starts_at"),
-        *(_edges(frame) for frame in (days, *layers.values())),
+        *(_edges(frame) for frame in (days, *layers.values()) if frame.height),
         pull_outs.select("vehicle_id", time=pl.col("planned_at") + grace),
     ]
     carried = ["state", "red_lamp", "unobserved"]
-    pieces = _pieces(pl.concat(instants), days)
+    pieces = _pieces(pl.concat(instants).lazy(), days)
     pieces = _laid(pieces, segments.select("vehicle_id", "starts_at", "ends_at", *carried), carried)
     for name, frame in layers.items():
-        pieces = _laid(pieces, frame.with_columns(pl.lit(True).alias(name)), [name])
+        if frame.is_empty():
+            pieces = pieces.with_columns(pl.lit(False).alias(name))
+        else:
+            pieces = _laid(pieces, frame.with_columns(pl.lit(True).alias(name)), [name])
     pieces = pieces.with_columns(
         pl.col(*LAYERS, "red_lamp", "unobserved").fill_null(False), pl.col("state").fill_null(states.UNKNOWN)
     )
     return (
         pieces.with_columns(cause=_cause())
         .with_columns(state=_overlaid())
-        .join(pull_outs, on=["vehicle_id", "day"], how="left", maintain_order="left")
+        .join(pull_outs.lazy(), on=["vehicle_id", "day"], how="left", maintain_order="left")
         .select(
             "vehicle_id", "day", "starts_at", "ends_at", "s", "state", "cause", "service", "planned_at", "unobserved"
         )
+        .collect()
     )
 
 
@@ -84,7 +89,7 @@ def _edges(intervals: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([intervals.select("vehicle_id", time=c) for c in ("starts_at", "ends_at")])
 
 
-def _pieces(instants: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
+def _pieces(instants: pl.LazyFrame, days: pl.DataFrame) -> pl.LazyFrame:
     """The days, cut at every instant at which anything changes."""
     times = instants.unique().sort("vehicle_id", "time")
     pieces = times.select("vehicle_id", starts_at="time", ends_at=pl.col("time").shift(-1).over("vehicle_id"))
@@ -93,14 +98,16 @@ def _pieces(instants: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
     return pieces.with_columns(s=(pl.col("ends_at") - pl.col("starts_at")).dt.total_microseconds() / US_PER_S)
 
 
-def _laid(pieces: pl.DataFrame, layer: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+def _laid(pieces: pl.LazyFrame, layer: pl.DataFrame, columns: list[str]) -> pl.LazyFrame:
     """Give each piece the `columns` of the layer's interval it lies in; intervals do not overlap."""
-    layer = layer.select("vehicle_id", "starts_at", *columns, layer_ends_at="ends_at").sort("vehicle_id", "starts_at")
-    found = pieces.join_asof(layer, on="starts_at", by="vehicle_id", check_sortedness=False)
+    laid = layer.lazy().select("vehicle_id", "starts_at", *columns, layer_ends_at="ends_at")
+    laid = laid.sort("vehicle_id", "starts_at")
+    found = pieces.join_asof(laid, on="starts_at", by="vehicle_id", check_sortedness=False)
     inside = pl.col("layer_ends_at") > pl.col("starts_at")
     return found.with_columns(pl.when(inside).then(pl.col(c)).alias(c) for c in columns).drop("layer_ends_at")
 
 
+@cache
 def _cause() -> pl.Expr:
     """Why the vehicle is down or in planned maintenance; null where it is neither."""
     standing = pl.col("state").is_in(STANDING)
@@ -115,6 +122,7 @@ def _cause() -> pl.Expr:
     )
 
 
+@cache
 def _overlaid() -> pl.Expr:
     return (
         pl.when(pl.col("cause") == states.PLANNED_MAINTENANCE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import polars as pl
 
@@ -36,6 +37,7 @@ def _summed(figures: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     return counted.group_by(*by, "metric").agg(**_sums()).select(*by, *PARTS)
 
 
+@cache
 def _sums() -> dict[str, pl.Expr]:
     known = pl.col("value").is_not_null()
     weighed = pl.col("coverage_pct").is_not_null() & (pl.col("weight") > 0)
@@ -137,6 +139,7 @@ def _ratios(sums: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     return both.select(*by, *(parts[name].cast(COLUMNS[name]).alias(name) for name in PARTS))
 
 
+@cache
 def _side_notes() -> pl.Expr:
     """What is to be read of both sides; the distance in miles per gallon stands above, its energy below."""
     return pl.coalesce("numerator_note", "denominator_note")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
 from analytics.metrics import rules
@@ -20,17 +22,29 @@ def trips(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     """
     found = stretches(segments, **_rides()).group_by("vehicle_id", "stretch", maintain_order=True).agg(*_amounts())
     facts = inputs.vehicles.select("vehicle_id", "usable_battery_kwh", "category")
-    found = found.join(facts, on="vehicle_id", how="left", maintain_order="left")
+    found = found.join(facts.lazy(), on="vehicle_id", how="left", maintain_order="left")
     found = found.filter(pl.col("day").is_not_null()).with_columns(
         distance_km=_distance(), energy_used_kwh=_energy(), **_charge()
     )
     far_enough = (pl.col("distance_km") >= rules.TRIP_MIN_KM) | pl.col("category").is_in(WORKING_CATEGORIES)
     long_enough = pl.col("s") >= rules.TRIP_MIN_S
-    return found.filter(long_enough & far_enough.fill_null(True)).select(
-        "vehicle_id", "starts_at", "ends_at", "day", "distance_km", "energy_used_kwh", "soc_start_pct", "soc_end_pct"
+    return (
+        found.filter(long_enough & far_enough.fill_null(True))
+        .select(
+            "vehicle_id",
+            "starts_at",
+            "ends_at",
+            "day",
+            "distance_km",
+            "energy_used_kwh",
+            "soc_start_pct",
+            "soc_end_pct",
+        )
+        .collect()
     )
 
 
+@cache
 def _rides() -> dict[str, pl.Expr]:
     """With a key, from key-on to key-off; without, while it moves or works. A silence or the cable ends it."""
     breaks = pl.col("silent") | pl.col("plugged")
@@ -42,6 +56,7 @@ def _rides() -> dict[str, pl.Expr]:
     }
 
 
+@cache
 def _amounts() -> list[pl.Expr]:
     sums = (
         "s",
@@ -68,6 +83,7 @@ def _covers(name: str, pct: float = rules.HEADLINE_COVERAGE_PCT) -> pl.Expr:
     return pl.col(f"{name}_s") >= pct / 100 * pl.col("s")
 
 
+@cache
 def _distance() -> pl.Expr:
     stuck = (pl.col("speed_km") > rules.STUCK_MIN_KM) & (pl.col("distance_km") < rules.STUCK_SHARE * pl.col("speed_km"))
     by_odometer = _covers(ODOMETER) & ~stuck.fill_null(False)
@@ -75,6 +91,7 @@ def _distance() -> pl.Expr:
     return pl.when(by_odometer).then("distance_km").when(by_speed).then("speed_km")
 
 
+@cache
 def _energy() -> pl.Expr:
     counted = _covers("energy_discharged_kwh") & _covers("energy_regenerated_kwh")
     return (
@@ -87,5 +104,6 @@ def _energy() -> pl.Expr:
     )
 
 
+@cache
 def _charge() -> dict[str, pl.Expr]:
     return {name: pl.when(_covers(SOC)).then(name) for name in ("soc_start_pct", "soc_end_pct")}

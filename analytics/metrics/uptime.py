@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 
 import polars as pl
 
 from analytics.metrics import states
 from analytics.metrics.inputs import Inputs
 from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import Figure, long_form
+from analytics.metrics.rows import Figure, Listing, long_form
 
 KEYS = ["vehicle_id", "day"]
 
@@ -95,20 +96,22 @@ def _seconds(condition: pl.Expr) -> pl.Expr:
 
 def availability_figures(timeline: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     """Components of availability as figures, one vehicle-day each."""
-    judged = availability(timeline, inputs)
+    return long_form(availability(timeline, inputs), _components())
+
+
+@cache
+def _components() -> Listing:
     most = pl.max_horizontal(f"{cause}_s" for cause in states.CAUSES)
     worst = pl.coalesce(pl.when(pl.col(f"{cause}_s") == most).then(pl.lit(cause)) for cause in states.CAUSES)
-    judged = judged.with_columns(worst=worst)
     values = {
         "planned_days": pl.lit(1.0),
         "available_days": ~pl.col("lost") & ~pl.col("unknown"),
         "unknown_days": pl.col("unknown"),
         "available_excl_planned_maintenance_days": ~pl.col("lost_unplanned") & ~pl.col("unknown"),
-        **{f"unavailable_{cause}_days": pl.col("lost") & (pl.col("worst") == cause) for cause in states.CAUSES},
+        **{f"unavailable_{cause}_days": pl.col("lost") & (worst == cause) for cause in states.CAUSES},
     }
     known = pl.when("unknown").then(0.0).otherwise(100.0)
-    figures = {slug: Figure(value.cast(pl.Float64), known, pl.lit(1.0)) for slug, value in values.items()}
-    return long_form(judged, figures)
+    return Listing({slug: Figure(value, known, pl.lit(1.0)) for slug, value in values.items()})
 
 
 def roadcall_figures(inputs: Inputs) -> pl.DataFrame:
@@ -121,8 +124,8 @@ def roadcall_figures(inputs: Inputs) -> pl.DataFrame:
         roadcalls=pl.len().cast(pl.Float64),
         **{name: (pl.col("system") == system).sum().cast(pl.Float64) for name, system in _SYSTEMS.items()},
     )  # fmt: skip
-    wide = days.join(counts, on=KEYS, how="left")
-    return long_form(wide, {name: Figure(pl.col(name).fill_null(0.0)) for name in ("roadcalls", *_SYSTEMS)})
+    return long_form(days.join(counts, on=KEYS, how="left"), _COUNTS)
 
 
 _SYSTEMS = {f"{system}_roadcalls": system for system in ("propulsion", "storage")}
+_COUNTS = Listing({name: Figure(pl.col(name).fill_null(0.0)) for name in ("roadcalls", *_SYSTEMS)})
