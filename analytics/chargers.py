@@ -36,7 +36,8 @@ def _row(charger: Charger, found: dict[str, object], until: dt.datetime) -> Char
         {
             "site": charger.site, "charger": charger.charger, "rated_kw": charger.rated_kw,
             "installed_on": charger.installed_on, "name": NAMES[str(found["figure"])], "until": until,
-            "meter_sessions": charger.sessions, "grid_energy_kwh": charger.grid_energy_kwh, **found,
+            "meter_sessions": charger.sessions, "unmatched_sessions": charger.unmatched_sessions,
+            "grid_energy_kwh": charger.grid_energy_kwh, **found,
         }
     )  # fmt: skip
 

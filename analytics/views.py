@@ -138,14 +138,17 @@ ORDER BY f.time, f.source, f.spn, f.fmi
 
 _CHARGERS = """
 SELECT c.id, s.slug AS site, c.slug AS charger, c.rated_kw, c.installed_on,
-       least(o.first_time, m.first_time) AS first_record, m.sessions, m.grid_energy_kwh
+       least(o.first_time, m.first_time) AS first_record, m.sessions, m.unmatched_sessions, m.grid_energy_kwh
 FROM reading.charger c
 JOIN reading.site s ON s.id = c.site_id
 LEFT JOIN LATERAL (SELECT min(starts_at) AS first_time FROM reading.charger_outage WHERE charger_id = c.id) o ON true
 LEFT JOIN LATERAL (
     SELECT min(starts_at) AS first_time, count(*) FILTER (WHERE starts_at >= :since AND starts_at < :until) AS sessions,
+           count(*) FILTER (WHERE starts_at >= :since AND starts_at < :until
+                            AND coalesce(s.vehicle_id, f.vehicle_id) IS NULL) AS unmatched_sessions,
            sum(grid_kwh) FILTER (WHERE starts_at >= :since AND starts_at < :until) AS grid_energy_kwh
-    FROM reading.meter_session WHERE charger_id = c.id) m ON true
+    FROM reading.meter_session s LEFT JOIN reading.meter_match f ON f.meter_id = s.id
+    WHERE s.charger_id = c.id) m ON true
 WHERE least(o.first_time, m.first_time) < :until AND c.site_id IN (
     SELECT v.site_id FROM reading.assignment a JOIN reading.vehicle v ON v.id = a.vehicle_id
     WHERE a.pilot_id = :pilot_id AND v.site_id IS NOT NULL)
@@ -320,6 +323,7 @@ class Charger:
     installed_on: dt.date | None
     first_record: dt.datetime
     sessions: int
+    unmatched_sessions: int
     grid_energy_kwh: float | None
 
 

@@ -23,7 +23,7 @@ import sqlalchemy as sa
 import analytics
 from analytics import metrics
 from analytics.factors.own import with_own
-from pipelines import baselines, factors, results, store
+from pipelines import baselines, factors, meters, results, store
 from pipelines.calendar import OperatingDay, Span
 from schemas.database import engine
 from schemas.frames import Figures, OperatingDays, PlannedService
@@ -73,13 +73,32 @@ def compute_pilot(
     try:
         with database.connect() as lock, database.connect() as connection:
             store.lock_pilot(lock, store.pilot_facts(lock, slug).pilot_id)
-            return _compute(connection, url, slug, selection or Selection(), progress)
+            return _compute_and_match(connection, url, slug, selection or Selection(), progress)
     finally:
         database.dispose()  # ends the sessions, and with them the lock
 
 
-def _compute(connection: sa.Connection, url: str, slug: str, selection: Selection, progress: Progress) -> Computed:
+def _compute_and_match(
+    connection: sa.Connection, url: str, slug: str, selection: Selection, progress: Progress
+) -> Computed:
+    """Compute; then once more the days of meter sessions of which only now is known whose they are."""
     facts = store.pilot_facts(connection, slug)
+    connection.rollback()
+    meters.match_meters(connection, facts)
+    scope = meters.marked_span(connection, facts)
+    done = _compute(connection, url, facts, selection, progress)
+    if meters.match_meters(connection, facts, scope) and selection.stale_only:
+        more = _compute(connection, url, facts, selection, progress)
+        done = Computed(
+            slug, done.vehicle_days + more.vehicle_days, done.changed + more.changed,
+            done.pilot_days_changed + more.pilot_days_changed,
+        )  # fmt: skip
+    return done
+
+
+def _compute(
+    connection: sa.Connection, url: str, facts: store.PilotFacts, selection: Selection, progress: Progress
+) -> Computed:
     read = [mark for mark in store.marks(connection, [v.vehicle_id for v in facts.vehicles]) if _is_ours(facts, mark)]
     present = results.computed_days(connection, facts.pilot_id)
     candidates = list(_candidates(facts))
@@ -100,7 +119,7 @@ def _compute(connection: sa.Connection, url: str, slug: str, selection: Selectio
     connection.rollback()
     days = sorted({key.day.day for key in wanted} | {day for _, day in gone} | moved)
     pilot_days = _finish(connection, facts, days, gone, settled)
-    return Computed(slug, len(wanted), changed, pilot_days)
+    return Computed(facts.slug, len(wanted), changed, pilot_days)
 
 
 # --- which days -----------------------------------------------------------------------------------
@@ -229,8 +248,9 @@ def _inputs(
     planned = [
         (key.vehicle_id, key.day.day, key.planned.starts_at, key.planned.ends_at) for key in batch if key.planned
     ]
+    metered = meters.meters_frame(connection, ids, first, last)
     return metrics.Inputs(
-        telemetry=store.telemetry_frame(url, _windows(connection, batch), metrics.SIGNALS),
+        telemetry=store.telemetry_frame(url, _windows(connection, batch, metered), metrics.SIGNALS),
         vehicles=vehicles,
         days=OperatingDays.validate(_rows(days, OperatingDays.create_empty().schema)),
         planned=PlannedService.validate(_rows(planned, PlannedService.create_empty().schema)),
@@ -241,6 +261,7 @@ def _inputs(
         hourly=factors.tables_of_grids(connection, own, vehicles["grid"].drop_nulls().unique(), first, last),
         roll_over=store.roll_overs(connection, ids),
         faults=store.faults_frame(connection, ids, first, last),
+        meters=metered,
     )
 
 
@@ -248,12 +269,17 @@ def _rows(rows: Sequence[tuple[object, ...]], schema: pl.Schema) -> pl.DataFrame
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _windows(connection: sa.Connection, batch: Sequence[VehicleDayKey]) -> Iterator[store.Window]:
-    """One window per vehicle, padded as the metrics ask."""
+def _windows(
+    connection: sa.Connection, batch: Sequence[VehicleDayKey], metered: pl.DataFrame
+) -> Iterator[store.Window]:
+    """One window per vehicle, padded as the metrics ask, and around what meters counted."""
     for vehicle_id in sorted({key.vehicle_id for key in batch}):
         days = [key.day for key in batch if key.vehicle_id == vehicle_id]
         own = store.Window(vehicle_id, min(day.starts_at for day in days), max(day.ends_at for day in days))
-        yield store.padded(connection, own, metrics.PADDING)
+        spans = metered.filter(pl.col("vehicle_id") == vehicle_id).select("starts_at", "ends_at").rows()
+        padded = store.padded(connection, own, metrics.PADDING)
+        first, last = zip((padded.starts_at, padded.ends_at), *spans, strict=True)
+        yield store.Window(vehicle_id, min(first), max(last))
 
 
 def _day_rows(

@@ -328,8 +328,17 @@ def _put(session: Session, kind: str, chosen: RecordKind, place: Place, values: 
     statement = insert(table).values(**values).on_conflict_do_update(index_elements=list(key), set_=others)
     session.execute(statement)
     told = [values] if old is None else [values, key | dict(zip(others, old, strict=True))]
+    if chosen.table is tables.MeterSession and old is not None:
+        told.append(told[-1] | {"vehicle_id": _unmatched(session, key)})
     _mark(session, kind, chosen, place, told)
     return True
+
+
+def _unmatched(session: Session, key: dict[str, Any]) -> int | None:
+    """Forget which vehicle a meter session was found to be of, so that a job looks again; tell which it was."""
+    meter = sa.select(tables.MeterSession.id).filter_by(**key).scalar_subquery()
+    match = tables.MeterMatch
+    return session.execute(sa.delete(match).where(match.meter_id == meter).returning(match.vehicle_id)).scalar()
 
 
 def _mark(session: Session, kind: str, chosen: RecordKind, place: Place, told: Sequence[dict[str, Any]]) -> None:

@@ -63,7 +63,7 @@ class Mark:
 
 
 def stale_pilots(connection: sa.Connection) -> list[str]:
-    """The pilots that have stale marks, by slug; a vehicle's mark counts for the pilots it was in at that time."""
+    """The pilots that have something to compute, by slug; a vehicle's mark counts for the pilots it was in then."""
     assignment, mark, margin = tables.Assignment, tables.StaleMark, dt.timedelta(days=2)
     marked = (
         sa.select(tables.Pilot.slug)
@@ -71,10 +71,22 @@ def stale_pilots(connection: sa.Connection) -> list[str]:
         .join(mark, mark.vehicle_id == assignment.vehicle_id)
         .where(mark.to_time >= assignment.starts_on - margin)
         .where(sa.or_(assignment.ends_on.is_(None), mark.from_time <= assignment.ends_on + margin))
-        .distinct()
-        .order_by(tables.Pilot.slug)
     )
-    return list(connection.scalars(marked))
+    return sorted(connection.scalars(sa.union(marked, _waiting())))
+
+
+def _waiting() -> sa.Select[Any]:
+    """Slugs of pilots with meter sessions at their sites that nobody looked at yet."""
+    meter, match, charger, vehicle = tables.MeterSession, tables.MeterMatch, tables.Charger, tables.Vehicle
+    return (
+        sa.select(tables.Pilot.slug)
+        .join(tables.Assignment, tables.Assignment.pilot_id == tables.Pilot.id)
+        .join(vehicle, vehicle.id == tables.Assignment.vehicle_id)
+        .join(charger, charger.site_id == vehicle.site_id)
+        .join(meter, meter.charger_id == charger.id)
+        .outerjoin(match, match.meter_id == meter.id)
+        .where(meter.vehicle_id.is_(None), match.meter_id.is_(None))
+    )
 
 
 def all_pilots(connection: sa.Connection) -> list[str]:

@@ -132,6 +132,16 @@ class Roadcalls(dy.Schema):
     system = dy.String(nullable=False)
 
 
+class MeterSessions(dy.Schema):
+    """What a charger's meter counted at its input (AC) in one session of a vehicle."""
+
+    meter_id = dy.Int64(primary_key=True)
+    vehicle_id = dy.Int32(nullable=False)
+    starts_at = _utc(nullable=False)
+    ends_at = _utc(nullable=False)
+    grid_kwh = dy.Float64(nullable=False, min_exclusive=0)
+
+
 class FaultEpisodes(dy.Schema):
     """Trouble codes, from when one began to when its source first reported without it (null: never seen to)."""
 

@@ -19,7 +19,7 @@ RECORDS = (
 FACTORS = ("own_factor", "grid_hour")
 DEFINITIONS = ("dbc", "dbc_binding", "dbc_map")
 LEDGER = ("upload", "upload_vehicle", "upload_body", "upload_log", "upload_reject")
-RESULTS = ("history_day", "trip", "charge_session", "state_spell", "vehicle_day", "pilot_day")
+RESULTS = ("history_day", "meter_match", "trip", "charge_session", "state_spell", "vehicle_day", "pilot_day")
 # What is rebuilt from kept uploads, where several of them tell of the same minutes.
 REBUILT = ("telemetry", "signal_sample", "fault_event", "fault_sighting")
 
@@ -39,10 +39,10 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
         "DELETE": ("stale_mark", *RESULTS),
     },
     "beachhead_web": {
-        "SELECT": (*REGISTRY, *RECORDS, *FACTORS),
+        "SELECT": (*REGISTRY, *RECORDS, *FACTORS, "meter_match"),
         "INSERT": (*RECORDS, *FACTORS, "stale_mark"),
         "UPDATE": (*RECORDS, *FACTORS),
-        "DELETE": (*RECORDS, *FACTORS),
+        "DELETE": (*RECORDS, *FACTORS, "meter_match"),
     },
 }  # fmt: skip
 READING_SCHEMA = "reading"

@@ -298,6 +298,14 @@ class MeterSession(Base):
     __table_args__ = (UniqueConstraint("charger_id", "starts_at"),)
 
 
+class MeterMatch(Base):
+    """The vehicle that a meter session without a name is of, as a job found; null: none, or in doubt."""
+
+    __tablename__ = "meter_match"
+    meter_id: Mapped[int] = mapped_column(ForeignKey("meter_session.id", ondelete="CASCADE"), primary_key=True)
+    vehicle_id: Mapped[int | None] = mapped_column(ForeignKey("vehicle.id"))
+
+
 class FuelDispensed(Base):
     """Fuel put into a vehicle: `amount` as the record gives it, and the same in kg (gases) or L (liquids)."""
 

@@ -424,6 +424,9 @@ class ChargerRow(Body):
     from_time: dt.datetime
     until: dt.datetime
     meter_sessions: int
+    unmatched_sessions: int = Field(
+        description="of them; they name no vehicle and none is found: in no vehicle's figure"
+    )
     grid_energy_kwh: float | None = Field(description="AC, of the sessions that start in the period")
 
 

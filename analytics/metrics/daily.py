@@ -14,6 +14,7 @@ from analytics.metrics import (
     fuel,
     hours,
     intensity,
+    metering,
     methods,
     pollutants,
     quality,
@@ -64,7 +65,7 @@ def compute(inputs: Inputs) -> Results:
     return Results(
         figures=Figures.cast(figures.sort(*KEYS, "metric")),
         trips=Trips.cast(trips(stretches, inputs)),
-        charge_sessions=ChargeSessions.cast(charge_sessions(stretches, inputs)),
+        charge_sessions=ChargeSessions.cast(_sessions(stretches, inputs)),
         state_spells=StateSpells.cast(spells(states)),
         factor_ids=FactorIds.cast(ids.unique().sort(*KEYS, "factor_id")),
         methods=MethodValues.cast(methods.method_values(wide)),
@@ -88,13 +89,20 @@ def _by_the_hour(stretches: pl.DataFrame, inputs: Inputs, figures: pl.DataFrame)
     vehicles = _hourly_vehicles(inputs)
     if vehicles.is_empty():
         return NO_HOURS
-    return ByTheHour(inputs.hourly, charging_hours(stretches, vehicles, figures))
+    drawn = metering.in_hours(charging_hours(stretches, vehicles, figures), inputs.meters, inputs.days)
+    return ByTheHour(inputs.hourly, drawn)
+
+
+def _sessions(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
+    found = charge_sessions(stretches, inputs)
+    return metering.sessions_with_records(found, inputs.meters, stretches, inputs.vehicles)
 
 
 def _wide(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     """One row for each vehicle and day with everything that figures and methods are read from."""
     wide = day_sums(stretches, inputs.days, inputs.vehicles)
     wide = hours.with_key_on(energy.with_energy(distance.with_distance(wide)))
+    wide = metering.with_records(wide, stretches, inputs)
     return methods.with_methods(intensity.with_work(fuel.with_fuel(wide))).collect()
 
 

@@ -61,7 +61,7 @@ METRICS = (
     ),
     _sum(
         "grid_energy_kwh", "Grid energy", "Energy bought: AC at the charger's input.",
-        "meter counter or power; else energy charged / charger efficiency (0.90 if none is declared)",
+        "meter counter or power; metered sessions; energy charged / charger efficiency (0.90 if none is declared)",
         "grid_energy_kwh", "grid_power_kw", "energy_charged_kwh", side=AC,
     ),
     _sum(

@@ -21,6 +21,7 @@ from schemas.frames import (
     FaultEpisodes,
     Figures,
     Maintenance,
+    MeterSessions,
     MethodValues,
     OperatingDays,
     PlannedService,
@@ -68,7 +69,8 @@ class Inputs:
     `telemetry` has `vehicle_id`, `time` and any of the columns of `TELEMETRY_SCHEMA`; an absent column is all null.
     Rows may come in any order and reach beyond `days` by `PADDING`. `roll_over` names counters of a known width with
     the value at which those of each vehicle start again from zero. `factors` are those that ship, and a programme's
-    own; `hourly` the tables of those grids that have hours. `baselines` holds the rates of vehicles that do not declare
+    own; `meters` are sessions of chargers' meters, whole where they reach into `days`, as `telemetry` then has to be;
+    `hourly` the tables of those grids that have hours. `baselines` holds the rates of vehicles that do not declare
     one.
     """
 
@@ -79,6 +81,7 @@ class Inputs:
     maintenance: dy.DataFrame[Maintenance]
     roadcalls: dy.DataFrame[Roadcalls]
     faults: dy.DataFrame[FaultEpisodes] = field(default_factory=FaultEpisodes.create_empty)
+    meters: dy.DataFrame[MeterSessions] = field(default_factory=MeterSessions.create_empty)
     policy: Policy = Policy()
     roll_over: RollOver = field(default_factory=dict)
     factors: dy.DataFrame[Factors] = field(default_factory=shipped)

@@ -14,6 +14,7 @@ from types import MappingProxyType
 import polars as pl
 
 from analytics.metrics import fuel, rules
+from analytics.metrics.metering import RECORD, RECORD_PCT
 from analytics.metrics.rows import KEYS
 from analytics.metrics.running import POSITION, POWER, SOC, SPEED
 
@@ -45,6 +46,7 @@ METHODS: Mapping[str, Mapping[str, Told]] = MappingProxyType(
         "grid_energy_kwh": {
             "meter": ("grid_energy_kwh", None),
             "power": ("grid_power_kw_sum", None),
+            "metered sessions": (RECORD, RECORD_PCT),
             "charger's efficiency": ("grid_by_efficiency", None),
         },
         "auxiliary_energy_kwh": {"power": ("auxiliary_power_kw_sum", "auxiliary_power_kw_pct")},
@@ -78,7 +80,8 @@ def _pair(slug: str, name: str, top: str, bottom: str, *more: float, unit: str, 
     return Check(slug, name, pl.col(top), pl.col(bottom), low, high, least, unit, covered)
 
 
-_METERED = pl.coalesce("grid_energy_kwh", "grid_power_kw_sum")
+_RECORDED = pl.when(pl.col(RECORD_PCT) >= rules.HEADLINE_COVERAGE_PCT).then(RECORD)
+_METERED = pl.coalesce("grid_energy_kwh", "grid_power_kw_sum", _RECORDED)
 _SEEN_CHARGED = pl.coalesce("energy_charged_kwh", "returned_plugged_kwh")
 _SEEN_USED = pl.coalesce("used_by_counter", "used_by_power")
 _NET_SOC_KWH = pl.col("soc_net_pts") / 100 * pl.col("usable_battery_kwh")
@@ -89,6 +92,8 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         for check in (
             Check("charged_over_grid", "Energy charged (DC) / grid energy (AC)", _SEEN_CHARGED, _METERED, 0.80, 0.98,
                   rules.CHECK_MIN_KWH, "kWh"),
+            Check("recorded_over_metered", "Grid energy: metered sessions / vehicle's meter", _RECORDED,
+                  pl.coalesce("grid_energy_kwh", "grid_power_kw_sum"), 0.95, 1.05, rules.CHECK_MIN_KWH, "kWh"),
             # A day that ends with less charge than it began with used more than it was given.
             Check("used_over_charged", "Energy used / energy charged, set right by the change in state of charge",
                   _SEEN_USED, _SEEN_CHARGED - _NET_SOC_KWH, 0.87, 1.00, rules.CHECK_MIN_KWH, "kWh",

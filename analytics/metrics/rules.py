@@ -106,6 +106,18 @@ CHECK_MIN_KWH, CHECK_MIN_KM, CHECK_MIN_FUEL = 5.0, 5.0, 1.0
 DEFAULT_CHARGER_EFFICIENCY = 0.90
 CHARGER_EFFICIENCIES = (0.80, 0.98)
 """What a charger of unknown efficiency may have: the band within which charged over bought energy is accepted."""
+
+METER_SHARED, METER_ALIKE, METER_UNLIKE = 0.5, 0.8, 0.5
+"""A metered session and a vehicle's own may be one from half of the shorter on. They are alike from 80 % of the time
+that either takes on; one that reaches 50 % leaves doubt about it."""
+METER_RATIOS = (0.60, 1.05)
+"""What a vehicle charged over what the meter counted, outside of which the two are not one: wider than what is accepted
+of a charger, so that a bad one is still found."""
+METER_CLOCK_S = 600.0
+"""How far a charger's clock may be from the vehicle's."""
+METER_REST = 0.005
+"""Charging outside of metered sessions that is less, as a share of what was metered, leaves a figure measured."""
+
 KWH_PER_DGE = 37.64
 KM_PER_MILE = 1.609344
 KM_PER_NAUTICAL_MILE = 1.852

@@ -303,7 +303,7 @@ def test_chargers_of_a_pilot(client: Client, module_database: Any) -> None:
     assert (old["charger"], old["figure"], old["name"]) == ("ch-1", "nevi_uptime_pct", "Uptime, NEVI formula")
     assert (old["outage_min"], old["excluded_min"]) == (1200, 480)
     assert old["uptime_pct"] == pytest.approx(99.863, abs=0.001)
-    assert (old["meter_sessions"], old["grid_energy_kwh"]) == (1, 150.5)
+    assert (old["meter_sessions"], old["unmatched_sessions"], old["grid_energy_kwh"]) == (1, 1, 150.5)
     assert old["until"] == "2026-01-09T11:00:00Z"  # 03:00 in Los Angeles
     # 6 h of the 6 days of 24 h since 03:00 on 3 January.
     assert (young["figure"], young["outage_min"]) == ("uptime_since_start_pct", 360)
