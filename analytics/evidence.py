@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from analytics.metrics import METRICS
-from analytics.metrics.methods import CHECKS
+from analytics.metrics.dispensed import CHECK_OF, USED_OF
+from analytics.metrics.methods import CHECKS, Check
 from analytics.metrics.plausible import MEANINGS
 from analytics.summaries import vehicle_days
 from analytics.views import Evidence, Period, Pilot, Reader, Vehicle
 from schemas.errors import NotFoundError
-from schemas.wire import Agreement, Lineage, MethodValue, SetAsideReadings, VehicleDayDetail
+from schemas.wire import Agreement, FigureValue, Lineage, MethodValue, SetAsideReadings, VehicleDayDetail
 
 
 def vehicle_day(reader: Reader, pilot: Pilot, vehicle: Vehicle, day: dt.date) -> VehicleDayDetail:
@@ -45,15 +46,28 @@ def agreements(days: Iterable[Evidence]) -> list[Agreement]:
     for entry in (entry for day in days for entry in day.agreements):
         top, bottom, count = sums.get(entry["check"], (0.0, 0.0, 0))
         sums[entry["check"]] = (top + entry["numerator"], bottom + entry["denominator"], count + 1)
-    return [
-        Agreement(
-            check=slug, name=check.name, numerator=sums[slug][0], denominator=sums[slug][1], unit=check.unit,
-            ratio=sums[slug][0] / sums[slug][1], low=check.low, high=check.high,
-            agrees=check.low <= sums[slug][0] / sums[slug][1] <= check.high, days=sums[slug][2],
-        )
-        for slug, check in CHECKS.items()
-        if slug in sums
-    ]  # fmt: skip
+    return [_agreement(check, *sums[slug]) for slug, check in CHECKS.items() if slug in sums]
+
+
+def dispensed(figures: Mapping[str, FigureValue], days: int) -> list[Agreement]:
+    """Fuel dispensed over fuel used, of a vehicle's figures over so many days, where both are known."""
+    compared = []
+    for slug, used in USED_OF.items():
+        check, top, bottom = CHECKS[CHECK_OF[slug]], figures[slug].value, figures[used].value
+        if top is not None and bottom:
+            compared.append(_agreement(check, top, bottom, days))
+    return compared
+
+
+def _agreement(check: Check, top: float, bottom: float, days: int) -> Agreement:
+    return Agreement(
+        check=check.slug, name=check.name, numerator=top, denominator=bottom, unit=check.unit, ratio=top / bottom,
+        low=check.low, high=check.high, agrees=_judged(check, top, bottom, days), days=days,
+    )  # fmt: skip
+
+
+def _judged(check: Check, top: float, bottom: float, days: int) -> bool | None:
+    return check.low <= top / bottom <= check.high if days >= check.days else None
 
 
 def set_aside(days: Iterable[Evidence]) -> list[SetAsideReadings]:

@@ -262,6 +262,7 @@ def _inputs(
         roll_over=store.roll_overs(connection, ids),
         faults=store.faults_frame(connection, ids, first, last),
         meters=metered,
+        fillings=store.fillings_frame(connection, ids, first, last),
     )
 
 

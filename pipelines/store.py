@@ -14,10 +14,11 @@ import sqlalchemy as sa
 import sqlalchemy.orm
 
 from analytics.metrics import LASTING, PADDING, Padding, rules
+from analytics.metrics.dispensed import OF_FUEL
 from pipelines.calendar import Calendar, CalendarRule, PlanRule, ServiceDayRule, Span
 from schemas import tables
 from schemas.errors import NotFoundError
-from schemas.frames import TELEMETRY_SCHEMA, FaultEpisodes, Maintenance, Roadcalls, Vehicles
+from schemas.frames import TELEMETRY_SCHEMA, FaultEpisodes, Fillings, Maintenance, Roadcalls, Vehicles
 
 PILOT_LOCK = 7_250_517
 REACHES: dict[type[tables.Trip | tables.ChargeSession], dt.timedelta] = {
@@ -264,6 +265,18 @@ def roadcalls_frame(connection: sa.Connection, vehicle_ids: Sequence[int]) -> dy
     record = tables.Roadcall
     query = sa.select(record.vehicle_id, record.time, record.system).where(record.vehicle_id.in_(vehicle_ids))
     return Roadcalls.validate(_frame(connection, query, Roadcalls.create_empty().schema), cast=True)
+
+
+def fillings_frame(
+    connection: sa.Connection, vehicle_ids: Sequence[int], first: dt.datetime, last: dt.datetime
+) -> dy.DataFrame[Fillings]:
+    """`Fillings` of the vehicles between two times."""
+    record = tables.FuelDispensed
+    query = sa.select(
+        record.vehicle_id, record.time, record.fuel, sa.func.coalesce(record.mass_kg, record.volume_l)
+    ).where(record.vehicle_id.in_(vehicle_ids), record.time.between(first, last))  # fmt: skip
+    rows = [(vehicle, time, OF_FUEL[fuel], amount) for vehicle, time, fuel, amount in connection.execute(query)]
+    return Fillings.validate(pl.DataFrame(rows, Fillings.create_empty().schema, orient="row"), cast=True)
 
 
 def faults_frame(

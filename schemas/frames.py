@@ -142,6 +142,15 @@ class MeterSessions(dy.Schema):
     grid_kwh = dy.Float64(nullable=False, min_exclusive=0)
 
 
+class Fillings(dy.Schema):
+    """Fuel put into vehicles; `fuel` is the figure that it counts in, `amount` in that figure's unit."""
+
+    vehicle_id = dy.Int32(nullable=False)
+    time = _utc(nullable=False)
+    fuel = dy.String(nullable=False)  # of analytics.metrics.dispensed.USED_OF
+    amount = dy.Float64(nullable=False, min_exclusive=0)
+
+
 class FaultEpisodes(dy.Schema):
     """Trouble codes, from when one began to when its source first reported without it (null: never seen to)."""
 

@@ -312,7 +312,7 @@ class Agreement(Body):
     ratio: float
     low: float = Field(description="lowest ratio accepted")
     high: float = Field(description="highest ratio accepted")
-    agrees: bool
+    agrees: bool | None = Field(description="null: too few days to judge")
     days: int = Field(1, description="vehicle-days on which both were told")
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from analytics.factors.pairing import NO_HOURS, ByTheHour
 from analytics.metrics import (
+    dispensed,
     distance,
     emissions,
     energy,
@@ -29,6 +30,7 @@ from analytics.metrics.rows import KEYS, Listing, long_form
 from analytics.metrics.samples import day_cuts, ordered, prepare
 from analytics.metrics.segments import segments
 from analytics.metrics.sessions import charge_sessions
+from analytics.metrics.standstill import auxiliary_estimates
 from analytics.metrics.states import judged
 from analytics.metrics.sums import day_sums
 from analytics.metrics.timeline import spells, timeline
@@ -114,8 +116,10 @@ def _families() -> Listing:
 
 def _measured(wide: pl.DataFrame, stretches: pl.DataFrame, states: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     """The figures that telemetry and records give, in long form."""
+    seldom = (dispensed.dispensed_figures(inputs.fillings, inputs.days), auxiliary_estimates(wide, stretches))
     return pl.concat(
         [
+            *(found for found in seldom if found is not None),
             long_form(wide, _families()),
             hours.state_figures(states),
             hours.contact_figures(stretches),

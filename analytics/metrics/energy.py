@@ -66,7 +66,8 @@ METRICS = (
     ),
     _sum(
         "auxiliary_energy_kwh", "Auxiliary energy", "Energy of all loads but traction while not plugged in (DC).",
-        "integral of auxiliary power", "auxiliary_power_kw",
+        "integral of auxiliary power; else median power at a standstill x key-on hours", "auxiliary_power_kw",
+        *_POWER_INPUTS,
     ),
     _sum(
         "hotel_energy_kwh", "Hotel energy",

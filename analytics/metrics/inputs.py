@@ -20,6 +20,7 @@ from schemas.frames import (
     FactorIds,
     FaultEpisodes,
     Figures,
+    Fillings,
     Maintenance,
     MeterSessions,
     MethodValues,
@@ -82,6 +83,7 @@ class Inputs:
     roadcalls: dy.DataFrame[Roadcalls]
     faults: dy.DataFrame[FaultEpisodes] = field(default_factory=FaultEpisodes.create_empty)
     meters: dy.DataFrame[MeterSessions] = field(default_factory=MeterSessions.create_empty)
+    fillings: dy.DataFrame[Fillings] = field(default_factory=Fillings.create_empty)
     policy: Policy = Policy()
     roll_over: RollOver = field(default_factory=dict)
     factors: dy.DataFrame[Factors] = field(default_factory=shipped)

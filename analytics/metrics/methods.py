@@ -13,7 +13,8 @@ from types import MappingProxyType
 
 import polars as pl
 
-from analytics.metrics import fuel, rules
+from analytics.metrics import dispensed, fuel, rules
+from analytics.metrics.dispensed import CHECK_OF
 from analytics.metrics.metering import RECORD, RECORD_PCT
 from analytics.metrics.rows import KEYS
 from analytics.metrics.running import POSITION, POWER, SOC, SPEED
@@ -61,18 +62,20 @@ class Check:
     """Two tellings of one quantity, and the ratio within which they agree.
 
     `top` and `bottom` are columns or expressions over the wide day table; a day counts where the `covered` coverages
-    are 95 % or more and the bottom is at least `least`. `low` and `high` are accepted, not typical.
+    are 95 % or more and the bottom is at least `least`. `low` and `high` are accepted, not typical. `days` is
+    over how many days it is judged. What comes from records has no columns: see `dispensed`.
     """
 
     slug: str
     name: str
-    top: pl.Expr
-    bottom: pl.Expr
+    top: pl.Expr | None
+    bottom: pl.Expr | None
     low: float
     high: float
     least: float
     unit: str
     covered: tuple[str, ...] = ()
+    days: int = 1
 
 
 def _pair(slug: str, name: str, top: str, bottom: str, *more: float, unit: str, covered: tuple[str, ...]) -> Check:
@@ -114,6 +117,11 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
                       unit=slug.rsplit("_", 1)[1].replace("l", "L"), covered=(f"{fuel.SOURCES[slug]['rate']}_pct",))
                 for slug, name in (("fuel_used_l", "Fuel"), ("hydrogen_used_kg", "Hydrogen"),
                                    ("cng_used_kg", "Natural gas"))
+            ),
+            *(
+                Check(CHECK_OF[metric.slug], f"{metric.name} / used", None, None, 0.90, 1.10, 0.0, metric.unit,
+                      days=rules.JUDGED_DAYS)
+                for metric in dispensed.METRICS
             ),
         )
     }
@@ -160,18 +168,19 @@ def _compared() -> pl.Expr:
     compared = [
         pl.struct(
             check=pl.lit(check.slug),
-            numerator=pl.when(_comparable(check)).then(check.top).cast(pl.Float64),
-            denominator=check.bottom.cast(pl.Float64),
-            agrees=(check.top / check.bottom).is_between(check.low, check.high),
+            numerator=pl.when(_comparable(check, top, bottom)).then(top).cast(pl.Float64),
+            denominator=bottom.cast(pl.Float64),
+            agrees=(top / bottom).is_between(check.low, check.high),
         )
         for check in CHECKS.values()
+        if (top := check.top) is not None and (bottom := check.bottom) is not None
     ]  # fmt: skip
     return pl.concat_list(compared)
 
 
-def _comparable(check: Check) -> pl.Expr:
+def _comparable(check: Check, top: pl.Expr, bottom: pl.Expr) -> pl.Expr:
     covered = [pl.col(pct) >= rules.HEADLINE_COVERAGE_PCT for pct in check.covered]
-    return pl.all_horizontal(check.top.is_not_null(), check.bottom >= check.least, *covered)
+    return pl.all_horizontal(top.is_not_null(), bottom >= check.least, *covered)
 
 
 def _listed(wide: pl.DataFrame, parts: pl.Expr) -> pl.DataFrame:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from analytics.metrics import (
     charging_hours,
+    dispensed,
     distance,
     electric_share,
     emissions,
@@ -19,7 +20,19 @@ from analytics.metrics import (
 )
 from analytics.metrics.metric import Metric
 
-_FAMILIES = (distance, energy, intensity, fuel, hours, uptime, emissions, pollutants, charging_hours, electric_share)
+_FAMILIES = (
+    distance,
+    energy,
+    intensity,
+    fuel,
+    hours,
+    uptime,
+    emissions,
+    pollutants,
+    charging_hours,
+    electric_share,
+    dispensed,
+)
 
 METRICS: Mapping[str, Metric] = MappingProxyType({m.slug: m for family in _FAMILIES for m in family.METRICS})
 """Every metric by slug, in the order in which pages list them."""

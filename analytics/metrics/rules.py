@@ -115,10 +115,21 @@ METER_RATIOS = (0.60, 1.05)
 of a charger, so that a bad one is still found."""
 METER_CLOCK_S = 600.0
 """How far a charger's clock may be from the vehicle's."""
+JUDGED_DAYS = 14
+"""Days from which on fuel dispensed is compared with fuel used: fillings and days do not meet."""
 METER_REST = 0.005
 """Charging outside of metered sessions that is less, as a share of what was metered, leaves a figure measured."""
 
+STANDSTILL_MIN_S = 600.0
+"""Time at a standstill with power watched from which on its median tells of the auxiliaries."""
+
 KWH_PER_DGE = 37.64
+KG_H2_PER_DGE = 1.116
+"""Hydrogen with the energy of a US gallon of conventional diesel, by lower heating values (GREET): Hydrogen Analysis
+Resource Center, Energy equivalency of fuels."""
+KG_CNG_PER_DGE = 6.373 * 0.45359237
+"""Natural gas with the energy of a US gallon of low-sulfur diesel: 128,488 Btu per gallon over 20,160 Btu per lb, lower
+heating values (AFDC, Gasoline and diesel gallon equivalency methodology)."""
 KM_PER_MILE = 1.609344
 KM_PER_NAUTICAL_MILE = 1.852
 

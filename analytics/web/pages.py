@@ -134,7 +134,7 @@ def vehicle_page(
         "days": days_shown(days, VEHICLE_DAY_COLUMNS, Edge.of(pilot)),
         "day_columns": _columns(VEHICLE_DAY_COLUMNS),
         "trips": summaries.trips(reader, vehicle, period),
-        "agreements": evidence.agreements(behind),
+        "agreements": [*evidence.agreements(behind), *evidence.dispensed(row.metrics, len(days))],
         "set_aside": evidence.set_aside(behind),
         "disagreeing": {day.day for day in behind if any(not entry["agrees"] for entry in day.agreements)},
         "charge_sessions": summaries.charge_sessions(reader, vehicle, period),

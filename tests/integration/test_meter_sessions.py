@@ -147,3 +147,16 @@ def test_a_corrected_record_is_looked_at_again(depot: Depot, tmp_path: Path) -> 
     depot.compute()
     assert depot.grid("bus-1") == (pytest.approx(64.0), "measured")
     assert value(depot.days()["bus-1", MONDAY], "energy_charged_kwh") == pytest.approx(60, rel=0.02)
+
+
+def test_dispensed_fuel_is_a_figure_of_its_day(depot: Depot, tmp_path: Path) -> None:
+    depot.drive("bus-1", at(5, 8))
+    path = tmp_path / "fuel.csv"
+    path.write_text("vehicle,time,fuel,amount,unit\nbus-1,2026-01-05T20:00,hydrogen,12.5,kg\n")
+    depot.compute()
+    with Session(depot.owner) as session, session.begin():
+        import_records(session, "fuel", path)
+    depot.compute()
+    day = depot.days()["bus-1", MONDAY]
+    assert value(day, "hydrogen_dispensed_kg") == 12.5
+    assert "hydrogen_used_kg" not in day.figures, "what is filled is not what is used"

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
+import polars as pl
 import pytest
 from hourly_case import GRID, tables
-from metrics_case import HOUR, Day, at, inputs, one_day, telemetry
+from metrics_case import DAY_S, HOUR, Day, at, inputs, one_day, telemetry
 
 from analytics.metrics import METRICS, compute
+from schemas.frames import Fillings
 
 KM_PER_MILE, L_PER_GALLON = 1.609344, 3.785411784
 EVERY_10_S = list(range(0, HOUR + 1, 10))
@@ -106,6 +108,18 @@ def burner() -> Day:
         heater_fuel_used_l=(1.0,), genset_fuel_used_l=(2.0,),
     )  # fmt: skip
     return one_day(telemetry(EVERY_10_S, **signals), vehicles=({"powertrain": "fcev"},))
+
+
+@cache
+def filled() -> Day:
+    """Two fillings of hydrogen, one of gas, one of diesel; another on the next day is not of this one."""
+    times = (100, 200, 300, DAY_S - 1, DAY_S)
+    slugs = ("hydrogen_dispensed_kg", "hydrogen_dispensed_kg", "cng_dispensed_kg", "fuel_dispensed_l")
+    rows = [
+        (1, at(t), slug, kg) for t, slug, kg in zip(times, (*slugs, slugs[0]), (3.0, 1.5, 9.0, 80.0, 7.0), strict=True)
+    ]
+    fillings = Fillings.validate(pl.DataFrame(rows, Fillings.create_empty().schema, orient="row"))
+    return Day(compute(replace(inputs(telemetry([])), fillings=fillings)))
 
 
 MINUTES = list(range(0, 24 * HOUR + 1, 60))
@@ -204,6 +218,11 @@ CASES: dict[str, Case] = {
     "mpgdge": Case(truck, 37.64 / KM_PER_MILE),  # 1 kWh/km is 1.609344 kWh/mi
     "hydrogen_per_100km_kg": Case(burner, 2 / 40 * 100),
     "cng_per_100km_kg": Case(burner, 8 / 40 * 100),
+    "mpgdge_hydrogen": Case(burner, 40 / KM_PER_MILE / 2 * 1.116),
+    "mpgdge_cng": Case(burner, 40 / KM_PER_MILE / (8 / 0.45359237) * 6.373),
+    "hydrogen_dispensed_kg": Case(filled, 3 + 1.5),
+    "cng_dispensed_kg": Case(filled, 9),
+    "fuel_dispensed_l": Case(filled, 80),
     "fuel_per_100km_l": Case(burner, 12 / 40 * 100),
     "ratio_energy_per_km_kwh": Case(truck, 36),
     "ratio_distance_km": Case(truck, 36),

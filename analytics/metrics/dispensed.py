@@ -1,0 +1,55 @@
+"""Fuel put into vehicles, by record, and how it compares with what they used.
+
+A day's filling is not a day's use, so what was dispensed is a figure of its own and never the headline of what was
+used. Over two weeks or more the two should tell the same, but for what the tanks hold more or less at the end.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analytics.metrics.metric import Metric, Total
+from analytics.metrics.rows import KEYS, Figure, long_form
+
+USED_OF = {
+    "hydrogen_dispensed_kg": "hydrogen_used_kg",
+    "cng_dispensed_kg": "cng_used_kg",
+    "fuel_dispensed_l": "fuel_used_l",
+}
+"""What is dispensed, and the figure of what was used of it."""
+OF_FUEL = {
+    "hydrogen": "hydrogen_dispensed_kg", "cng": "cng_dispensed_kg", "lng": "cng_dispensed_kg",
+    "diesel": "fuel_dispensed_l", "gasoline": "fuel_dispensed_l", "propane": "fuel_dispensed_l",
+}  # fmt: skip
+"""The figure of each fuel that records name."""
+CHECK_OF = {slug: f"{slug.rsplit('_', 1)[0]}_over_used" for slug in USED_OF}
+
+
+def _sum(slug: str, what: str) -> Metric:
+    unit = "kg" if slug.endswith("_kg") else "L"
+    meaning = f"{what} put into the vehicle on the day, by record. It is not what was used on the day."
+    inputs = (USED_OF[slug],)
+    return Metric(slug, f"{what} dispensed", unit, meaning, "sum of records", inputs, 1, Total.SUM, "fuel")
+
+
+METRICS = (
+    _sum("hydrogen_dispensed_kg", "Hydrogen"),
+    _sum("cng_dispensed_kg", "Natural gas"),
+    _sum("fuel_dispensed_l", "Fuel"),
+)
+
+
+def dispensed_figures(fillings: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame | None:
+    """Figures of days with fillings (`Fillings`), in long form; None where there are none."""
+    if fillings.is_empty():
+        return None
+    sums = _by_day(fillings, days).group_by(KEYS).agg(
+        pl.when((pl.col("fuel") == slug).any()).then(pl.col("amount").filter(pl.col("fuel") == slug).sum()).alias(slug)
+        for slug in USED_OF
+    )  # fmt: skip
+    return long_form(sums, {slug: Figure(pl.col(slug), note=pl.lit("by record")) for slug in USED_OF})
+
+
+def _by_day(fillings: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
+    both = fillings.join(days.select(*KEYS, "starts_at", "ends_at"), on="vehicle_id")
+    return both.filter(pl.col("time").is_between("starts_at", "ends_at", closed="left"))
