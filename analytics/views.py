@@ -92,6 +92,12 @@ JOIN reading.upload u ON u.id = v.upload_id AND u.status = 'loaded'
 WHERE d.pilot_id = :pilot_id AND d.vehicle_id = :vehicle_id AND d.day = :day ORDER BY u.seq
 """
 
+_CLOSED_MONTHS = """
+SELECT month, revision, closed_at, closed_by, note, figures, days, vehicles, data_until, input_rows, input_hash,
+       code_version, factors, factors_sha256
+FROM reading.report_period WHERE pilot_id = :pilot_id ORDER BY month, revision
+"""
+
 _FIGURE_COLUMNS = "day, metric, value, low, high, coverage_pct, weight, method, note"
 _PILOT_FIGURES = f"""
 SELECT pilot_id, {_FIGURE_COLUMNS} FROM reading.pilot_day_figure
@@ -247,6 +253,26 @@ class Evidence:
     input_rows: int
     input_hash: str
     computed_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedMonth:
+    """A revision of a closed month, as it was kept."""
+
+    month: dt.date
+    revision: int
+    closed_at: dt.datetime
+    closed_by: str
+    note: str | None
+    figures: dict[str, Any]
+    days: int
+    vehicles: int
+    data_until: dt.datetime | None
+    input_rows: int
+    input_hash: str
+    code_version: str
+    factors: list[str]
+    factors_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,6 +472,10 @@ class Reader:
         only = {} if vehicle is None else {"vehicle_id": vehicle.id}
         statement = _VEHICLE_FIGURES + (" AND vehicle_id = :vehicle_id" if only else "")
         return self._figures("vehicle_id", statement, pilot_id=pilot.id, **only, **_bounds(period))
+
+    def closed_months(self, pilot: Pilot) -> list[ClosedMonth]:
+        """The pilot's closed months with every revision, in order."""
+        return [ClosedMonth(**row) for row in self._rows(_CLOSED_MONTHS, pilot_id=pilot.id)]
 
     def trips(self, vehicle: Vehicle, period: Period) -> list[Trip]:
         """The vehicle's trips that start in the period."""

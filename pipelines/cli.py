@@ -30,6 +30,7 @@ COMMANDS = {
     "upload": "uploads:app",
     "redecode": "redecode:redecode",
     "compute": "compute:compute",
+    "period": "periods:app",
     "simulate": "push:simulate",
     "demo": "demo:demo",
 }

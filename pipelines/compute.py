@@ -23,7 +23,7 @@ import sqlalchemy as sa
 import analytics
 from analytics import metrics
 from analytics.factors.own import with_own
-from pipelines import baselines, factors, meters, results, store
+from pipelines import baselines, factors, meters, periods, results, store
 from pipelines.calendar import OperatingDay, Span
 from schemas.database import engine
 from schemas.frames import Figures, OperatingDays, PlannedService
@@ -107,11 +107,13 @@ def _compute(
     gone = sorted(present - {(key.vehicle_id, key.day.day) for key in candidates})
     history = [VehicleDayKey(*key, planned=None) for key in baselines.stale_history(connection, facts, read)]
     connection.rollback()
-    for batch in _batches(history):
+    pins = periods.pins(connection, facts.pilot_id)
+    connection.rollback()
+    for batch in _batches(history, pins):
         _compute_history(connection, url, facts, batch)
     changed, done = 0, 0
-    for batch in _in_order(wanted, facts):
-        changed += _compute_batch(connection, url, facts, batch)
+    for batch in _in_order(wanted, facts, pins):
+        changed += _compute_batch(connection, url, facts, batch, _pin_of(batch[0], pins))
         done += len(batch)
         progress(done, len(wanted))
     settled = read if selection.stale_only else []
@@ -199,18 +201,28 @@ def _left_over(facts: store.PilotFacts, marks: Sequence[store.Mark]) -> list[tup
 # --- one batch ------------------------------------------------------------------------------------
 
 
-def _in_order(wanted: Sequence[VehicleDayKey], facts: store.PilotFacts) -> Iterator[list[VehicleDayKey]]:
+def _in_order(
+    wanted: Sequence[VehicleDayKey], facts: store.PilotFacts, pins: Sequence[periods.Pin]
+) -> Iterator[list[VehicleDayKey]]:
     """Batches of reference vehicles first: the baselines of those paired with them rest on their results."""
     for first in (True, False):
-        yield from _batches([key for key in wanted if (key.vehicle_id in facts.reference_ids) is first])
+        yield from _batches([key for key in wanted if (key.vehicle_id in facts.reference_ids) is first], pins)
 
 
-def _batches(wanted: Sequence[VehicleDayKey]) -> Iterator[list[VehicleDayKey]]:
-    """Up to `BATCH_VEHICLE_DAYS`, and no two days of a vehicle with others between: all that lies between is read."""
+def _pin_of(key: VehicleDayKey, pins: Sequence[periods.Pin]) -> periods.Pin | None:
+    return next((pin for pin in pins if pin.covers(key.day.day)), None)
+
+
+def _batches(wanted: Sequence[VehicleDayKey], pins: Sequence[periods.Pin]) -> Iterator[list[VehicleDayKey]]:
+    """Up to `BATCH_VEHICLE_DAYS`, and no two days of a vehicle with others between: all that lies between is read.
+
+    Days of a closed month are not with others: other factors may hold.
+    """
     batch: list[VehicleDayKey] = []
     for key in wanted:
         apart = batch and key.vehicle_id == batch[-1].vehicle_id and key.day.starts_at > batch[-1].day.ends_at
-        if apart or len(batch) == BATCH_VEHICLE_DAYS:
+        other = batch and pins and _pin_of(key, pins) != _pin_of(batch[0], pins)
+        if apart or other or len(batch) == BATCH_VEHICLE_DAYS:
             yield batch
             batch = []
         batch.append(key)
@@ -218,10 +230,16 @@ def _batches(wanted: Sequence[VehicleDayKey]) -> Iterator[list[VehicleDayKey]]:
         yield batch
 
 
-def _compute_batch(connection: sa.Connection, url: str, facts: store.PilotFacts, batch: Sequence[VehicleDayKey]) -> int:
+def _compute_batch(
+    connection: sa.Connection,
+    url: str,
+    facts: store.PilotFacts,
+    batch: Sequence[VehicleDayKey],
+    pin: periods.Pin | None,
+) -> int:
     """Compute and write some vehicle-days in one transaction; returns how many of them changed."""
     with connection.begin():
-        inputs = _inputs(connection, url, facts, batch)
+        inputs = _inputs(connection, url, facts, batch, pin)
         found = metrics.compute(inputs)
         rows = _day_rows(facts.pilot_id, batch, inputs, found)
         parts = (found.trips, found.charge_sessions, found.state_spells)
@@ -238,7 +256,11 @@ def _compute_history(
 
 
 def _inputs(
-    connection: sa.Connection, url: str, facts: store.PilotFacts, batch: Sequence[VehicleDayKey]
+    connection: sa.Connection,
+    url: str,
+    facts: store.PilotFacts,
+    batch: Sequence[VehicleDayKey],
+    pin: periods.Pin | None = None,
 ) -> metrics.Inputs:
     ids = sorted({key.vehicle_id for key in batch})
     vehicles = store.vehicles_frame(connection, facts.pilot_id, ids)
@@ -256,7 +278,7 @@ def _inputs(
         planned=PlannedService.validate(_rows(planned, PlannedService.create_empty().schema)),
         maintenance=store.maintenance_frame(connection, ids),
         roadcalls=store.roadcalls_frame(connection, ids),
-        factors=with_own(own),
+        factors=with_own(own) if pin is None else periods.pinned_factors(connection, pin.factors_sha256),
         baselines=baselines.of_days(connection, facts, [(key.vehicle_id, key.day.day) for key in batch]),
         hourly=factors.tables_of_grids(connection, own, vehicles["grid"].drop_nulls().unique(), first, last),
         roll_over=store.roll_overs(connection, ids),
@@ -367,10 +389,14 @@ def _finish(
     gone: Sequence[tuple[int, dt.date]],
     settled: Sequence[store.Mark],
 ) -> int:
-    """Remove what has nothing behind it, total the pilot's days and settle the marks, in one transaction."""
+    """Remove what has nothing behind it, total the pilot's days, restate closed months and settle the marks.
+
+    All in one transaction.
+    """
     with connection.begin():
         results.remove_vehicle_days(connection, gone)
         changed = results.replace_pilot_days(connection, facts.pilot_id, _pilot_rows(connection, facts, days), days)
+        periods.restate(connection, facts.pilot_id, days, [mark.cause for mark in settled])
         store.settle_marks(connection, settled, _left_over(facts, settled))
     return changed
 

@@ -61,6 +61,7 @@ class Mark:
     to_time: dt.datetime
     reaches_from: dt.datetime
     reaches_to: dt.datetime
+    cause: str
 
 
 def stale_pilots(connection: sa.Connection) -> list[str]:
@@ -198,7 +199,7 @@ def marks(connection: sa.Connection, vehicle_ids: Sequence[int]) -> list[Mark]:
     ]
     query = sa.select(
         mark.id, mark.vehicle_id, mark.from_time, mark.to_time, sa.func.least(before, *touched, mark.from_time),
-        sa.func.coalesce(after, mark.to_time),
+        sa.func.coalesce(after, mark.to_time), mark.cause,
     ).where(mark.vehicle_id.in_(vehicle_ids))  # fmt: skip
     return [Mark(*row) for row in connection.execute(query)]
 

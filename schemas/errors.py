@@ -166,6 +166,10 @@ class PartsLimitError(BeachheadError):
     """A gateway has too many unfinished uploads, or too large ones."""
 
 
+class PeriodError(BeachheadError):
+    """A period cannot be closed; nothing was changed."""
+
+
 class CorrectionError(BeachheadError):
     """What was kept does not allow this correction; nothing was changed."""
 

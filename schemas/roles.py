@@ -20,6 +20,7 @@ FACTORS = ("own_factor", "grid_hour")
 DEFINITIONS = ("dbc", "dbc_binding", "dbc_map")
 LEDGER = ("upload", "upload_vehicle", "upload_body", "upload_log", "upload_reject")
 RESULTS = ("history_day", "meter_match", "trip", "charge_session", "state_spell", "vehicle_day", "pilot_day")
+CLOSED = ("pinned_factors", "report_period")  # nobody may change or delete these
 # What is rebuilt from kept uploads, where several of them tell of the same minutes.
 REBUILT = ("telemetry", "signal_sample", "fault_event", "fault_sighting")
 
@@ -33,8 +34,8 @@ GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "beachhead_jobs": {
         "SELECT": (*REGISTRY, *RECORDS, *FACTORS, "telemetry", "extra_signal", "signal_sample", "fault_event",
-                   "upload", "upload_vehicle", "stale_mark", *RESULTS),
-        "INSERT": ("stale_mark", *RESULTS),
+                   "upload", "upload_vehicle", "stale_mark", *RESULTS, *CLOSED),
+        "INSERT": ("stale_mark", *RESULTS, *CLOSED),
         "UPDATE": RESULTS,
         "DELETE": ("stale_mark", *RESULTS),
     },

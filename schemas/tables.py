@@ -720,6 +720,39 @@ class HistoryDay(Base):
     computed_at: Mapped[dt.datetime]
 
 
+class ReportPeriod(Base):
+    """A closed month of a pilot. Rows are never changed: what changes after closing makes the next revision.
+
+    `figures` are totals over the month, `code_version` and `factors` those of its days. `factors_sha256` pins all
+    factors that were known when the month was closed first; `note` says why a revision was made.
+    """
+
+    __tablename__ = "report_period"
+    pilot_id: Mapped[int] = mapped_column(ForeignKey("pilot.id"), primary_key=True)
+    month: Mapped[dt.date] = mapped_column(primary_key=True)
+    revision: Mapped[int] = mapped_column(primary_key=True)
+    closed_at: Mapped[dt.datetime]
+    closed_by: Mapped[str]
+    note: Mapped[str | None]
+    figures: Mapped[dict[str, Any]]
+    days: Mapped[int]
+    vehicles: Mapped[int]
+    data_until: Mapped[dt.datetime | None]
+    input_rows: Mapped[int] = mapped_column(sa.BigInteger)
+    input_hash: Mapped[str]
+    code_version: Mapped[str]
+    factors: Mapped[list[str]]
+    factors_sha256: Mapped[str] = mapped_column(ForeignKey("pinned_factors.sha256"))
+
+
+class PinnedFactors(Base):
+    """All factors known at a closing, by the hash of their content."""
+
+    __tablename__ = "pinned_factors"
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    rows: Mapped[list[Any]] = mapped_column(JSONB)
+
+
 class PilotDay(Base):
     """A pilot's operating day: totals over its vehicles, reference vehicles left out.
 

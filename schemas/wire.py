@@ -266,6 +266,40 @@ class BoundaryTotal(Body):
     pilots: list[str]
 
 
+class Change(Body):
+    """A figure that a revision of a closed month says otherwise than the one before. Null: unknown."""
+
+    metric: str
+    name: str
+    unit: str
+    before: float | None
+    after: float | None
+
+
+class PeriodRow(Body):
+    """A revision of a closed month. It is never changed; what changed later is in the next revision."""
+
+    month: str = Field(description="such as 2026-01")
+    from_: dt.date = Field(alias="from")
+    to: dt.date
+    revision: int
+    closed_at: dt.datetime
+    closed_by: str
+    note: str | None = Field(description="why; of a revision that nobody asked for: what came after closing")
+    days: int
+    vehicles: int
+    data_until: dt.datetime | None
+    code_version: str
+    factors: list[str] = Field(description="ids of the emission factors behind the figures, with their edition")
+    factors_sha256: str = Field(description="of all factors that were known at the first closing: they are pinned")
+    input_rows: int
+    input_hash: str
+    metrics: dict[str, FigureValue]
+    changed: list[Change] = Field(description="what the revision before said otherwise; empty for the first")
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
 class ProgrammeSummary(Body):
     """Totals over all pilots, each over all its days. Null dates: nothing is computed yet."""
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from analytics import evidence, summaries
 from analytics.api.asking import Asking, FirstDay, LastDay
 from analytics.chargers import charger_rows
+from analytics.periods import period_rows
 from analytics.programme import programme_summary, results
 from analytics.questions import period_of
 from schemas.wire import (
@@ -16,6 +17,7 @@ from schemas.wire import (
     ChargeSessionRow,
     DayRow,
     FaultRow,
+    PeriodRow,
     PilotRow,
     ProgrammeSummary,
     StateSpellRow,
@@ -59,6 +61,12 @@ def vehicles(slug: str, reader: Asking, first: FirstDay = None, last: LastDay = 
     """A pilot's vehicles, each with its figures over the period."""
     pilot = reader.pilot(slug)
     return summaries.vehicle_rows(reader, pilot, period_of(pilot, first, last))
+
+
+@router.get("/pilots/{slug}/periods")
+def periods(slug: str, reader: Asking) -> list[PeriodRow]:
+    """A pilot's closed months, the newest first, with every revision and what it changed."""
+    return period_rows(reader, reader.pilot(slug))
 
 
 @router.get("/pilots/{slug}/chargers")

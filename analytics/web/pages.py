@@ -15,6 +15,7 @@ from analytics.api.asking import Asking, FirstDay, LastDay
 from analytics.chargers import charger_rows
 from analytics.charts import Width
 from analytics.metrics import METRICS, Metric, rules
+from analytics.periods import days_of, month_of, month_rows, period_rows, touching
 from analytics.programme import programme_summary, results
 from analytics.questions import period_of
 from analytics.views import Period, Pilot, Reader
@@ -77,8 +78,30 @@ def pilot_page(
         "day_columns": _columns(DAY_COLUMNS),
         "boundaries": tuple(present.CO2E_BOUNDARIES),
         "chargers": charger_rows(reader, pilot, period),
+        "periods": touching(period_rows(reader, pilot), period),
     }
     return page(request, "pilot.html", context | _vehicle_tables(reader, pilot, period))
+
+
+@router.get("/pilots/{slug}/reports/{month}", response_class=HTMLResponse)
+def report_page(request: Request, slug: str, month: str, reader: Asking) -> HTMLResponse:
+    """A pilot's month: as it was closed, with what was restated since; else as it is now."""
+    pilot, first = reader.pilot(slug), month_of(month)
+    period, rows = days_of(first), month_rows(reader, pilot, first)
+    newest = rows[0] if rows else None
+    summary = summaries.summary(reader, pilot, period)
+    source = present.pilot_source(pilot, period, summary)
+    if newest is not None:
+        until = present.instant(newest.data_until, pilot.time_zone)
+        source = Source(f"/v1/pilots/{quote(pilot.slug)}/periods", source.period, until)
+    context = _common(pilot, period) | {
+        "month": f"{first:%B %Y}",
+        "newest": newest,
+        "periods": rows,
+        "source": source,
+        "figures": all_shown(newest.metrics if newest else summary.metrics, Edge.of(pilot)),
+    }
+    return page(request, "report.html", context)
 
 
 @router.get("/pilots/{slug}/charts/{name}.svg")
