@@ -87,7 +87,7 @@ def cut_at_hours(rows: pl.DataFrame, hours: pl.DataFrame | None) -> pl.DataFrame
     )
     whole = rows.with_columns(hour=pl.col("us") % US_PER_HOUR == 0)
     both = pl.concat([whole, inside.drop("read_at")], how="diagonal").sort("row", "time", maintain_order=True)
-    return indexed(both.lazy()).collect()
+    return indexed(both)
 
 
 _OF_INTERVALS = ("cut", "silence_s", "unheard_s", "contact_s")

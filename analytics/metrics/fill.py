@@ -1,54 +1,119 @@
-"""Values between samples, on rows sorted by vehicle and time.
+"""Values between samples, on rows in order of vehicle and time, as whole arrays.
 
-Rows carry `row` (position), `first_row` and `last_row` (those of their vehicle) and `us` (time in microseconds). Fills
-run over the whole column and are then limited to the vehicle, which is many times faster than a window per vehicle.
-An *interval* is a row and the next one of its vehicle; what is said of it is stored on its first row.
+What a vehicle last said holds until it says something else: `Memory` knows on which row that was. An *interval* is a
+row and the next one of its vehicle; what is said of it is stored on its first row.
 """
 
 from __future__ import annotations
 
-import polars as pl
+from dataclasses import dataclass, field
+from typing import Any
 
-ROW, FIRST, LAST, US = pl.col("row"), pl.col("first_row"), pl.col("last_row"), pl.col("us")
-HAS_NEXT = ROW < LAST
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from analytics.metrics.arrays import Flags, Floats, Numbers, Whole
+
 US_PER_S = 1e6
 
 
-def indexed(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Add `row`, `first_row`, `last_row` and `us` to rows sorted by vehicle and time."""
-    vehicle = pl.col("vehicle_id")
-    row = pl.int_range(pl.len(), dtype=pl.Int64)
-    starts = vehicle.ne_missing(vehicle.shift(1))
-    ends = vehicle.ne_missing(vehicle.shift(-1))
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A signal on each row: `value` counts only where it was `told`."""
+
+    value: NDArray[Any]
+    told: Flags
+
+    @classmethod
+    def of(cls, column: pl.Series, real: Flags | None = None) -> Said:
+        """Take a column of numbers or flags. On rows that are not `real` nothing is told."""
+        if column.null_count() == len(column):
+            return cls(np.zeros(len(column), bool), np.zeros(len(column), bool))
+        everywhere = real is not None and column.null_count() == len(column) - int(real.sum())
+        if column.dtype == pl.Boolean:
+            value = column.fill_null(False).cast(pl.UInt8).to_numpy().view(bool)
+        else:
+            value = column.cast(pl.Float64).to_numpy()
+        return cls(value, real if everywhere and real is not None else column.is_not_null().to_numpy())
+
+    def series(self, name: str) -> pl.Series:
+        """A column again, null where nothing was told."""
+        values = pl.Series(name, self.value)
+        nothing = pl.Series([None], dtype=values.dtype)
+        return values if self.told.all() else values.zip_with(pl.Series(self.told), nothing).alias(name)
+
+    def otherwise(self, other: Said) -> Said:
+        """What this says, and where it says nothing what the other does."""
+        return Said(np.where(self.told, self.value, other.value), self.told | other.told)
+
+    def known(self) -> Flags:
+        """A flag that was told and is up."""
+        known: Flags = self.told & self.value.astype(bool)
+        return known
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Where each row's vehicle last said something: looked up once for all that was said on the same rows."""
+
+    us: Whole
+    first_row: Whole
+    last_row: Whole
+    _last: dict[bytes, tuple[Whole, Flags, Floats]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame) -> Memory:
+        """Take what is needed out of `ordered` rows."""
+        return cls(rows["us"].to_numpy(), rows["first_row"].to_numpy(), rows["last_row"].to_numpy())
+
+    def last(self, told: Flags) -> tuple[Whole, Flags, Floats]:
+        """The row up to each on which it was last told, whether that was by this vehicle, and its age in seconds."""
+        key = np.packbits(told).tobytes()
+        if key not in self._last:
+            at = np.maximum.accumulate(np.where(told, np.arange(len(told)), -1))
+            self._last[key] = (at, at >= self.first_row, (self.us - self.us[at]) / US_PER_S)
+        return self._last[key]
+
+    def next(self, told: Flags) -> tuple[Whole, Flags]:
+        """The row from each on at which it is told next, and whether that is by this vehicle."""
+        rows = len(told)
+        at = np.minimum.accumulate(np.where(told, np.arange(rows), rows)[::-1])[::-1]
+        return np.minimum(at, rows - 1), at <= self.last_row
+
+    def ever(self, told: Flags) -> Flags:
+        """True where the vehicle tells it at all."""
+        return self.last(told)[1] | self.next(told)[1]
+
+    def carried(self, said: Said) -> Said:
+        """The vehicle's last value up to this row."""
+        at, known, _ = self.last(said.told)
+        return Said(said.value[at], known)
+
+    def carried_for(self, said: Said, seconds: float) -> Said:
+        """The vehicle's last value up to this row, if it is at most `seconds` old."""
+        at, known, age_s = self.last(said.told)
+        return Said(said.value[at], known & (age_s <= seconds))
+
+    @property
+    def has_next(self) -> Flags:
+        """The vehicle has a later row."""
+        return np.arange(len(self.us)) < self.last_row
+
+
+def following(values: Numbers) -> Numbers:
+    """Each row's values on the next one; the last keeps its own."""
+    return np.append(values[1:], values[-1:])
+
+
+def indexed(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add `row`, `first_row`, `last_row` (those of the row's vehicle) and `us` to rows in order of vehicle and time."""
+    vehicle = rows["vehicle_id"].to_numpy()
+    starts = np.flatnonzero(np.append(True, vehicle[1:] != vehicle[:-1])) if len(vehicle) else np.array([], np.int64)
+    counts = np.diff(np.append(starts, len(vehicle)))
     return rows.with_columns(
-        row=row,
-        first_row=pl.when(starts).then(row).forward_fill(),
-        last_row=pl.when(ends).then(row).backward_fill(),
-        us=pl.col("time").dt.epoch("us"),
+        pl.Series("row", np.arange(len(vehicle))),
+        pl.Series("first_row", np.repeat(starts, counts)),
+        pl.Series("last_row", np.repeat(starts + counts - 1, counts)),
+        rows["time"].dt.epoch("us").alias("us"),
     )
-
-
-def known_before(value: pl.Expr) -> pl.Expr:
-    """True where the vehicle has a value on this row or an earlier one."""
-    return (pl.when(value.is_not_null()).then(ROW).forward_fill() >= FIRST).fill_null(False)
-
-
-def known_after(value: pl.Expr) -> pl.Expr:
-    """True where the vehicle has a value on this row or a later one."""
-    return (pl.when(value.is_not_null()).then(ROW).backward_fill() <= LAST).fill_null(False)
-
-
-def carried(value: pl.Expr) -> pl.Expr:
-    """The vehicle's last value up to this row."""
-    return pl.when(known_before(value)).then(value.forward_fill())
-
-
-def carried_for(value: pl.Expr, seconds: float) -> pl.Expr:
-    """The vehicle's last value up to this row, if it is at most `seconds` old."""
-    age = US - pl.when(value.is_not_null()).then(US).forward_fill()
-    return pl.when(known_before(value) & (age <= seconds * US_PER_S)).then(value.forward_fill())
-
-
-def next_of(flag: pl.Expr) -> pl.Expr:
-    """A flag on the vehicle's next row; false on its last."""
-    return (flag.shift(-1) & HAS_NEXT).fill_null(False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from analytics.metrics import rules
-from analytics.metrics.tracks import Flags, Floats
+from analytics.metrics.arrays import Flags, Floats
 
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius (IUGG)."""
@@ -14,10 +14,17 @@ EARTH_RADIUS_KM = 6371.0088
 def apart_km(latitude_deg: Floats, longitude_deg: Floats) -> Floats:
     """Great-circle distance from each fix to the next (haversine formula), one shorter than the fixes."""
     latitude, longitude = np.radians(latitude_deg), np.radians(longitude_deg)
-    half = np.sin(np.diff(latitude) / 2) ** 2
-    half += np.cos(latitude[1:]) * np.cos(latitude[:-1]) * np.sin(np.diff(longitude) / 2) ** 2
+    half, across = np.sin(np.diff(latitude) / 2) ** 2, np.cos(latitude)
+    half += across[1:] * across[:-1] * np.sin(np.diff(longitude) / 2) ** 2
     apart: Floats = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
     return apart
+
+
+def at_most_km(latitude_deg: Floats, longitude_deg: Floats) -> Floats:
+    """What `apart_km` cannot exceed: along the meridian, then along the equator. Cheap, to look no further."""
+    turned_deg = np.abs(np.diff(latitude_deg)) + np.abs(np.diff(longitude_deg))
+    at_most: Floats = np.radians(turned_deg) * EARTH_RADIUS_KM
+    return at_most
 
 
 def run_km(latitude_deg: Floats, longitude_deg: Floats, gap_s: Floats, stands: Flags) -> Floats:

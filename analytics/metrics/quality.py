@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from analytics.metrics import rules
+from analytics.metrics.arrays import Flags, Floats, Whole
 from analytics.metrics.fill import US_PER_S
 from analytics.metrics.plausible import (
     HDOP_MAX,
@@ -23,9 +24,9 @@ from analytics.metrics.plausible import (
     Plausible,
     Reason,
 )  # fmt: skip
-from analytics.metrics.positions import apart_km
+from analytics.metrics.positions import apart_km, at_most_km
 from analytics.metrics.samples import COUNTERS, LASTING, PLACE
-from analytics.metrics.tracks import Flags, Floats, RollOver, Whole
+from analytics.metrics.tracks import RollOver
 
 SCHEMA: dict[str, pl.DataType] = {
     "vehicle_id": pl.Int32(), "day": pl.Date(), "signal": pl.String(), "reason": pl.String(), "samples": pl.Int64(),
@@ -66,6 +67,7 @@ class _Frame:
         self.names = [name for name in PLAUSIBLE if name in rows.columns and rows[name].null_count() < rows.height]
         self.real_at = np.flatnonzero(rows["real"].to_numpy())
         self.changed: dict[str, Floats] = {}
+        self.read: dict[str, tuple[Whole, Floats]] = {}
         self.extremes = _extremes(rows, self.names)
 
     def faults(self) -> Iterator[Fault]:
@@ -201,6 +203,8 @@ class _Frame:
     def _jumps(self, at: Whole, latitude: Floats, longitude: Floats) -> Whole:
         """Single fixes that are too far from both neighbours, which are close to each other."""
         reach_km = rules.GNSS_MAX_KMH * np.diff(self.us[at]) / US_PER_S / 3600 + rules.GNSS_NOISE_KM
+        if (at_most_km(latitude, longitude) <= reach_km).all():
+            return np.array([], np.int64)
         far = apart_km(latitude, longitude) > reach_km
         far &= self.first_row[at[1:]] == self.first_row[at[:-1]]
         alone = np.flatnonzero(far[:-1] & far[1:]) + 1
@@ -225,9 +229,15 @@ class _Frame:
         if name not in self.changed:
             self.changed[name] = self._values(name).copy()
         self.changed[name][rows] = np.nan
+        self.read.pop(name, None)
 
     def _readings(self, name: str) -> tuple[Whole, Floats]:
         """The rows on which the signal is known, and its values there."""
+        if name not in self.read:
+            self.read[name] = self._read(name)
+        return self.read[name]
+
+    def _read(self, name: str) -> tuple[Whole, Floats]:
         column = self.rows[name]
         if name not in self.changed and column.null_count() == self.rows.height - len(self.real_at):
             # Read on every row but the cuts, which have no readings.

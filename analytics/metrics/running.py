@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from analytics.metrics.arrays import Floats, Whole
 from analytics.metrics.positions import run_km
 from analytics.metrics.samples import COUNTERS, RATES
-from analytics.metrics.tracks import (
+from analytics.metrics.tracks import (  # fmt: skip
     Amounts,
-    Floats,
     Places,
     Reader,
     Readings,
@@ -23,7 +23,7 @@ from analytics.metrics.tracks import (
     integrated,
     level,
     rise_across,
-)  # fmt: skip
+)
 
 ODOMETER, POWER, SPEED, SOC = "odometer_km", "battery_power_kw", "speed_kmh", "battery_soc_pct"
 TANK, PAYLOAD, POSITION = "hydrogen_mass_kg", "payload_kg", "latitude_deg"
@@ -45,7 +45,7 @@ RISES = {ODOMETER: "odometer_rise_km", SOC: "soc_rise_pts"}
 _MORE = {ODOMETER: (RISES[ODOMETER],), SOC: (RISES[SOC], "soc_start_pct")}
 
 
-def running(rows: pl.DataFrame, marked: pl.Series, roll_over: RollOver) -> pl.DataFrame:
+def running(rows: pl.DataFrame, marked: Whole, roll_over: RollOver) -> pl.DataFrame:
     """Running sums on the rows numbered `marked`.
 
     Columns: `AMOUNTS` with coverages, `heard_s` (time with rows at most `contact_s` apart), and at the mark itself
@@ -57,7 +57,7 @@ def running(rows: pl.DataFrame, marked: pl.Series, roll_over: RollOver) -> pl.Da
         have -= {POSITION}
     if ODOMETER in have:
         reader.spread(_spread(_track(reader, ODOMETER, roll_over), reader))
-    places = Places(reader.rows.at(marked.to_numpy()))
+    places = Places(reader.rows.at(marked))
     columns: dict[str, Floats | None] = _heard(reader, places)
     for name in AMOUNTS:
         if name in have:
@@ -70,7 +70,7 @@ def running(rows: pl.DataFrame, marked: pl.Series, roll_over: RollOver) -> pl.Da
 
 def _series(name: str, values: Floats | None, height: int) -> pl.Series:
     if values is None:
-        return pl.repeat(None, height, dtype=pl.Float64, eager=True).alias(name)
+        return pl.Series(name, [None], pl.Float64).new_from_index(0, height)
     return pl.Series(name, values, pl.Float64, nan_to_null=True)
 
 

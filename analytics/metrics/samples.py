@@ -6,21 +6,14 @@ works on whole intervals.
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
 from analytics.metrics import rules
-from analytics.metrics.fill import (
-    HAS_NEXT,
-    US,
-    US_PER_S,
-    carried,
-    carried_for,
-    indexed,
-    known_after,
-    known_before,
-)  # fmt: skip
+from analytics.metrics.arrays import Flags, Whole
+from analytics.metrics.fill import US_PER_S, Memory, Said, following, indexed
 from schemas.frames import TELEMETRY_SCHEMA
 
 COUNTERS = (
@@ -46,7 +39,7 @@ LEVELS = ("hydrogen_mass_kg", "payload_kg")
 SIGNALS = (*COUNTERS, *RATES, *STATES, *BATTERY, "speed_kmh", "engine_speed_rpm", *LEVELS, *PLACE, "gnss_hdop")
 """Every signal the metrics read: what a job has to fetch."""
 
-_ORDER_SPAN = 2**53  # twice the microseconds from 1970 to 2112
+_ORDER_SPAN = 2**52  # the microseconds from 1970 to 2112
 _MAX_VEHICLES = 2**10
 
 WORKING_CATEGORIES = ("equipment", "vessel")
@@ -72,10 +65,19 @@ def day_cuts(days: pl.DataFrame) -> pl.DataFrame:
 def ordered(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame) -> pl.DataFrame:
     """`telemetry` in order of vehicle and time, with a row at each of `cuts` and without duplicates.
 
-    Signals without any value are absent, but for those that states are read from. Added are the columns of `indexed`
-    and `cut`, the last cut passed (null before the first).
+    Signals without any value are absent, but for those that states are read from. Added are the columns of `indexed`,
+    `real` (false on the rows of cuts) and `cut`, the last cut passed (null before the first).
     """
-    return indexed(_ordered(telemetry, vehicles, cuts)).with_columns(cut=carried(pl.col("cut"))).collect()
+    read, order = _in_order(_read(telemetry, vehicles), vehicles["vehicle_id"])
+    ends = [*np.searchsorted(order, _order(cuts, vehicles["vehicle_id"])).tolist(), read.height]
+    at_cuts = cuts.select("vehicle_id", "time", real=pl.lit(False))
+    empty, parts, begin = read.clear(), [], 0
+    at_cuts = pl.concat([empty, at_cuts], how="diagonal")
+    for cut, end in enumerate(ends):  # one turn for each day
+        parts += [read[begin:end], at_cuts[cut : cut + 1]]
+        begin = end
+    rows = indexed(pl.concat(parts, rechunk=True))
+    return rows.with_columns(_cut(rows))
 
 
 def prepare(ordered_rows: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
@@ -84,17 +86,33 @@ def prepare(ordered_rows: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
     Added are `silence_s` (time between the rows around the interval, null at the end of the data), and the flags `key`,
     `moving`, `stands`, `works`, `plugged`, `charges`, `red_lamp`, `cable_told`.
     """
-    rows = ordered_rows.lazy().with_columns(**_silence())
-    rows = rows.with_columns(key=_key(), moving=_moving(), battery_power_kw=_battery_power())
-    rows = rows.with_columns(
-        works=_works(vehicles),
-        plugged=_plugged(),
-        red_lamp=_lasting(pl.col("red_stop_lamp")).fill_null(False),
-        cable_told=_cable_told(),
-        stands=known_before(pl.col("speed_kmh")) & ~pl.col("moving"),
+    rows = ordered_rows.with_columns(_battery_power())
+    real = rows["real"].to_numpy()
+    memory, said = Memory.of(rows), {name: Said.of(rows[name], real) for name in _READ}
+    speed, power = said["speed_kmh"], said["battery_power_kw"]
+    moving = _moving(memory, speed, said["odometer_km"])
+    stands = memory.last(speed.told)[1] & ~moving
+    charging, cable = said["charging"], said["plugged_in"].otherwise(said["charging"])
+    cable_told = memory.ever(cable.told)
+    gains = power.told & (power.value > rules.CHARGING_KW)
+    plugged = np.where(cable_told, _cable_in(memory, said["plugged_in"], charging, moving), gains & stands)
+    flows = charging.otherwise(Said(gains, power.told)).otherwise(_lasting(memory, charging))
+    flags = {
+        "moving": moving, "stands": stands, "plugged": plugged, "charges": plugged & flows.known(),
+        "red_lamp": _lasting(memory, said["red_stop_lamp"]).known(), "cable_told": cable_told,
+    }  # fmt: skip
+    known = {
+        **_silence(memory, real),
+        "key": _lasting(memory, said["ignition_on"].otherwise(said["ready"])),
+        "works": _works(memory, said, rows["vehicle_id"], vehicles),
+        **{f"last_{name}": memory.carried(said[name]) for name in PLACE},
+    }
+    return rows.drop(*STATES, "battery_voltage_v", "battery_current_a").with_columns(
+        *(pl.Series(name, flag) for name, flag in flags.items()), *(is_.series(name) for name, is_ in known.items())
     )
-    rows = rows.with_columns(charges=_charges(), **{f"last_{name}": carried(pl.col(name)) for name in PLACE})
-    return rows.drop(*STATES, "battery_voltage_v", "battery_current_a").collect()
+
+
+_READ = (*STATES, *PLACE, "speed_kmh", "odometer_km", "battery_power_kw")
 
 
 def present(telemetry: pl.DataFrame) -> frozenset[str]:
@@ -102,100 +120,88 @@ def present(telemetry: pl.DataFrame) -> frozenset[str]:
     return frozenset(n for n in SIGNALS if n in telemetry.columns and telemetry[n].null_count() < telemetry.height)
 
 
-def _ordered(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame) -> pl.LazyFrame:
+def _read(telemetry: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `vehicles`, with the signals that are needed."""
     have = present(telemetry)
     always = {*STATES, *BATTERY, *PLACE, "speed_kmh", "odometer_km"}
     needed = [name for name in SIGNALS if name in have or name in always]
     columns = [
         pl.col(n).cast(TELEMETRY_SCHEMA[n]) if n in have else pl.lit(None, TELEMETRY_SCHEMA[n]).alias(n) for n in needed
     ]
-    keys = ["vehicle_id", "time"]
-    read = telemetry.lazy().filter(pl.col("vehicle_id").is_in(vehicles["vehicle_id"].implode()))
-    read = read.select(*keys, *columns, real=pl.lit(True))
-    at_cuts = cuts.lazy().select(*keys, "cut", real=pl.lit(False))
-    rows = read.with_columns(order=_order(vehicles)).collect()
-    cut_rows = pl.concat([rows.lazy().clear(), at_cuts.with_columns(order=_order(vehicles))], how="diagonal")
-    steps = rows["order"].diff().drop_nulls()
-    if len(steps) and steps.min() <= 0:  # type: ignore[operator]
-        rows = rows.sort("order").filter((pl.col("order") != pl.col("order").shift(1)).fill_null(True))
-    merged = rows.lazy().with_columns(cut=pl.lit(None, pl.Int32)).merge_sorted(cut_rows, key="order")
-    return merged.drop("order")
+    mine = telemetry.lazy().filter(pl.col("vehicle_id").is_in(vehicles["vehicle_id"].implode()))
+    return mine.select("vehicle_id", "time", *columns, real=pl.lit(True)).collect()
 
 
-def _order(vehicles: pl.DataFrame) -> pl.Expr:
-    """Vehicle, time and cut before row as one number: sorting by it is many times faster than by three columns."""
-    ids = vehicles["vehicle_id"]
+def _in_order(rows: pl.DataFrame, ids: pl.Series) -> tuple[pl.DataFrame, Whole]:
+    """Rows by vehicle and time, the first of each instant; and their `_order`."""
+    order = _order(rows, ids)
+    if (np.diff(order) > 0).all():
+        return rows, order
+    at = np.argsort(order, kind="stable")
+    at = at[np.append(True, np.diff(order[at]) > 0)]
+    return rows[at], order[at]
+
+
+def _order(rows: pl.DataFrame, ids: pl.Series) -> Whole:
+    """Vehicle and time as one number: sorting by it is many times faster than by two columns."""
     if len(ids) > _MAX_VEHICLES:
         raise ValueError(f"{len(ids)} vehicles at once; at most {_MAX_VEHICLES}")
-    rank = pl.col("vehicle_id").replace_strict(ids, pl.int_range(len(ids), eager=True), return_dtype=pl.Int64)
-    return rank * _ORDER_SPAN + pl.col("time").dt.epoch("us") * 2 + pl.col("real").cast(pl.Int64)
+    rank = np.searchsorted(np.sort(ids.to_numpy()), rows["vehicle_id"].to_numpy())
+    us: Whole = rank * _ORDER_SPAN + rows["time"].dt.epoch("us").to_numpy()
+    return us
 
 
-@cache
-def _silence() -> dict[str, pl.Expr]:
-    """Time between the real rows around each interval."""
-    seen = pl.when("real").then(US)
-    bracketed = known_before(seen) & HAS_NEXT & known_after(seen).shift(-1)
-    wait = (seen.backward_fill().shift(-1) - seen.forward_fill()) / US_PER_S
-    heard = pl.when(known_before(seen)).then((US - seen.forward_fill()) / US_PER_S)
-    return {"silence_s": pl.when(bracketed).then(wait), "unheard_s": heard}
+def _cut(rows: pl.DataFrame) -> pl.Series:
+    """The last cut that each row's vehicle has passed: they are numbered in the order of the rows."""
+    at_cut = ~rows["real"].to_numpy()
+    _, known, _ = Memory.of(rows).last(at_cut)
+    return Said((np.cumsum(at_cut) - 1).astype(np.int32), known).series("cut")
 
 
-@cache
-def _key() -> pl.Expr:
-    """Key on, off, or null where the vehicle has not said."""
-    return _lasting(pl.coalesce("ignition_on", "ready"))
+def _silence(memory: Memory, real: Flags) -> dict[str, Said]:
+    """Time between the real rows around each interval, and since the last one."""
+    us, (before, heard, unheard_s), (after, follows) = memory.us, memory.last(real), memory.next(real)
+    bracketed = heard & memory.has_next & following(follows)
+    return {
+        "silence_s": Said((us[following(after)] - us[before]) / US_PER_S, bracketed),
+        "unheard_s": Said(unheard_s, heard),
+    }
 
 
-def _lasting(value: pl.Expr) -> pl.Expr:
+def _lasting(memory: Memory, said: Said) -> Said:
     """What the vehicle last said, as long as that is believed: not longer than jobs read back."""
-    return carried_for(value, rules.REACH.total_seconds())
+    return memory.carried_for(said, rules.REACH.total_seconds())
 
 
-@cache
-def _moving() -> pl.Expr:
+def _moving(memory: Memory, speed: Said, odometer: Said) -> Flags:
     """Speed above the noise; without a speed signal, an odometer that counts before the next row."""
-    speed = carried_for(pl.col("speed_kmh"), rules.CONTACT_GAP_S)
-    counts = pl.when(HAS_NEXT).then(pl.col("odometer_km").shift(-1) > pl.col("odometer_km"))
-    return pl.when(known_before(pl.col("speed_kmh"))).then(speed > rules.MOVING_KMH).otherwise(counts).fill_null(False)
+    fast = memory.carried_for(speed, rules.CONTACT_GAP_S)
+    counts = memory.has_next & odometer.told & following(odometer.told) & (following(odometer.value) > odometer.value)
+    moving: Flags = np.where(memory.last(speed.told)[1], fast.told & (fast.value > rules.MOVING_KMH), counts)
+    return moving
 
 
-@cache
 def _battery_power() -> pl.Expr:
     product = pl.col("battery_voltage_v") * pl.col("battery_current_a") / 1000
     return pl.coalesce("battery_power_kw", product)
 
 
-def _works(vehicles: pl.DataFrame) -> pl.Expr:
+def _works(memory: Memory, said: Mapping[str, Said], vehicle_id: pl.Series, vehicles: pl.DataFrame) -> Said:
     """Power take-off engaged, or motor or shaft power above the threshold; null but where equipment and vessels say."""
     working = vehicles.filter(pl.col("category").is_in(WORKING_CATEGORIES))["vehicle_id"]
-    signals = [pl.col(name) for name in ("motor_power_kw", "shaft_power_kw")]
-    strong = [carried_for(signal, rules.CONTACT_GAP_S).abs() > rules.WORKING_KW for signal in signals]
-    flags = [*strong, _lasting(pl.col("pto_on"))]
-    says = pl.any_horizontal(*(known_before(s) | known_after(s) for s in (*signals, pl.col("pto_on"))))
-    any_work = pl.any_horizontal(*(flag.fill_null(False) for flag in flags))
-    return pl.when(says & pl.col("vehicle_id").is_in(working.implode())).then(any_work)
+    works, says = np.zeros(len(vehicle_id), bool), np.zeros(len(vehicle_id), bool)
+    if len(working):
+        mine = vehicle_id.is_in(working.implode()).to_numpy()
+        for name in ("motor_power_kw", "shaft_power_kw"):
+            power = memory.carried_for(said[name], rules.CONTACT_GAP_S)
+            works |= power.told & (np.abs(power.value) > rules.WORKING_KW)
+            says |= mine & memory.ever(said[name].told)
+        works |= _lasting(memory, said["pto_on"]).known()
+        says |= mine & memory.ever(said["pto_on"].told)
+    return Said(works, says)
 
 
-@cache
-def _plugged() -> pl.Expr:
-    """The cable is in, as last said; moving takes it out. Without such a signal it is in while the pack gains."""
-    said = pl.coalesce("plugged_in", pl.when("charging").then(True))
-    told = _lasting(pl.when("moving").then(False).otherwise(said))
-    stands = known_before(pl.col("speed_kmh")) & ~pl.col("moving")
-    gains = (pl.col("battery_power_kw") > rules.CHARGING_KW) & stands
-    return pl.when(_cable_told()).then(told).otherwise(gains).fill_null(False)
-
-
-@cache
-def _cable_told() -> pl.Expr:
-    """The vehicle has a signal that tells whether the cable is in."""
-    said = pl.coalesce("plugged_in", "charging")
-    return known_before(said) | known_after(said)
-
-
-@cache
-def _charges() -> pl.Expr:
-    """Energy flows into the plugged pack."""
-    flows = pl.coalesce("charging", pl.col("battery_power_kw") > rules.CHARGING_KW, _lasting(pl.col("charging")))
-    return pl.col("plugged") & flows.fill_null(False)
+def _cable_in(memory: Memory, plugged_in: Said, charging: Said, moving: Flags) -> Flags:
+    """The cable is in, as last said: charging says so too, and moving takes it out."""
+    said = plugged_in.otherwise(Said(charging.value, charging.known()))
+    return _lasting(memory, Said(said.value.astype(bool) & ~moving, said.told | moving)).known()

@@ -14,22 +14,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import TypeVar
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from analytics.metrics import rules
+from analytics.metrics.arrays import Flags, Floats, Numbers, Whole
 from analytics.metrics.fill import US_PER_S
 
 US_PER_H = 3.6e9
-Floats = NDArray[np.float64]
-Whole = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 RollOver = Mapping[str, Mapping[int, float]]
 """By counter and vehicle, the value at which it starts again from zero."""
-Numbers = TypeVar("Numbers", Floats, Whole)
 Amounts = Callable[[Floats, Floats, Floats, Floats], dict[str, Floats]]
 """From the value here, the value there, and the hours and kilometres between: what an interval adds, by name."""
 
@@ -66,11 +61,22 @@ class Sampling:
 
     rows: Rows
 
+    def spread(self, km: Floats) -> None:
+        """Tell each row its distance on the odometer; what followed from another one is forgotten."""
+        self.rows.km[:] = km[self.rows.row]
+        for derived in ("km", "short_km"):
+            self.__dict__.pop(derived, None)
+
     @cached_property
     def same(self) -> Flags:
         """The next reading is of the same vehicle."""
         first = self.rows.first_row
         return np.append(first[1:] == first[:-1], np.zeros(min(1, len(first)), bool))
+
+    @cached_property
+    def ends(self) -> Whole:
+        """The last reading of each vehicle."""
+        return np.flatnonzero(~self.same)
 
     @cached_property
     def gap_s(self) -> Floats:
@@ -95,12 +101,19 @@ class Sampling:
     @cached_property
     def since_h(self) -> Floats:
         """Hours since the reading before; zero on the first."""
-        return np.diff(self.rows.us, prepend=self.rows.us[:1]) / US_PER_H
+        since = np.zeros(len(self.rows.us))
+        np.divide(np.diff(self.rows.us), US_PER_H, out=since[1:])
+        return since
 
     @cached_property
     def short(self) -> Flags:
         """Steps no longer than a rate may be integrated over."""
         return self.gap_s <= self._limit_s()
+
+    @cached_property
+    def unbroken(self) -> bool:
+        """Every step may be bridged."""
+        return bool((self.bridgeable | ~self.same).all())
 
     @cached_property
     def short_s(self) -> Floats:
@@ -141,7 +154,9 @@ class Sampling:
 
 def _to_next(values: Numbers) -> Numbers:
     """What is added up to the next value; zero on the last."""
-    return np.diff(values, append=values[-1:])
+    step = np.zeros_like(values)
+    np.subtract(values[1:], values[:-1], out=step[:-1])
+    return step
 
 
 def _limit_s(spacing_s: Floats | np.floating) -> Floats:
@@ -179,13 +194,14 @@ class Reader:
     def spread(self, km: Floats) -> None:
         """Tell every row its distance on the odometer, before anything else is read."""
         self._all.km[:] = km
-        self._samplings.clear()
+        for sampling in self._samplings.values():
+            sampling.spread(km)
 
     def sampled(self, read: Flags) -> Sampling:
         """The rows on which something was read."""
-        key = b"" if read is self.real else np.packbits(read).tobytes()
+        key = np.packbits(read).tobytes()
         if key not in self._samplings:
-            self._samplings[key] = Sampling(self._all if read.all() else self._all.at(read))
+            self._samplings[key] = Sampling(self._all if read.all() else self._all.at(np.flatnonzero(read)))
         return self._samplings[key]
 
     def readings(self, name: str) -> Readings:
@@ -226,6 +242,10 @@ def counted(readings: Readings, name: str, modulus: Floats | None = None) -> Rea
     `modulus`, of each reading, says that the counter starts again there. A rise faster than possible counts nothing.
     Intervals that count nothing for these reasons are `lost`.
     """
+    rise = _to_next(readings.x)
+    rise[readings.sampling.ends] = 0
+    if len(rise) == 0 or (rise.min() >= 0 and rise.max() <= rules.RATE_SLACK):
+        return readings
     step, possible = _steps(readings, name)
     if not (~np.isnan(step) & ~((step >= 0) & (step <= possible))).any():
         return readings
@@ -272,7 +292,7 @@ def bridged(name: str, readings: Readings, amount: str) -> Track:
     def amounts(here: Floats, there: Floats, hours: Floats, km: Floats) -> dict[str, Floats]:
         return {amount: there - here}
 
-    if (covered | ~sampling.same).all():
+    if readings.lost is None and sampling.unbroken:
         # Nothing to leave out: the value itself runs.
         sums = {amount: x, f"{name}_s": sampling.until_s, f"{name}_km": sampling.rows.km}
         return Track(name, sampling, x, covered, sums, amounts)
@@ -300,8 +320,10 @@ def _track(
     name: str, sampling: Sampling, x: Floats, covered: Flags, amounts: Amounts, *, with_km: bool = True
 ) -> Track:
     there = np.append(x[1:], x[-1:])
-    steps = amounts(x, there, sampling.gap_h, sampling.km)
-    sums = {column: _sum_before(np.where(covered, step, 0.0)) for column, step in steps.items()}
+    steps, skipped = amounts(x, there, sampling.gap_h, sampling.km), np.flatnonzero(~covered)
+    for step in steps.values():
+        step[skipped] = 0.0
+    sums = {column: _sum_before(step) for column, step in steps.items()}
     # Steps that any rate may be integrated over are summed once for all signals of these rows.
     shared = covered is sampling.short
     sums[f"{name}_s"] = sampling.short_s if shared else _sum_before(np.where(covered, sampling.gap_s, 0.0))
