@@ -59,7 +59,8 @@ def _with_trace_gases(found: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
 _DAY = {"vehicle_id": pl.Int32(), "day": pl.Date()}
 NOTHING_BURNED = pl.DataFrame(
     schema={
-        **_DAY, "metric": pl.String(), "gases": pl.String(), "own_kg": pl.Float64(), "own_ids": pl.List(pl.String()),
+        **_DAY, "metric": pl.String(), "gases": pl.String(),
+        **{f"own_kg{end}": pl.Float64() for end in ("", "_low", "_high")}, "own_ids": pl.List(pl.String()),
         "own_unknown": pl.String(),
     }
 )  # fmt: skip
@@ -77,7 +78,7 @@ def own_emissions(burns: pl.DataFrame, boundaries: pl.DataFrame, known: pl.DataF
     `burns` has one row per vehicle, day and fuel: vehicle_id, day, pilot_id, region, category, fuel, amount (L or kg),
     quantity, and trace. `boundaries` has columns metric, fuel_boundary, carrier_boundary; `known` is the answer of
     `burned` for these fuels. One row per `CASE` and gases: own_kg, own_ids, and own_unknown, the fuels that have no
-    factor there (then own_kg lacks them).
+    factor there (then own_kg lacks them). own_kg_low and own_kg_high are by the other sources that hold there.
     """
     if burns.is_empty():
         return NOTHING_BURNED
@@ -88,9 +89,14 @@ def own_emissions(burns: pl.DataFrame, boundaries: pl.DataFrame, known: pl.DataF
         .join(pl.DataFrame({"gases": GASES}), how="cross")
     )
     found = asked.join(_best(known), on=[*BURNED, "fuel_boundary", "gases"], how="left")
+    key = [*BURNED, "fuel_boundary", "gases"]
+    spread = known.group_by(key).agg(low=pl.col("kg_per_amount").min(), high=pl.col("kg_per_amount").max())
+    found = found.join(spread, on=key, how="left")
     unknown = pl.col("kg_per_amount").is_null()
     return found.group_by(*CASE, "gases").agg(
         own_kg=(pl.col("quantity") * pl.col("kg_per_amount")).sum(),
+        own_kg_low=(pl.col("quantity") * pl.col("low")).sum(),
+        own_kg_high=(pl.col("quantity") * pl.col("high")).sum(),
         own_ids=pl.col("fuel_ids").explode(empty_as_null=False).drop_nulls().unique().sort(),
         own_unknown=pl.col("fuel").filter(unknown).unique().sort().str.join(", ").replace("", None),
     )

@@ -22,7 +22,7 @@ average never stands in for a part of the country, nor the other way round. Thre
 taken as one: eGRID CAMX and the CAISO zone, ERCT and ERCOT, NEWE and ISO New England.
 Of a source's editions the newest is used whose data do not begin after the day in question. Before the first there is
 no factor, and the figure is null and says so. Other sources of the same area, boundary and gases give the figure's low
-and high.
+and high; so do other sources of a fuel that hold there, with the same boundary and gases.
 
 **Confidence.** VERIFIED: seen in the source. VERIFIED-2nd: seen in a copy or a quotation. DERIVED: arithmetic on such
 values. RECALLED: never seen in the source; listed here, never used.

@@ -157,11 +157,17 @@ def _best(pairs: pl.DataFrame) -> pl.DataFrame:
     comparable = pl.col("complete") & (pl.col("gases") == pl.col("gases").first())
     spread = pl.col("kg_per_kwh").filter(comparable)
     others = pl.col("grid_words").filter(comparable & (pl.col("grid_id") != pl.col("grid_id").first()))
+    fuels = pl.col("fuel_words").filter(comparable & (pl.col("fuel_words") != pl.col("fuel_words").first()))
+    per_amount, per_km = (pl.col(name).filter(comparable) for name in ("kg_per_amount", "trace_kg_per_km"))
     return ordered.group_by(CASE, maintain_order=True).agg(
         pl.exclude(CASE).first(),
         kg_per_kwh_low=spread.min(),
         kg_per_kwh_high=spread.max(),
-        others=others.unique(maintain_order=True).str.join(", "),
+        kg_per_amount_low=per_amount.min(),
+        kg_per_amount_high=per_amount.max(),
+        trace_low=per_km.filter(per_amount == per_amount.min()).first(),
+        trace_high=per_km.filter(per_amount == per_amount.max()).first(),
+        others=others.append(fuels).unique(maintain_order=True).str.join(", "),
         has_fuel=pl.col("fuel_known").fill_null(False).any(),
         has_grid=pl.col("kg_per_kwh").is_not_null().any(),
     )
@@ -201,8 +207,8 @@ def pairs(vehicle_days: pl.DataFrame, burns: pl.DataFrame, table: pl.DataFrame, 
     `vehicle_days` has the columns of `Vehicles`, day, and draws (whether electricity is drawn, or may be); `burns` is
     what the vehicles burned themselves: see `own_emissions`; `table` follows `Factors`. Of the factors, one row per
     vehicle, day and metric: `kg_per_amount` (baseline fuel, per L or kg), `trace_kg_per_km`, `own_kg` (emitted by the
-    vehicle's own fuel), `kg_per_kwh` (AC at the charger, line losses in it) with its `kg_per_kwh_low` and `_high` over
-    other sources of the same area, `gases`, `factor_ids`, `pair_note` and, where `complete` is false, `pair_reason`.
+    vehicle's own fuel), `kg_per_kwh` (AC at the charger, line losses in it), all of them with `_low` and `_high` over
+    other sources that hold there, `gases`, `factor_ids`, `pair_note` and, where `complete` is false, `pair_reason`.
     """
     cases = _cases(vehicle_days, table)
     burns = with_trace(burns)
@@ -216,7 +222,7 @@ def pairs(vehicle_days: pl.DataFrame, burns: pl.DataFrame, table: pl.DataFrame, 
         .join(fuel, on=[*BURNED, "fuel_boundary", "gases"], how="left")
         .join(known, on=[*BURNED, "fuel_boundary"], how="left")
         .join(own, on=[*CASE, "gases"], how="left")
-        .with_columns(complete=paired, own_kg=pl.col("own_kg").fill_null(0.0))
+        .with_columns(pl.col("own_kg", "own_kg_low", "own_kg_high").fill_null(0.0), complete=paired)
     )
     best = _best(found)
     silent = best.filter(~pl.col("has_grid")).select("grid", "region")

@@ -330,18 +330,24 @@ def _displaced(known: pl.DataFrame) -> pl.DataFrame:
     return completed(rows, [*BASELINE_INPUTS, *own_fuel_inputs(LIQUID_FUELS)])
 
 
+RANGED = ("kg_per_amount", "own_kg", "kg_per_kwh")
+"""Factors that other sources tell otherwise, with their `_low` and `_high`."""
+
+
+def _avoided(saved: str = "", emitted: str = "") -> pl.Expr:
+    """What the displaced fuel would have emitted by one end of its range, less what was, by another end (kg)."""
+    per_km = pl.col(f"trace{saved}" if saved else "trace_kg_per_km").fill_null(0.0)
+    trace = pl.when(per_km > 0).then(pl.col("distance_km") * per_km).otherwise(0.0)
+    drawn = pl.when("draws").then("grid_energy_kwh").otherwise(0.0)
+    baseline = pl.col("baseline_amount") * pl.col(f"kg_per_amount{saved}") + trace
+    return baseline - pl.col(f"own_kg{emitted}") - drawn * pl.col(f"kg_per_kwh{emitted}")
+
+
 def _emissions(rows: pl.DataFrame) -> pl.DataFrame:
     """`rows`: inputs joined with the factors of each boundary. Adds value, low, high (kg) and what goes with them."""
     has_trace = pl.col("trace_kg_per_km").fill_null(0) > 0
-    baseline = pl.col("baseline_amount") * pl.col("kg_per_amount") + pl.when(has_trace).then(
-        pl.col("distance_km") * pl.col("trace_kg_per_km")
-    ).otherwise(0.0)
-    drawn = pl.when("draws").then("grid_energy_kwh").otherwise(0.0)
-
-    def less_electricity(factor: str) -> pl.Expr:
-        return baseline - pl.col("own_kg") - drawn * pl.col(factor)
-
-    ranged = pl.col("kg_per_kwh_high") > pl.col("kg_per_kwh_low")
+    low, high = _avoided("_low", "_high"), _avoided("_high", "_low")
+    ranged = pl.any_horizontal(pl.col(f"{name}_high") > pl.col(f"{name}_low") for name in RANGED)
     missing = [
         *_unmeasured(),
         pl.when(pl.col("draws") & pl.col("grid_energy_kwh").is_null()).then(
@@ -352,9 +358,9 @@ def _emissions(rows: pl.DataFrame) -> pl.DataFrame:
         ),
     ]
     computed = rows.with_columns(
-        value=less_electricity("kg_per_kwh"),
-        low=pl.when(ranged).then(less_electricity("kg_per_kwh_high")),
-        high=pl.when(ranged).then(less_electricity("kg_per_kwh_low")),
+        value=_avoided(),
+        low=pl.when(ranged).then(low),
+        high=pl.when(ranged).then(high),
         impossible=joined([*_without_factors(), pl.col("pair_reason")]),
         missing=joined(missing),
         words=pl.concat_str(

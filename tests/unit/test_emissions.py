@@ -198,6 +198,26 @@ def test_british_diesel_by_defra() -> None:
     assert found[WELL_TO_WHEEL]["value"] == pytest.approx(80 * 3.19747 - 300 * 0.21579)
 
 
+def test_where_sources_of_a_fuel_differ_the_figure_has_a_low_and_a_high() -> None:
+    found = results(given={"distance_km": 200.0, "grid_energy_kwh": 300.0}, region="GB", grid="ember:GBR")
+    row = found[CONSERVATIVE]
+    # 80 L by DEFRA (B7, 2.57082 kg/L) or by EPA with CH4 and N2O; 300 kWh by Ember or electricityMaps, no loss known.
+    by_epa = 80 * DIESEL + 200 * ROAD
+    low_grid, high_grid = 300 * 0.176, 300 * 0.21579
+    assert row["value"] == pytest.approx(80 * 2.57082 - high_grid)
+    assert row["low"] == pytest.approx(80 * 2.57082 - high_grid)
+    assert row["high"] == pytest.approx(by_epa - low_grid)
+    assert "epa-hub-co2/diesel" in row["note"].split("range by ")[1]
+
+
+def test_the_range_of_own_fuel_is_subtracted_the_other_way_round() -> None:
+    burned = results(given={"distance_km": 200.0, "grid_energy_kwh": 0.0, "heater_fuel_used_l": 10.0}, region="GB",
+                     grid="ember:GBR")[CONSERVATIVE]  # fmt: skip
+    by_defra, by_epa = 2.57082, DIESEL + OFF_ROAD
+    assert burned["low"] == pytest.approx(80 * by_defra - 10 * by_epa)
+    assert burned["high"] == pytest.approx(80 * DIESEL + 200 * ROAD - 10 * by_defra)
+
+
 def test_gas_truck_baseline_in_kg() -> None:
     found = results(
         given={"distance_km": 100.0, "grid_energy_kwh": 130.0},
