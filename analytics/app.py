@@ -15,9 +15,10 @@ from granian.constants import Interfaces
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from analytics.api import catalogue, health, pilots, problems, telemetry
+from analytics.api import catalogue, health, pilots, problems, quality, telemetry
 from analytics.views import Reader
 from analytics.web import documents, pages
+from analytics.web import quality as quality_pages
 from schemas.addresses import Role, role_url
 from schemas.settings import Settings
 from schemas.wire import Problem
@@ -57,8 +58,8 @@ def create_app(given: Settings) -> FastAPI:
     app.state.reader = reader
     app.add_middleware(SecureHeaders)
     problems.install(app)
-    for router in (health.router, pilots.router, telemetry.router, catalogue.router, pages.router, documents.router):
-        app.include_router(router)
+    for part in (health, pilots, quality, telemetry, catalogue, pages, quality_pages, documents):
+        app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
 

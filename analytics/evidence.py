@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from analytics.metrics import METRICS
 from analytics.metrics.dispensed import CHECK_OF, USED_OF
 from analytics.metrics.methods import CHECKS, Check
 from analytics.metrics.plausible import MEANINGS
 from analytics.summaries import vehicle_days
-from analytics.views import Evidence, Period, Pilot, Reader, Vehicle
+from analytics.views import Evidence, Period, Pilot, Reader, Span, Vehicle
 from schemas.errors import NotFoundError
 from schemas.wire import Agreement, FigureValue, Lineage, MethodValue, SetAsideReadings, VehicleDayDetail
+
+REFUSED, WHOLE_ROW = "refused at receipt", "time"
+REFUSED_MEANS = "The receiver did not let it in; the upload's receipt tells it."
 
 
 def vehicle_day(reader: Reader, pilot: Pilot, vehicle: Vehicle, day: dt.date) -> VehicleDayDetail:
@@ -26,13 +29,14 @@ def vehicle_day(reader: Reader, pilot: Pilot, vehicle: Vehicle, day: dt.date) ->
     if not found:
         raise NotFoundError(f"nothing has been computed for {vehicle.name!r} on {day}")
     (row,) = vehicle_days(reader, pilot, vehicle, period)
+    span = Span(found[0].starts_at, found[0].ends_at)
     behind = found[0]
     return VehicleDayDetail(
-        **dict(row),
+        day=day, starts_at=span.since, ends_at=span.until, data_until=row.data_until, metrics=row.metrics,
         methods=[MethodValue(**entry, unit=METRICS[entry["metric"]].unit) for entry in behind.methods
                  if entry["metric"] in METRICS],
         agreements=agreements(found),
-        set_aside=set_aside(found),
+        set_aside=[*set_aside(found), *refused(reader, [vehicle], span)],
         lineage=Lineage(
             code_version=behind.code_version, factors=behind.factors, input_rows=behind.input_rows,
             input_hash=behind.input_hash, computed_at=behind.computed_at, uploads=reader.uploads(vehicle, day),
@@ -46,7 +50,7 @@ def agreements(days: Iterable[Evidence]) -> list[Agreement]:
     for entry in (entry for day in days for entry in day.agreements):
         top, bottom, count = sums.get(entry["check"], (0.0, 0.0, 0))
         sums[entry["check"]] = (top + entry["numerator"], bottom + entry["denominator"], count + 1)
-    return [_agreement(check, *sums[slug]) for slug, check in CHECKS.items() if slug in sums]
+    return [agreement(check, *sums[slug]) for slug, check in CHECKS.items() if slug in sums]
 
 
 def dispensed(figures: Mapping[str, FigureValue], days: int) -> list[Agreement]:
@@ -55,11 +59,12 @@ def dispensed(figures: Mapping[str, FigureValue], days: int) -> list[Agreement]:
     for slug, used in USED_OF.items():
         check, top, bottom = CHECKS[CHECK_OF[slug]], figures[slug].value, figures[used].value
         if top is not None and bottom:
-            compared.append(_agreement(check, top, bottom, days))
+            compared.append(agreement(check, top, bottom, days))
     return compared
 
 
-def _agreement(check: Check, top: float, bottom: float, days: int) -> Agreement:
+def agreement(check: Check, top: float, bottom: float, days: int) -> Agreement:
+    """A comparison over so many days, with its verdict."""
     return Agreement(
         check=check.slug, name=check.name, numerator=top, denominator=bottom, unit=check.unit, ratio=top / bottom,
         low=check.low, high=check.high, agrees=_judged(check, top, bottom, days), days=days,
@@ -68,6 +73,17 @@ def _agreement(check: Check, top: float, bottom: float, days: int) -> Agreement:
 
 def _judged(check: Check, top: float, bottom: float, days: int) -> bool | None:
     return check.low <= top / bottom <= check.high if days >= check.days else None
+
+
+def refused(reader: Reader, vehicles: Sequence[Vehicle], span: Span) -> list[SetAsideReadings]:
+    """What the receiver refused of the vehicles' rows of a time; whole rows are told as `time`."""
+    return [
+        SetAsideReadings(
+            signal=row["signal"] or WHOLE_ROW, reason=f"{REFUSED}: {row['reason']}", meaning=REFUSED_MEANS,
+            samples=row["samples"], left_out=True,
+        )
+        for row in reader.refused(vehicles, span)
+    ]  # fmt: skip
 
 
 def set_aside(days: Iterable[Evidence]) -> list[SetAsideReadings]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from zoneinfo import ZoneInfo
 
-from analytics.views import Period, Pilot
+from analytics.views import Period, Pilot, Span
 from schemas.errors import BeachheadError
 
 _WIDTH = re.compile(r"([1-9]\d{0,5})\s*(s|min|h|d)")
@@ -31,6 +32,23 @@ def period_of(pilot: Pilot, first: dt.date | None, last: dt.date | None) -> Peri
     if end < start:
         raise BadQuestionError(f"the period ends ({end}) before it starts ({start})")
     return Period(start, end)
+
+
+def newest_day(pilot: Pilot) -> Period:
+    """The newest operating day that is computed; before any is, the pilot's first."""
+    day = pilot.last_day or pilot.starts_on
+    return Period(day, day)
+
+
+def day_start(pilot: Pilot, day: dt.date) -> dt.datetime:
+    """The instant (UTC) at which a pilot's operating day starts."""
+    zone = ZoneInfo(pilot.time_zone or "UTC")
+    return dt.datetime.combine(day, pilot.day_starts_at or dt.time(), zone).astimezone(dt.UTC)
+
+
+def span_of(pilot: Pilot, period: Period) -> Span:
+    """The time from the start of a period's first day to the end of its last."""
+    return Span(day_start(pilot, period.first), day_start(pilot, period.last + dt.timedelta(days=1)))
 
 
 def instant_of(text: str | None, name: str) -> dt.datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
 
@@ -12,6 +13,7 @@ from analytics.metrics.emissions import factors_used, headline_slug
 from analytics.views import Period, Pilot, PilotDay, Reader, Vehicle
 from schemas.wire import (
     ChargeSessionRow,
+    DayLineage,
     DayRow,
     FactorUsed,
     FaultRow,
@@ -24,6 +26,7 @@ from schemas.wire import (
 )  # fmt: skip
 
 SHOWN = {slug: metric for slug, metric in METRICS.items() if metric.shown}
+MOST_DAYS_OF_IDS = 7  # gateways may send thousands of uploads a day
 NOT_COMPUTED = "nothing has been computed for this period"
 NOT_MEASURED = "not measured"
 NOT_PLANNED = "no service was planned"
@@ -88,10 +91,22 @@ def factor_rows(days: Iterable[PilotDay], factors: pl.DataFrame) -> list[FactorU
 def pilot_days(reader: Reader, pilot: Pilot, period: Period) -> list[DayRow]:
     """A pilot's days."""
     figures = _by(reader.pilot_figures(pilot, period), "day")
+    uploads = reader.day_uploads(pilot, period)
+    listed = (period.last - period.first).days < MOST_DAYS_OF_IDS
     return [
-        DayRow(day=day.day, data_until=day.data_until, vehicles=day.vehicles, metrics=figures.get(day.day, _nothing()))
+        DayRow(
+            day=day.day, data_until=day.data_until, vehicles=day.vehicles, metrics=figures.get(day.day, _nothing()),
+            lineage=_lineage(day, uploads.get(day.day, []), listed=listed),
+        )
         for day in reader.pilot_days(pilot, period)
-    ]
+    ]  # fmt: skip
+
+
+def _lineage(day: PilotDay, uploads: list[uuid.UUID], *, listed: bool) -> DayLineage:
+    return DayLineage(
+        code_version=day.code_version, factors=day.factors, input_rows=day.input_rows, input_hash=day.input_hash,
+        computed_at=day.computed_at, uploads=len(uploads), upload_ids=uploads if listed else None,
+    )  # fmt: skip
 
 
 def vehicle_days(reader: Reader, pilot: Pilot, vehicle: Vehicle, period: Period) -> list[DayRow]:

@@ -26,7 +26,7 @@ from schemas import database
 from schemas.database import unavailable_when_gone
 from schemas.errors import NotFoundError, UnavailableError
 from schemas.frames import UTC_TIME, Figures
-from schemas.signals import Kind, Signal
+from schemas.signals import SIGNALS, Kind, Signal
 
 BATCH_BYTES = 4 * 2**20
 """About how much telemetry is in memory at once while it is streamed out."""
@@ -63,7 +63,7 @@ LEFT JOIN reading.site s ON s.id = v.site_id
 """
 
 _PILOT_DAYS = """
-SELECT day, vehicles, data_until, code_version, factors, computed_at FROM reading.pilot_day
+SELECT day, vehicles, data_until, code_version, factors, input_rows, input_hash, computed_at FROM reading.pilot_day
 WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last ORDER BY day
 """
 
@@ -78,8 +78,8 @@ WHERE pilot_id = :pilot_id AND vehicle_id = :vehicle_id AND day BETWEEN :first A
 """
 
 _EVIDENCE = """
-SELECT d.day, d.methods, d.agreements, d.set_aside, d.code_version, d.factors, d.input_rows, d.input_hash,
-       d.computed_at
+SELECT d.day, d.starts_at, d.ends_at, d.methods, d.agreements, d.set_aside, d.code_version, d.factors,
+       d.input_rows, d.input_hash, d.computed_at
 FROM reading.vehicle_day d
 WHERE d.pilot_id = :pilot_id AND d.vehicle_id = :vehicle_id AND d.day BETWEEN :first AND :last ORDER BY d.day
 """
@@ -162,8 +162,54 @@ ORDER BY s.slug, c.slug
 """
 
 _OUTAGES = """
-SELECT o.charger_id, o.starts_at, o.ends_at, o.excluded FROM reading.charger_outage o
+SELECT o.charger_id, o.starts_at, o.ends_at, o.excluded, o.cause, o.note FROM reading.charger_outage o
 WHERE o.charger_id = ANY(:charger_ids) ORDER BY o.charger_id, o.starts_at
+"""
+
+_REFUSED = """
+SELECT r.field AS signal, r.reason, count(*) AS samples
+FROM reading.upload_reject r JOIN reading.upload u ON u.id = r.upload_id AND u.status = 'loaded'
+WHERE r.vehicle_id = ANY(:vehicle_ids) AND r.time >= :since AND r.time < :until
+GROUP BY 1, 2 ORDER BY 1 NULLS FIRST, 2
+"""
+
+_SET_ASIDE = """
+SELECT signal, reason, left_out, sum(samples)::bigint AS samples, count(DISTINCT (vehicle_id, day)) AS vehicle_days
+FROM reading.vehicle_day_set_aside WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last
+GROUP BY 1, 2, 3 ORDER BY 1, 2
+"""
+
+_AGREEMENTS = """
+SELECT "check", sum(numerator) AS numerator, sum(denominator) AS denominator, count(*) AS days,
+       count(*) FILTER (WHERE NOT agrees) AS apart
+FROM reading.vehicle_day_agreement WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last GROUP BY 1
+"""
+
+_RECEIPTS = """
+SELECT count(*) AS uploads, coalesce(sum(u.rows_received), 0)::bigint AS rows_received,
+       coalesce(sum(u.rows_rejected), 0)::bigint AS rows_rejected,
+       coalesce(sum(u.fields_rejected), 0)::bigint AS fields_rejected,
+       coalesce(sum(u.rows_conflicting), 0)::bigint AS rows_conflicting,
+       coalesce(sum(u.rows_late), 0)::bigint AS rows_late
+FROM reading.upload u JOIN reading.gateway g ON g.id = u.gateway_id
+WHERE g.pilot_id = :pilot_id AND u.status = 'loaded'
+  AND coalesce(u.last_time, u.received_at) >= :since AND coalesce(u.first_time, u.received_at) < :until
+"""
+
+_COVERED = """
+SELECT metric, count(*) AS vehicle_days, count(*) FILTER (WHERE value IS NULL) AS unknown,
+       count(*) FILTER (WHERE value IS NOT NULL AND coverage_pct < 80) AS doubtful,
+       count(*) FILTER (WHERE value IS NOT NULL AND method = 'estimated') AS estimated
+FROM reading.vehicle_day_figure WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last AND metric = ANY(:slugs)
+GROUP BY 1
+"""
+
+_DAY_UPLOADS = """
+SELECT d.day, array_agg(DISTINCT u.id) AS ids FROM reading.vehicle_day d
+JOIN reading.upload_vehicle v
+  ON v.vehicle_id = d.vehicle_id AND v.first_time < d.ends_at AND v.last_time >= d.starts_at
+JOIN reading.upload u ON u.id = v.upload_id AND u.status = 'loaded'
+WHERE d.pilot_id = :pilot_id AND d.day BETWEEN :first AND :last GROUP BY 1
 """
 
 _SAMPLES = """
@@ -171,7 +217,7 @@ SELECT {vehicle} AS vehicle, {time} AS time, {columns} FROM reading.telemetry t
 WHERE {conditions} {grouping} ORDER BY 2
 """
 
-Parameter = str | int | dt.date | list[int]
+Parameter = str | int | dt.date | list[int] | list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +271,8 @@ class PilotDay:
     data_until: dt.datetime | None
     code_version: str
     factors: list[str]
+    input_rows: int
+    input_hash: str
     computed_at: dt.datetime
 
 
@@ -245,6 +293,8 @@ class Evidence:
     """What stands behind a vehicle's day: entries as the job wrote them, and the lineage but for uploads."""
 
     day: dt.date
+    starts_at: dt.datetime
+    ends_at: dt.datetime
     methods: list[dict[str, Any]]
     agreements: list[dict[str, Any]]
     set_aside: list[dict[str, Any]]
@@ -351,6 +401,14 @@ class Charger:
     sessions: int
     unmatched_sessions: int
     grid_energy_kwh: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time up to another, the end left out."""
+
+    since: dt.datetime
+    until: dt.datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -506,10 +564,55 @@ class Reader:
         return [Charger(**row) for row in rows]
 
     def outages(self, chargers: Sequence[Charger]) -> pl.DataFrame:
-        """Outages of chargers: charger_id, starts_at, ends_at, excluded."""
-        schema = {"charger_id": pl.Int64(), "starts_at": UTC_TIME, "ends_at": UTC_TIME, "excluded": pl.Boolean()}
+        """Outages of chargers: charger_id, starts_at, ends_at, excluded, cause, note."""
+        schema = {
+            "charger_id": pl.Int64(), "starts_at": UTC_TIME, "ends_at": UTC_TIME, "excluded": pl.Boolean(),
+            "cause": pl.String(), "note": pl.String(),
+        }  # fmt: skip
         rows = self._rows(_OUTAGES, charger_ids=[charger.id for charger in chargers])
         return pl.DataFrame(rows, schema=schema)
+
+    def refused(self, vehicles: Sequence[Vehicle], span: Span) -> list[dict[str, Any]]:
+        """What receipts refused of the vehicles' rows of a time: signal (null: whole rows), reason, samples."""
+        ids = [vehicle.id for vehicle in vehicles]
+        return self._rows(_REFUSED, vehicle_ids=ids, since=span.since, until=span.until)
+
+    def set_aside(self, pilot: Pilot, period: Period) -> list[dict[str, Any]]:
+        """Readings of a pilot's vehicles that were flagged: signal, reason, left_out, samples, vehicle_days."""
+        return self._rows(_SET_ASIDE, pilot_id=pilot.id, **_bounds(period))
+
+    def agreements(self, pilot: Pilot, period: Period) -> list[dict[str, Any]]:
+        """Comparisons over a pilot's vehicle-days: check, numerator, denominator, days, and how many are apart."""
+        return self._rows(_AGREEMENTS, pilot_id=pilot.id, **_bounds(period))
+
+    def receipts(self, pilot: Pilot, span: Span) -> dict[str, int]:
+        """How many rows and fields the pilot's uploads of a time held, and how many were refused."""
+        (row,) = self._rows(_RECEIPTS, pilot_id=pilot.id, since=span.since, until=span.until)
+        return row
+
+    def covered(self, pilot: Pilot, period: Period, slugs: Sequence[str]) -> dict[str, dict[str, int]]:
+        """By metric, how many vehicle-days have a figure that is unknown, doubtful or estimated."""
+        rows = self._rows(_COVERED, pilot_id=pilot.id, slugs=list(slugs), **_bounds(period))
+        return {row.pop("metric"): row for row in rows}
+
+    def day_uploads(self, pilot: Pilot, period: Period) -> dict[dt.date, list[uuid.UUID]]:
+        """The loaded uploads that hold rows of a pilot's vehicles, by day."""
+        rows = self._rows(_DAY_UPLOADS, pilot_id=pilot.id, **_bounds(period))
+        return {row["day"]: row["ids"] for row in rows}
+
+    def signals(self, vehicle: Vehicle, span: Span) -> dict[str, Any]:
+        """Of every canonical signal of a vehicle's time: `<name>.n`, `.low` and `.high`; `rows` there are."""
+        parts: list[sql.Composable] = [sql.SQL("count(*) AS rows")]
+        for signal in SIGNALS.values():
+            column = sql.SQL("{}::int" if signal.kind is Kind.BOOLEAN else "{}").format(sql.Identifier(signal.name))
+            for name, aggregate in (("n", "count({})"), ("low", "min({})"), ("high", "max({})")):
+                alias = sql.Identifier(f"{signal.name}.{name}")
+                parts.append(sql.SQL("{} AS {}").format(sql.SQL(aggregate).format(column), alias))
+        statement = sql.SQL(
+            "SELECT {} FROM reading.telemetry WHERE vehicle_id = {} AND time >= {} AND time < {}"
+        ).format(sql.SQL(", ").join(parts), vehicle.id, span.since, span.until)
+        with self._connection() as connection:
+            return dict(connection.execute(sa.text(statement.as_string())).mappings().one())
 
     def samples(self, question: Samples) -> Iterator[pa.RecordBatch]:
         """Telemetry in batches of bounded size: `vehicle`, `time` and the signals asked for, in order of time.

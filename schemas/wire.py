@@ -314,6 +314,18 @@ class ProgrammeSummary(Body):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
+class DayLineage(Body):
+    """What a pilot's day was computed from, and by what."""
+
+    code_version: str
+    factors: list[str] = Field(description="ids of emission factors with their edition")
+    input_rows: int
+    input_hash: str = Field(description="of the hashes of its vehicle-days")
+    computed_at: dt.datetime
+    uploads: int = Field(description="loaded uploads that hold rows of its vehicles within their days")
+    upload_ids: list[uuid.UUID] | None = Field(description="null where more than a week was asked for")
+
+
 class DayRow(Body):
     """One operating day of a pilot or a vehicle."""
 
@@ -322,6 +334,7 @@ class DayRow(Body):
     ends_at: dt.datetime | None = None
     data_until: dt.datetime | None = Field(None, description="time of the newest sample behind the day")
     vehicles: int | None = Field(None, description="vehicles behind a pilot's day")
+    lineage: DayLineage | None = Field(None, description="of a pilot's day; a vehicle's is told with the day itself")
     metrics: dict[str, FigureValue]
 
 
@@ -371,9 +384,14 @@ class Lineage(Body):
     uploads: list[uuid.UUID] = Field(description="loaded uploads that hold rows of the vehicle within the day")
 
 
-class VehicleDayDetail(DayRow):
+class VehicleDayDetail(Body):
     """A vehicle's day with everything behind its figures."""
 
+    day: dt.date
+    starts_at: dt.datetime
+    ends_at: dt.datetime
+    data_until: dt.datetime | None
+    metrics: dict[str, FigureValue]
     methods: list[MethodValue]
     agreements: list[Agreement]
     set_aside: list[SetAsideReadings]
@@ -462,6 +480,76 @@ class ChargerRow(Body):
         description="of them; they name no vehicle and none is found: in no vehicle's figure"
     )
     grid_energy_kwh: float | None = Field(description="AC, of the sessions that start in the period")
+
+
+class OutageRow(Body):
+    """Time in which a charger could not serve, by record."""
+
+    site: str
+    charger: str
+    starts_at: dt.datetime
+    ends_at: dt.datetime | None = Field(description="null: it lasts")
+    excluded: bool = Field(description="for a cause outside the operator's control")
+    cause: str | None
+    note: str | None
+
+
+class SentRows(Body):
+    """What the pilot's gateways sent for the period, and what the receiver refused of it."""
+
+    uploads: int
+    rows_received: int
+    rows_rejected: int
+    fields_rejected: int
+    rows_conflicting: int = Field(description="rows that told otherwise than what was stored")
+    rows_late: int
+
+
+class FigureCoverage(Body):
+    """How well a figure is known over the vehicle-days of a period."""
+
+    metric: str
+    name: str
+    coverage_pct: float | None
+    method: Method | None
+    vehicle_days: int = Field(description="on which the figure is told")
+    unknown: int = Field(description="of them without a value, with the reason")
+    doubtful: int = Field(description="of them with less than 80 % coverage")
+    estimated: int
+
+
+class PilotQuality(Body):
+    """The quality of a pilot's data over a period."""
+
+    pilot: str
+    name: str
+    from_: dt.date = Field(alias="from")
+    to: dt.date
+    data_until: dt.datetime | None
+    vehicle_days: int
+    connectivity_pct: float | None
+    unknown_h: float | None
+    receipts: SentRows
+    figures: list[FigureCoverage]
+    agreements: list[Agreement]
+    set_aside: list[SetAsideReadings] = Field(description="with what was refused at receipt")
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class SignalQuality(Body):
+    """What came of one canonical signal of a vehicle in a period."""
+
+    signal: str
+    unit: str
+    samples: int
+    share_pct: float | None = Field(description="of the rows of the period; signals sent on change have few")
+    low: float | None
+    high: float | None
+    set_aside: int = Field(description="readings that the metrics left out")
+    flagged: int = Field(description="readings that look unlikely, and are used")
+    refused: int = Field(description="values that the receiver refused")
+    read_by_metrics: bool
 
 
 class PilotRow(Body):

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from analytics import evidence, summaries
 from analytics.api.asking import Asking, FirstDay, LastDay
-from analytics.chargers import charger_rows
+from analytics.chargers import charger_rows, outage_rows
 from analytics.periods import period_rows
 from analytics.programme import programme_summary, results
 from analytics.questions import period_of
@@ -17,6 +17,7 @@ from schemas.wire import (
     ChargeSessionRow,
     DayRow,
     FaultRow,
+    OutageRow,
     PeriodRow,
     PilotRow,
     ProgrammeSummary,
@@ -74,6 +75,13 @@ def chargers(slug: str, reader: Asking, first: FirstDay = None, last: LastDay = 
     """The chargers of a pilot's sites that records tell of, with their uptime."""
     pilot = reader.pilot(slug)
     return charger_rows(reader, pilot, period_of(pilot, first, last))
+
+
+@router.get("/pilots/{slug}/outages")
+def outages(slug: str, reader: Asking, first: FirstDay = None, last: LastDay = None) -> list[OutageRow]:
+    """Outages of the chargers of a pilot's sites, by record, the newest first."""
+    pilot = reader.pilot(slug)
+    return outage_rows(reader, pilot, period_of(pilot, first, last))
 
 
 @router.get("/vehicles/{pilot}/{name}/days")

@@ -12,12 +12,12 @@ from fastapi.responses import HTMLResponse, Response
 
 from analytics import evidence, summaries
 from analytics.api.asking import Asking, FirstDay, LastDay
-from analytics.chargers import charger_rows
+from analytics.chargers import charger_rows, outage_rows
 from analytics.charts import Width
 from analytics.metrics import METRICS, Metric, rules
 from analytics.periods import days_of, month_of, month_rows, period_rows, touching
 from analytics.programme import programme_summary, results
-from analytics.questions import period_of
+from analytics.questions import period_of, span_of
 from analytics.views import Period, Pilot, Reader
 from analytics.web import present, programme
 from analytics.web.plots import PLOTS, drawn_by
@@ -78,6 +78,7 @@ def pilot_page(
         "day_columns": _columns(DAY_COLUMNS),
         "boundaries": tuple(present.CO2E_BOUNDARIES),
         "chargers": charger_rows(reader, pilot, period),
+        "outages": outage_rows(reader, pilot, period),
         "periods": touching(period_rows(reader, pilot), period),
     }
     return page(request, "pilot.html", context | _vehicle_tables(reader, pilot, period))
@@ -158,7 +159,7 @@ def vehicle_page(
         "day_columns": _columns(VEHICLE_DAY_COLUMNS),
         "trips": summaries.trips(reader, vehicle, period),
         "agreements": [*evidence.agreements(behind), *evidence.dispensed(row.metrics, len(days))],
-        "set_aside": evidence.set_aside(behind),
+        "set_aside": [*evidence.set_aside(behind), *evidence.refused(reader, [vehicle], span_of(pilot, period))],
         "disagreeing": {day.day for day in behind if any(not entry["agrees"] for entry in day.agreements)},
         "charge_sessions": summaries.charge_sessions(reader, vehicle, period),
         "strips": strips(summaries.state_spells(reader, vehicle, period), pilot.time_zone),

@@ -585,3 +585,135 @@ def test_the_reader_cannot_reach_chunks(client: Client, module_database: Any) ->
 def test_the_reader_writes_nothing(client: Client, module_database: Any) -> None:
     with module_database.connect("beachhead_reader") as reader, pytest.raises(psycopg.errors.InsufficientPrivilege):
         reader.execute("UPDATE reading.pilot SET name = 'mine'")
+
+
+# --- how good the data are ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def refusals(client: Client, module_database: Any) -> None:
+    """An upload of the harbor with two refused speeds of truck-01, a refused row and one of nobody; one taken back."""
+    with module_database.connect() as owner:
+        owner.execute(
+            "INSERT INTO gateway (id, pilot_id, slug) SELECT 900, id, 'gw-900' FROM pilot WHERE slug = 'tractors'"
+        )
+        for number, status in ((1, "loaded"), (2, "void")):
+            owner.execute(
+                "INSERT INTO upload (id, gateway_id, kind, sha256, query, content_type, size_bytes, status,"
+                " received_at, first_time, last_time, rows_received, rows_accepted, rows_merged, rows_duplicate,"
+                " rows_conflicting, rows_rejected, rows_late, fields_rejected, receipt)"
+                " VALUES (%s, 900, 'telemetry', %s, '', 'text/csv', 1, %s, %s, %s, %s, 100, 97, 0, 0, 1, 2, 5, 2,"
+                " '{}')",
+                [f"00000000-0000-0000-0000-00000000000{number}", bytes([number]), status, T0 + dt.timedelta(hours=20),
+                 T0 + dt.timedelta(hours=12), T0 + dt.timedelta(hours=20)],
+            )  # fmt: skip
+            owner.execute(
+                "INSERT INTO upload_vehicle (upload_id, vehicle_id, first_time, last_time, rows)"
+                " SELECT %s, id, %s, %s, 100 FROM vehicle WHERE name = 'truck-01'",
+                [f"00000000-0000-0000-0000-00000000000{number}", T0 + dt.timedelta(hours=12),
+                 T0 + dt.timedelta(hours=20)],
+            )  # fmt: skip
+            for n, (field, reason) in enumerate((("speed_kmh", "above 400"), ("speed_kmh", "above 400"), (None, "x"))):
+                owner.execute(
+                    "INSERT INTO upload_reject (upload_id, n, row, vehicle_id, time, field, value, reason)"
+                    " SELECT %s, %s, %s, id, %s, %s, '999', %s FROM vehicle WHERE name = 'truck-01'",
+                    [f"00000000-0000-0000-0000-00000000000{number}", n, n, T0 + dt.timedelta(hours=13), field, reason],
+                )
+
+
+def test_a_day_counts_what_was_refused_at_receipt(client: Client, refusals: None) -> None:
+    day = get(client, "/v1/vehicles/harbor/truck-01/days/2026-01-05")
+    refused = [row for row in day["set_aside"] if row["reason"].startswith("refused at receipt")]
+    assert [(row["signal"], row["reason"], row["samples"], row["left_out"]) for row in refused] == [
+        ("time", "refused at receipt: x", 1, True),
+        ("speed_kmh", "refused at receipt: above 400", 2, True),
+    ]
+    other = get(client, "/v1/vehicles/harbor/truck-01/days/2026-01-06")
+    assert not [row for row in other["set_aside"] if row["reason"].startswith("refused")]
+
+
+def test_data_quality_of_every_pilot(client: Client, refusals: None) -> None:
+    rows = {row["pilot"]: row for row in get(client, "/v1/data-quality")}
+    assert set(rows) == {"harbor", "ferries", "tractors", "twizy", "new"}
+    harbor = rows["harbor"]
+    assert rows["tractors"]["receipts"] == {
+        "uploads": 1, "rows_received": 100, "rows_rejected": 2, "fields_rejected": 2, "rows_conflicting": 1,
+        "rows_late": 5,
+    }  # fmt: skip
+    used = next(row for row in harbor["figures"] if row["metric"] == "energy_used_kwh")
+    assert (used["vehicle_days"], used["unknown"], used["doubtful"]) == (12 - 4, 1, 1)
+    assert {"speed_kmh"} <= {row["signal"] for row in harbor["set_aside"]}
+    assert rows["new"]["figures"] == []
+    one = {row["pilot"]: row for row in get(client, "/v1/data-quality", **{"from": "2026-01-06", "to": "2026-01-06"})}
+    assert one["tractors"]["receipts"]["uploads"] == 0
+
+
+def test_every_signal_of_the_catalogue_is_told(client: Client, refusals: None) -> None:
+    rows = {row["signal"]: row for row in get(client, "/v1/vehicles/harbor/truck-01/signals", **{
+        "from": "2026-01-04", "to": "2026-01-05"})}  # fmt: skip
+    assert set(rows) == {row["name"] for row in get(client, "/v1/signals")}
+    speed = rows["speed_kmh"]
+    assert (speed["samples"], speed["share_pct"], speed["low"], speed["high"]) == (SAMPLES, 100.0, 0, 59)
+    assert (speed["refused"], speed["read_by_metrics"]) == (2, True)
+    assert (rows["ignition_on"]["low"], rows["ignition_on"]["high"]) == (0, 1)
+    assert (rows["def_level_pct"]["samples"], rows["def_level_pct"]["low"]) == (0, None)
+
+
+def test_days_of_a_pilot_know_what_they_come_from(client: Client, refusals: None) -> None:
+    first, *others = get(client, "/v1/pilots/harbor/days")
+    lineage = first["lineage"]
+    assert (lineage["code_version"], lineage["factors"]) == ("test", programme_rows.FACTORS)
+    assert "00000000-0000-0000-0000-000000000001" in lineage["upload_ids"]
+    assert "00000000-0000-0000-0000-000000000002" not in lineage["upload_ids"], "it was taken back"
+    assert lineage["uploads"] == len(lineage["upload_ids"])
+    assert [day["lineage"]["uploads"] for day in others] == [0, 0, 0]
+    wide = get(client, "/v1/pilots/harbor/days", **{"from": "2026-01-01", "to": "2026-01-31"})
+    assert {day["lineage"]["upload_ids"] is None for day in wide} == {True}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/data-quality",
+        "/data-quality?from=2026-01-05&to=2026-01-06",
+        "/pilots/harbor/vehicles/truck-01/signals",
+        "/pilots/harbor/reports/2026-01",
+    ],
+)
+def test_pages_of_quality_and_months_open(client: Client, refusals: None, address: str) -> None:
+    answer = client.get(address)
+    assert answer.status_code == 200
+    assert "Harbor drayage" in answer.text
+    assert "Traceback" not in answer.text
+
+
+def test_a_month_that_is_none_is_not_found(client: Client) -> None:
+    assert client.get("/pilots/harbor/reports/January").status_code == 404
+
+
+def test_closed_months(client: Client, module_database: Any) -> None:
+    assert get(client, "/v1/pilots/harbor/periods") == []
+    with module_database.connect() as owner:
+        owner.execute("INSERT INTO pinned_factors (sha256, rows) VALUES ('ab', '[]')")
+        for revision, km in ((1, 1200.0), (2, 1300.0)):
+            figures = json.dumps({"distance_km": {"value": km, "method": "measured", "coverage_pct": 100.0}})
+            owner.execute(
+                "INSERT INTO report_period SELECT id, '2026-01-01', %s, %s, 'Ana', 'why', %s, 4, 2, NULL, 10, 'h', 'c',"
+                " '{}', 'ab' FROM pilot WHERE slug = 'harbor'",
+                [revision, T0, figures],
+            )
+    newest, first = get(client, "/v1/pilots/harbor/periods")
+    assert (newest["month"], newest["revision"], first["revision"]) == ("2026-01", 2, 1)
+    assert newest["changed"] == [
+        {"metric": "distance_km", "name": "Distance", "unit": "km", "before": 1200, "after": 1300}
+    ]
+    text = client.get("/pilots/harbor/reports/2026-01").text
+    assert "Restated after closing" in text
+    assert "1,300" in text
+    assert "Closed months" in client.get("/pilots/harbor").text
+
+
+def test_outages_are_listed(client: Client) -> None:
+    rows = get(client, "/v1/pilots/harbor/outages", **{"from": "2026-01-05", "to": "2026-01-09"})
+    assert [(row["charger"], row["ends_at"], row["excluded"]) for row in rows] == [("ch-2", None, False)]
+    assert "Charger outages" in client.get("/pilots/harbor?from=2026-01-05&to=2026-01-09").text
