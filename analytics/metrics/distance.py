@@ -41,10 +41,11 @@ def with_distance(wide: pl.LazyFrame) -> pl.LazyFrame:
     by = pl.col("distance_by")
     seen = pl.coalesce(pl.when(by == name).then(f"{name}_km") for name in SOURCES)
     pct = pl.coalesce(*(pl.when(by == name).then(f"{signal}_pct") for name, signal in SOURCES.items() if signal), 100.0)
+    wide = wide.with_columns(distance_seen_km=seen, distance_pct=pct)
+    seen, pct = pl.col("distance_seen_km"), pl.col("distance_pct")
     low, high = scaled_bounds(seen, pct)
     return wide.with_columns(
         distance_km=scaled(seen, pct),
-        distance_pct=pct,
         distance_low=low,
         distance_high=high,
         distance_method=scaling_method(pct),

@@ -20,6 +20,7 @@ import polars as pl
 
 from analytics.factors.pairing import BOUNDARIES, FUEL_KEYS, NO_HOURS, ByTheHour, pairs
 from analytics.metrics.metric import Metric, Total
+from analytics.metrics.rows import MEASURED, MIXED
 from schemas.frames import Baselines, Figures, OperatingDays, Vehicles
 from schemas.units import FUEL_RATES, fuel_per_activity
 
@@ -265,16 +266,12 @@ def completed(rows: pl.DataFrame, inputs: list[tuple[str, pl.Expr]]) -> pl.DataF
     def part(name: str) -> list[pl.Expr]:
         return [pl.when(counts).then(_named(slug, name)) for slug, counts in inputs]
 
-    def all_are(method: str) -> pl.Expr:
-        return pl.all_horizontal((own == method).fill_null(True) for own in part("method"))
-
-    method = (
-        pl.when(all_are("measured"))
-        .then(pl.lit("measured"))
-        .when(all_are("estimated"))
-        .then(pl.lit("estimated"))
-        .otherwise(pl.lit("mixed"))
+    # Methods are words: what is first and last among them in the alphabet is the same where all are.
+    rows = rows.with_columns(
+        first_method=pl.min_horizontal(part("method")), last_method=pl.max_horizontal(part("method"))
     )
+    first, last = pl.col("first_method"), pl.col("last_method")
+    method = pl.when(first == last).then(first).when(first.is_null()).then(pl.lit(MEASURED)).otherwise(pl.lit(MIXED))
     possible = pl.col("impossible").is_null()
     reason = pl.coalesce("impossible", "missing")
     known = reason.is_null()

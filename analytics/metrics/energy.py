@@ -105,7 +105,9 @@ def with_energy(wide: pl.LazyFrame) -> pl.LazyFrame:
         energy_kwh=scaled(pl.col("energy_raw"), pl.col("energy_pct")), energy_method=method, energy_note=_note(),
         **_used_bounds(),
     )  # fmt: skip
-    return wide.with_columns(**_charged()).with_columns(**_grid())
+    for step in (_gained(), _charging(), _charged(), _grid()):
+        wide = wide.with_columns(**step)
+    return wide
 
 
 @cache
@@ -166,15 +168,33 @@ def _note() -> pl.Expr:
 
 
 @cache
+def _gained() -> dict[str, pl.Expr]:
+    """What state of charge tells that the battery gained, and how much of the charging power tells of."""
+    return {
+        "gained_by_soc_kwh": pl.col("soc_gained_pts") / 100 * pl.col("usable_battery_kwh"),
+        "charging_watched_pct": _watched_pct(),
+    }
+
+
+@cache
+def _charging() -> dict[str, pl.Expr]:
+    """What both tell together, which share of it state of charge tells, and whether nobody watched."""
+    from_soc, seen = pl.col("gained_by_soc_kwh"), pl.col("returned_plugged_kwh")
+    added = seen.fill_null(0.0) + from_soc.fill_null(0.0)
+    unwatched = from_soc.is_null() & (added == 0) & ~scalable(pl.col("charging_watched_pct"))
+    share = pl.when(added != 0).then(from_soc.fill_null(0.0) / added).when(seen.is_null()).then(1.0).otherwise(0.0)
+    return {
+        "gained_kwh": pl.when((seen.is_not_null() | from_soc.is_not_null()) & ~unwatched).then(added),
+        "gained_soc_share": share,
+        "charging_unwatched": unwatched,
+    }
+
+
+@cache
 def _charged() -> dict[str, pl.Expr]:
     """Charged energy: the counter, or what power saw plus what state of charge gained where power saw nothing."""
-    from_soc = pl.col("soc_gained_pts") / 100 * pl.col("usable_battery_kwh")
-    seen = pl.col("returned_plugged_kwh")
-    added = seen.fill_null(0.0) + from_soc.fill_null(0.0)
-    unwatched = from_soc.is_null() & (added == 0) & ~scalable(_watched_pct())
-    both = pl.when((seen.is_not_null() | from_soc.is_not_null()) & ~unwatched).then(added)
-    counted = pl.col("energy_charged_kwh")
-    share = pl.when(added != 0).then(from_soc.fill_null(0.0) / added).when(seen.is_null()).then(1.0).otherwise(0.0)
+    from_soc, seen, both = pl.col("gained_by_soc_kwh"), pl.col("returned_plugged_kwh"), pl.col("gained_kwh")
+    unwatched, counted, share = pl.col("charging_unwatched"), pl.col("energy_charged_kwh"), pl.col("gained_soc_share")
     method = (
         pl.when(share > 0.995)
         .then(pl.lit(ESTIMATED))
@@ -193,7 +213,7 @@ def _charged() -> dict[str, pl.Expr]:
     whole = counted.is_not_null() | from_soc.is_not_null()
     return {
         "charged_kwh": pl.coalesce(counted, both),
-        "charged_pct": pl.when(whole).then(100.0).when(both.is_not_null()).then(_watched_pct()),
+        "charged_pct": pl.when(whole).then(100.0).when(both.is_not_null()).then("charging_watched_pct"),
         "charged_method": pl.when(counted.is_not_null()).then(pl.lit(MEASURED)).otherwise(method),
         "charged_note": pl.when(counted.is_not_null()).then(pl.lit("counter")).otherwise(told),
         **{

@@ -124,12 +124,12 @@ def with_key_on(wide: pl.LazyFrame) -> pl.LazyFrame:
     meter, seen = pl.col("operating_hours_h"), pl.col("on_h")
     by_meter = (meter > seen * 1.02 + rules.COVERAGE_MIN_H).fill_null(False)
     heard = pl.col("observed").fill_null(False)
-    pct = pl.when(meter.is_null()).then(_key_on_pct()).otherwise(100.0)
+    wide = wide.with_columns(key_on_pct=pl.when(meter.is_null()).then(_key_on_pct()).otherwise(100.0))
+    pct = pl.col("key_on_pct")
     words = notes(pl.when(~pl.col("has_key")).then(pl.lit("from speed")), scaling_note(pct))
     by_key = pl.when("has_key").then(scaling_method(pct)).otherwise(pl.lit(ESTIMATED))
     return wide.with_columns(
         key_on_h=pl.when(by_meter).then(meter).when(heard).then(scaled(seen, pct)),
-        key_on_pct=pct,
         key_on_method=pl.when(by_meter).then(pl.lit(MEASURED)).otherwise(by_key),
         key_on_note=pl.when(by_meter).then(pl.lit("hour meter")).when(heard).then(words),
     )

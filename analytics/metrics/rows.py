@@ -68,31 +68,49 @@ class Listing:
     def __init__(self, figures: Mapping[str, Figure]) -> None:
         """Keep how each metric's figure is read."""
         self._slugs = pl.Series("metric", list(figures), dtype=pl.String)
+        self._scales = any(figure.scales for figure in figures.values())
+        self._computed: list[pl.Expr] = []
         parts = [figure.parts() for figure in figures.values()]
-        self._columns = {
-            name: [f"{n}.{name}" if name in known else None for n, known in enumerate(parts)] for name in _READ
-        }
-        self._read = [
-            part.cast(_READ[name]).alias(f"{n}.{name}") for n, known in enumerate(parts) for name, part in known.items()
-        ]
+        self._sources = {name: [self._source(name, known.get(name)) for known in parts] for name in _READ}
+
+    def _source(self, name: str, part: pl.Expr | None) -> str | pl.Series:
+        """The column to read a part from: one that is there, or one to compute; or a value, the same for all."""
+        if part is None:
+            return pl.Series(name, [None], _READ[name])
+        if part.meta.is_literal():
+            return pl.select(part.cast(_READ[name]).alias(name)).to_series()
+        if part.meta.is_column():
+            return part.meta.output_name()
+        self._computed.append(part.alias(f"{len(self._computed)}.{name}"))
+        return self._computed[-1].meta.output_name()
 
     def of(self, wide: pl.DataFrame) -> pl.DataFrame:
         """The figures in long form: one figure of all vehicles and days after the other."""
         if wide.is_empty():
             return pl.DataFrame(schema=COLUMNS)
-        read = wide.select(*KEYS, *self._read)
+        read = wide.with_columns(self._computed)
         place = pl.int_range(len(self._slugs) * read.height, eager=True)
         below = [self._below(read, name) for name in _READ]
         keys = [read[key].gather(place % read.height) for key in KEYS]
-        long = pl.DataFrame([*keys, self._slugs.gather(place // read.height), *below])
-        return long.lazy().filter("holds").with_columns(**_by_coverage()).with_columns(
-            pl.col("coverage_pct").clip(0, 100), method=pl.when(pl.col("value").is_not_null()).then("method")
-        ).filter(pl.col("value").is_not_null() | pl.col("note").is_not_null()).select(*COLUMNS).collect()  # fmt: skip
+        long = pl.DataFrame([*keys, self._slugs.gather(place // read.height), *below]).lazy().filter("holds")
+        if self._scales:
+            long = long.with_columns(**_by_coverage())
+        return (
+            long.with_columns(
+                pl.col("coverage_pct").clip(0, 100), method=pl.when(pl.col("value").is_not_null()).then("method")
+            )
+            .filter(pl.col("value").is_not_null() | pl.col("note").is_not_null())
+            .select(*COLUMNS)
+            .collect()
+        )
 
     def _below(self, read: pl.DataFrame, name: str) -> pl.Series:
         """One part of all figures, one under the other."""
-        nothing = pl.Series(name, [None], _READ[name]).new_from_index(0, read.height)
-        return pl.concat(nothing if column is None else read[column] for column in self._columns[name]).alias(name)
+        height, type_ = read.height, _READ[name]
+        return pl.concat(
+            read[source].cast(type_) if isinstance(source, str) else source.new_from_index(0, height)
+            for source in self._sources[name]
+        ).alias(name)
 
 
 def long_form(wide: pl.DataFrame, figures: Mapping[str, Figure] | Listing) -> pl.DataFrame:

@@ -28,7 +28,9 @@ def charge_sessions(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     found = parts.group_by("vehicle_id", "stretch", maintain_order=True).agg(*_amounts())
     facts = ("vehicle_id", "usable_battery_kwh", "charger_efficiency", "site_latitude_deg", "site_longitude_deg")
     found = found.join(inputs.vehicles.lazy().select(facts), on="vehicle_id", how="left", maintain_order="left")
-    found = found.filter(pl.col("day").is_not_null()).with_columns(**_energy()).with_columns(**_charged())
+    found = found.filter(pl.col("day").is_not_null()).with_columns(**_energy())
+    for step in (_gained(), _hidden(), _charged()):
+        found = found.with_columns(**step)
     found = found.with_columns(**_grid(), place=_place(), power_kw=_power()).with_columns(kind=_kind())
     lasts = (pl.col("s") >= rules.SESSION_MIN_S) & (pl.col("charging_h") > 0)
     counts = (pl.col("energy_charged_kwh") >= rules.SESSION_MIN_KWH).fill_null(True)
@@ -97,15 +99,28 @@ def _energy() -> dict[str, pl.Expr]:
 
 
 @cache
-def _charged() -> dict[str, pl.Expr]:
-    """The session's energy by the ladder of the day's, and how much of it nobody watched."""
-    counted, by_soc = pl.col("counted_kwh"), pl.col("by_soc_kwh")
+def _gained() -> dict[str, pl.Expr]:
+    """The session's energy by the ladder of the day's."""
+    by_soc = pl.col("by_soc_kwh")
     added = pl.when(by_soc.is_not_null() | pl.col("watched")).then(
         pl.col("seen_kwh").fill_null(0.0) + by_soc.fill_null(0.0)
     )
-    energy = pl.coalesce(counted, added)
-    hidden = pl.when(counted.is_not_null()).then("hidden_kwh").otherwise(by_soc.fill_null(0.0))
-    share = pl.when(energy > 0).then(hidden / energy).otherwise(0.0)
+    return {"energy_charged_kwh": pl.coalesce("counted_kwh", added)}
+
+
+@cache
+def _hidden() -> dict[str, pl.Expr]:
+    """How much of it nobody watched."""
+    energy = pl.col("energy_charged_kwh")
+    by_soc = pl.col("by_soc_kwh").fill_null(0.0)
+    hidden = pl.when(pl.col("counted_kwh").is_not_null()).then("hidden_kwh").otherwise(by_soc)
+    return {"hidden_share": pl.when(energy > 0).then(hidden / energy).otherwise(0.0)}
+
+
+@cache
+def _charged() -> dict[str, pl.Expr]:
+    """How the session's energy is known."""
+    counted, energy, share = pl.col("counted_kwh"), pl.col("energy_charged_kwh"), pl.col("hidden_share")
     method = (
         pl.when(share > NEARLY_ALL)
         .then(pl.lit(ESTIMATED))
@@ -127,7 +142,6 @@ def _charged() -> dict[str, pl.Expr]:
     )
     unseen = pl.when(share > SOME).then(pl.lit("charged unobserved"))
     return {
-        "energy_charged_kwh": energy,
         "energy_method": pl.when(energy.is_not_null()).then(method),
         "note": notes(words, unseen),
     }
