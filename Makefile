@@ -1,6 +1,6 @@
 # The commands of this project; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long check bench lock clean
+.PHONY: help install demo test test-long test-stack check bench up down backup restore lock clean
 PACKAGES := ingest pipelines dags schemas analytics
 BIN := .venv/bin
 # Byte code is worth seconds at every start of a large program.
@@ -42,6 +42,17 @@ bench: install ## measured speed beside others' (ONLY=ingest: one part)
 lock: ## compile requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+# Profiles: scale (RECEIVERS=2 WORKERS=2), observe. `make up PROFILES=scale,observe WORKERS=4`.
+COMPOSE := COMPOSE_PROFILES=$(PROFILES) $(if $(findstring scale,$(PROFILES)),STACK_EXECUTOR=CeleryExecutor) \
+	$(if $(RECEIVERS),STACK_RECEIVERS=$(RECEIVERS)) $(if $(WORKERS),STACK_WORKERS=$(WORKERS)) docker compose
+up: ## the whole stack in containers (PROFILES=scale,observe)
+	@docker/secrets
+	@$(COMPOSE) up --detach --wait --build --remove-orphans
+	@echo "Receiver http://127.0.0.1:8000  Pages http://127.0.0.1:8001  Airflow http://127.0.0.1:8080 (admin; password in .env)"
+
+down: ## stop the stack; its data stays
+	@COMPOSE_PROFILES=scale,observe docker compose down --remove-orphans
 
 clean: ## delete .venv, local databases and caches (asks nothing)
 	@[ ! -x $(BIN)/beachhead ] || $(BIN)/beachhead db down

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from schemas.errors import SettingsError
 
@@ -108,6 +109,26 @@ class Settings(BaseSettings):
     )
     max_future_s: int = Field(600, ge=0, description="Rows further in the future than this are rejected.")
     late_after_s: int = Field(3600, ge=0, description="Rows older than this when they arrive are counted as late.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then variables, then `.env`."""
+        return init_settings, env_settings, _OwnLines(settings_cls)
+
+
+class _OwnLines(DotEnvSettingsSource):
+    """The lines of `.env` that are ours: docker-compose.yml keeps its own (`STACK_*`) in the same file."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        prefix = self.env_prefix.lower()
+        return {name: value for name, value in super()._load_env_vars().items() if name.lower().startswith(prefix)}
 
 
 @dataclass(frozen=True, slots=True)

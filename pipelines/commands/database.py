@@ -9,11 +9,15 @@ from typing import Annotated
 import psycopg
 import typer
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from pipelines.commands.output import JsonFlag, show
 from schemas import database as databases
 from schemas.addresses import Role, role_url
+from schemas.errors import SettingsError
 from schemas.local.progress import reporter
+from schemas.local.provision import SCHEDULER
+from schemas.local.provision import provision as make_roles
 from schemas.local.server import Server, open_server, running_server
 from schemas.settings import settings
 
@@ -52,6 +56,26 @@ def tell_status(as_json: JsonFlag = False) -> None:
     show([dataclasses.asdict(status)], as_json=as_json)
     if not status.running:
         raise typer.Exit(1)
+
+
+@app.command()
+def provision(
+    superuser_url: Annotated[str, typer.Option(envvar="BEACHHEAD_SUPERUSER_URL", help="A superuser's address.")],
+    scheduler_url: Annotated[
+        str, typer.Option(envvar="BEACHHEAD_SCHEDULER_URL", help="The address of Airflow's own database.")
+    ],
+) -> None:
+    """Make roles and databases on a server of your own, with the passwords that the roles' addresses name."""
+    passwords = {str(role): _password(role_url(role)) for role in Role}
+    make_roles(superuser_url, passwords | {SCHEDULER: _password(scheduler_url)})
+    typer.echo("Roles and databases are there.")
+
+
+def _password(url: str) -> str:
+    password = conninfo_to_dict(url).get("password")
+    if not password:
+        raise SettingsError("An address of a role has no password.")
+    return str(password)
 
 
 @app.command()

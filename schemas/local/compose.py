@@ -12,12 +12,12 @@ from pathlib import Path
 from schemas.errors import LocalServerError
 
 IMAGE = os.environ.get("BEACHHEAD_TIMESCALEDB_IMAGE", "timescale/timescaledb:2.19.3-pg17")
-COMPOSE_FILE = Path(__file__).resolve().parents[2] / "docker-compose.yml"
+COMPOSE_FILE = Path(__file__).with_name("compose.yml")
 
 
 @dataclass(frozen=True)
 class Compose:
-    """The service `timescaledb` of docker-compose.yml, as a project named after the folder."""
+    """The service `timescaledb` of compose.yml, as a project named after the folder."""
 
     folder: Path
 

@@ -61,6 +61,20 @@ def unpack(folder: Path, report: Reporter = silent) -> Path:
     return root
 
 
+def unpack_others(folder: Path, names: Sequence[str]) -> Path:
+    """Download and unpack further packages of the suite, without what they depend on; return their root.
+
+    Raises `LocalServerError` without apt, its keyring or the network.
+    """
+    root = folder / "root"
+    if not root.exists():
+        apt = _reachable_apt(folder, silent)
+        if apt.run("download", *names).returncode:
+            raise LocalServerError(f"apt finds no {' or '.join(names)} in Debian's suite {SUITE}.")
+        _extract(folder, silent)
+    return root
+
+
 def patch(folder: Path) -> Path:
     """Point the unpacked programs at the unpacked loader and libraries; return the programs' folder.
 
@@ -176,7 +190,7 @@ def _reachable_apt(work: Path, report: Reporter) -> _Apt:
     report("reading Debian's package lists")
     architecture = _output("dpkg", "--print-architecture").strip()
     apt = _Apt(work)
-    for mirror in _mirrors():
+    for mirror in mirrors():
         apt.configure(mirror, architecture)
         if apt.run("update").returncode == 0:
             return apt
@@ -185,7 +199,7 @@ def _reachable_apt(work: Path, report: Reporter) -> _Apt:
     )
 
 
-def _mirrors() -> list[str]:
+def mirrors() -> list[str]:
     """Return the mirrors the machine's own apt is set up with, its release's main archive first."""
     listed = _output(
         "apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)", "Created-By: Packages"

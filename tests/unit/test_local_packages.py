@@ -41,7 +41,7 @@ def test_mirrors_are_those_of_the_machine_its_release_before_updates(monkeypatch
         ]
     )
     monkeypatch.setattr(packages, "_output", lambda *command: listed)
-    assert packages._mirrors() == ["http://a.example/debian/", "http://b.example/debian-security/"]
+    assert packages.mirrors() == ["http://a.example/debian/", "http://b.example/debian-security/"]
 
 
 def test_private_apt_checks_signatures_and_keeps_only_the_machines_way_to_the_network(tmp_path, monkeypatch):

@@ -1,0 +1,155 @@
+"""A Docker engine for the acceptance suite: one that answers already, or one of our own, ended afterwards.
+
+One of our own needs root and Debian's packages `docker.io` and, where images cannot be had, `debootstrap`. Its data,
+its socket and the plugins for compose and builds lie in one folder.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import LocalServerError
+from schemas.local import packages
+
+START_S = 60
+PLUGINS = ("docker-compose", "docker-buildx")
+BRIDGE = "docker0"
+
+
+class NoEngineError(Exception):
+    """There is no engine, and none can be started; the message says why."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How an engine is reached: variables for whatever speaks to it."""
+
+    environment: Mapping[str, str]
+
+    def docker(self, *arguments: str, timeout_s: float = 600, stdin: str | None = None) -> str:
+        """Run the docker command; its output.
+
+        Raises:
+            RuntimeError: it failed; the message is what it said.
+        """
+        done = subprocess.run(
+            ["docker", *arguments], env=dict(self.environment), capture_output=True, text=True, timeout=timeout_s,
+            input=stdin if stdin is not None else "",
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"docker {' '.join(arguments[:6])}: {done.stdout[-2000:]}{done.stderr[-4000:]}")
+        return done.stdout
+
+    def has(self, image: str) -> bool:
+        """Whether the image is here."""
+        return bool(self.docker("images", "--quiet", image).strip())
+
+
+@contextmanager
+def some_engine(folder: Path) -> Iterator[Engine]:
+    """An engine that answers already, with compose; else one of our own in the folder.
+
+    Raises:
+        NoEngineError: there is neither.
+    """
+    given = Engine(os.environ)
+    if shutil.which("docker") and _answers(given) and _has_plugins(given):
+        yield given
+    else:
+        with _own_engine(folder) as own:
+            yield own
+
+
+@contextmanager
+def _own_engine(folder: Path) -> Iterator[Engine]:
+    _require(folder)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    socket = folder / "docker.sock"
+    if len(str(socket)) > 100:
+        raise NoEngineError("the checkout's path is too long for a socket")
+    engine = Engine({**os.environ, "DOCKER_HOST": f"unix://{socket}", "DOCKER_CONFIG": str(folder / "config")})
+    _add_plugins(folder)
+    had_bridge = Path(f"/sys/class/net/{BRIDGE}").exists()
+    log = (folder / "engine.log").open("wb")
+    process = subprocess.Popen(
+        ["dockerd", f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid",
+         f"--host=unix://{socket}", "--userland-proxy=true"],
+        stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    try:
+        _wait(engine, process, folder)
+        yield engine
+    finally:
+        _end(process)
+        log.close()
+        _clean(folder, had_bridge)
+
+
+def _require(folder: Path) -> None:
+    if os.geteuid() != 0:
+        raise NoEngineError("no Docker engine answers, and only root can start one")
+    if shutil.which("dockerd") is None or shutil.which("docker") is None:
+        raise NoEngineError("no Docker engine answers, and none is installed (on Debian: docker.io, debootstrap)")
+
+
+def _add_plugins(folder: Path) -> None:
+    """Compose and buildx, where the machine's own docker has none: Debian 12's are too old."""
+    plugins = folder / "config" / "cli-plugins"
+    plugins.mkdir(parents=True, exist_ok=True)
+    if _has_plugins(Engine({**os.environ, "DOCKER_CONFIG": str(folder / "config")})):
+        return
+    try:
+        root = packages.unpack_others(folder / "plugins", PLUGINS)
+    except LocalServerError as error:
+        raise NoEngineError(f"docker's compose and buildx cannot be had: {error}") from None
+    for name in PLUGINS:
+        found = next(root.glob(f"usr/lib*/docker/cli-plugins/{name}"))
+        shutil.copy2(found, plugins / name)
+
+
+def _has_plugins(engine: Engine) -> bool:
+    return all(_succeeds(engine, name, "version") for name in ("compose", "buildx"))
+
+
+def _answers(engine: Engine) -> bool:
+    return _succeeds(engine, "info")
+
+
+def _succeeds(engine: Engine, *arguments: str) -> bool:
+    return not subprocess.run(["docker", *arguments], env=dict(engine.environment), capture_output=True).returncode
+
+
+def _wait(engine: Engine, process: subprocess.Popen[bytes], folder: Path) -> None:
+    until = time.monotonic() + START_S
+    while time.monotonic() < until and process.poll() is None:
+        if _answers(engine):
+            return
+        time.sleep(0.2)
+    said = (folder / "engine.log").read_text(errors="replace").strip().splitlines()
+    raise NoEngineError(f"the Docker engine does not start here: {said[-1] if said else 'it said nothing'}")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask it to end, and its containers with it; then end it."""
+    process.terminate()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _clean(folder: Path, had_bridge: bool) -> None:
+    """Take away what would only fill the disk. The plugins stay for the next time."""
+    if not had_bridge:
+        subprocess.run(["ip", "link", "delete", BRIDGE], capture_output=True)
+    for name in ("data", "exec"):
+        shutil.rmtree(folder / name, ignore_errors=True)
