@@ -18,7 +18,7 @@ demo: ## the whole path on this machine, then serve until Ctrl-C (SERVE=0: stop 
 
 test: ## the whole suite, on a real TimescaleDB
 	@.ci/install --database
-	@$(BIN)/pytest --numprocesses auto --dist loadfile
+	@$(BIN)/pytest --ignore tests/stack --numprocesses auto --dist loadfile
 
 # Whatever has a short form in `make test` and a full one here is marked `long`: see tests/campaign.py. Properties
 # (Hypothesis) look at more and other examples. SEED decides what is drawn: one that failed is given again to repeat it.
@@ -28,6 +28,9 @@ test-long: ## the full campaigns: fuzzing, faults, properties (SEED=n: a run aga
 	@echo "seed $(SEED): make test-long SEED=$(SEED) draws the same again"
 	@BEACHHEAD_LONG=$(SEED) $(BIN)/pytest -m "long or hypothesis" --hypothesis-seed=$(SEED) --timeout=3600 \
 		--numprocesses auto --dist worksteal --verbose --durations=10
+
+test-stack: install ## the whole stack on a Docker engine; starts one of its own where root may
+	@BEACHHEAD_TEST_ENGINE=own $(BIN)/pytest tests/stack --timeout=900 --durations=8 $(if $(ONLY),-k "$(ONLY)")
 
 check: install ## lint, format, types, imports, migrations
 	@$(BIN)/ruff check .
@@ -53,6 +56,12 @@ up: ## the whole stack in containers (PROFILES=scale,observe)
 
 down: ## stop the stack; its data stays
 	@COMPOSE_PROFILES=scale,observe docker compose down --remove-orphans
+
+backup: ## database and landing store into TO=folder
+	@docker/backup $(or $(TO),$(error say where: make backup TO=folder))
+
+restore: ## replace both by those of FROM=folder
+	@docker/restore $(or $(FROM),$(error say from where: make restore FROM=folder))
 
 clean: ## delete .venv, local databases and caches (asks nothing)
 	@[ ! -x $(BIN)/beachhead ] || $(BIN)/beachhead db down

@@ -33,6 +33,7 @@ from tests import campaign
 CHECKOUT = Path(__file__).resolve().parent.parent
 CACHE = CHECKOUT / ".beachhead"
 CONTAINER_SETTINGS = {name: value for name, value in SETTINGS.items() if value and name != "listen_addresses"}
+GIVEN = "BEACHHEAD_TEST_DATABASE_URL"
 TEMPLATE_PREFIX = "template_of_tests_"
 
 # The same examples in every run: a run tells something about the change, not about luck or a busy machine.
@@ -42,9 +43,10 @@ hypothesis_settings.register_profile("long", max_examples=2_000, deadline=None, 
 hypothesis_settings.load_profile(campaign.size("short", "long"))
 
 
-def pytest_report_header() -> str | None:
-    """Say what the full form of campaigns draws from."""
-    return f"full campaigns, seed {campaign.SEED}" if campaign.FULL else None
+def pytest_report_header() -> list[str]:
+    """Say where the database comes from, and what the full form of campaigns draws from."""
+    database = "given" if GIVEN in os.environ else "a container" if _has_container() else "local"
+    return [f"database: {database}", *([f"full campaigns, seed {campaign.SEED}"] if campaign.FULL else [])]
 
 
 @dataclass(frozen=True)
@@ -198,10 +200,10 @@ def _fingerprint() -> str:
 
 @contextmanager
 def _some_server() -> Iterator[str]:
-    given = os.environ.get("BEACHHEAD_TEST_DATABASE_URL")
+    given = os.environ.get(GIVEN)
     if given:
         yield given
-    elif is_available() and _has_image():
+    elif _has_container():
         with _container() as admin_url:
             yield admin_url
     else:
@@ -226,6 +228,10 @@ def _local_server() -> Iterator[str]:
                 pass  # others still use it
             else:
                 local.down()
+
+
+def _has_container() -> bool:
+    return is_available() and _has_image()
 
 
 def _has_image() -> bool:

@@ -48,14 +48,10 @@ class Engine:
             raise RuntimeError(f"docker {' '.join(arguments[:6])}: {done.stdout[-2000:]}{done.stderr[-4000:]}")
         return done.stdout
 
-    def has(self, image: str) -> bool:
-        """Whether the image is here."""
-        return bool(self.docker("images", "--quiet", image).strip())
-
 
 @contextmanager
-def some_engine(folder: Path) -> Iterator[Engine]:
-    """An engine that answers already, with compose; else one of our own in the folder.
+def some_engine(folder: Path, *, may_start: bool) -> Iterator[Engine]:
+    """An engine that answers already, with compose; else, where we may, one of our own in the folder.
 
     Raises:
         NoEngineError: there is neither.
@@ -63,9 +59,11 @@ def some_engine(folder: Path) -> Iterator[Engine]:
     given = Engine(os.environ)
     if shutil.which("docker") and _answers(given) and _has_plugins(given):
         yield given
-    else:
+    elif may_start:
         with _own_engine(folder) as own:
             yield own
+    else:
+        raise NoEngineError("no Docker engine answers; `make test-stack` starts one where root may")
 
 
 @contextmanager

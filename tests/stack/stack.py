@@ -1,0 +1,150 @@
+"""A running stack, and what a test does with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from schemas.local.cluster import free_port
+from tests.stack.engine import Engine
+from tests.stack.images import CHECKOUT
+
+ONE_SHOTS = ("migrate", "airflow-migrate")
+PATIENCE_S = 240
+
+
+@dataclass
+class Stack:
+    """One compose project with secrets and ports of its own."""
+
+    engine: Engine
+    variables: Mapping[str, str]
+    project: str
+    secrets: Path
+    ports: Mapping[str, int] = field(
+        default_factory=lambda: {name: free_port() for name in ("RECEIVER", "ANALYTICS", "AIRFLOW")}
+    )
+    profiles: str = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What compose is started with."""
+        ports = {f"STACK_{name}_PORT": str(port) for name, port in self.ports.items()}
+        own = {
+            "COMPOSE_PROJECT_NAME": self.project, "COMPOSE_ENV_FILES": str(self.secrets),
+            "COMPOSE_PROFILES": self.profiles,
+        }  # fmt: skip
+        clean = {name: value for name, value in self.engine.environment.items() if not name.startswith("BEACHHEAD_")}
+        return {**clean, **self.variables, **ports, **own}
+
+    def address(self, name: str) -> str:
+        """Where a published port answers."""
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    def secret(self, name: str) -> str:
+        """A generated secret."""
+        lines = dict(line.split("=", 1) for line in self.secrets.read_text().splitlines())
+        return lines[f"STACK_{name}"]
+
+    def compose(self, *arguments: str, stdin: str = "", timeout_s: float = 600) -> str:
+        """Run a command of compose in the checkout; what it printed."""
+        return self.run("docker", "compose", *arguments, stdin=stdin, timeout_s=timeout_s)
+
+    def run(self, *command: str, stdin: str = "", timeout_s: float = 600) -> str:
+        """Run a program with this stack's variables; what it printed.
+
+        Raises:
+            RuntimeError: it failed.
+        """
+        done = subprocess.run(
+            command, cwd=CHECKOUT, env=self.environment, input=stdin, capture_output=True, text=True, timeout=timeout_s
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        return done.stdout
+
+    def up(self, *arguments: str) -> None:
+        """Start what is missing, and wait until all is healthy."""
+        try:
+            self.compose("up", "--detach", "--wait", "--wait-timeout", str(PATIENCE_S), *arguments)
+        except RuntimeError as error:
+            logs = self.compose("logs", "--no-color", "--tail", "15")
+            raise RuntimeError(f"{error}\n{logs[-12_000:]}") from None
+
+    def containers(self, service: str = "") -> list[dict[str, Any]]:
+        """The containers, also ended ones, as the engine tells them."""
+        ids = self.compose("ps", "--all", "--quiet", *([service] if service else [])).split()
+        told: list[dict[str, Any]] = json.loads(self.engine.docker("inspect", *ids)) if ids else []
+        return told
+
+    def command(self, *arguments: str, volumes: Iterable[str] = ()) -> str:
+        """Run the `beachhead` command beside the stack."""
+        mounts = [part for volume in volumes for part in ("--volume", volume)]
+        return self.compose("run", "--rm", "-T", "--no-deps", *mounts, "command", *arguments)
+
+    def sql(self, statement: str, database: str = "beachhead") -> list[list[str]]:
+        """The rows of a statement that the superuser runs."""
+        options = "--host=127.0.0.1 --username=postgres --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1"
+        inside = f"PGPASSWORD=$POSTGRES_PASSWORD exec psql {options} {database}"
+        told = self.compose("exec", "-T", "timescaledb", "sh", "-euc", inside, stdin=statement)
+        return [line.split("|") for line in told.splitlines() if line]
+
+    def get(self, path: str) -> httpx.Response:
+        """What the read side answers, through the proxy."""
+        return httpx.get(f"{self.address('ANALYTICS')}{path}", timeout=60, trust_env=False).raise_for_status()
+
+    def figures(self, pilot: str) -> dict[str, Any]:
+        """A pilot's summary over all it has."""
+        told: dict[str, Any] = self.get(f"/v1/pilots/{pilot}/summary?from=2020-01-01&to=2030-01-01").json()
+        return told["metrics"]  # type: ignore[no-any-return]
+
+
+class Jobs:
+    """The stack's Airflow, over its API."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._client = httpx.Client(base_url=stack.address("AIRFLOW"), timeout=60, trust_env=False)
+        said = {"username": "admin", "password": stack.secret("AIRFLOW_PASSWORD")}
+        token = self._client.post("/auth/token", json=said).raise_for_status().json()["access_token"]
+        self._client.headers["Authorization"] = f"Bearer {token}"
+
+    def start(self, dag: str = "recompute") -> str:
+        """Trigger a run; its id."""
+        made = self._client.post(f"/api/v2/dags/{dag}/dagRuns", json={"logical_date": None})
+        return str(made.raise_for_status().json()["dag_run_id"])
+
+    def tasks(self, run: str, dag: str = "recompute") -> list[dict[str, Any]]:
+        """The run's mapped tasks."""
+        told = self._client.get(f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances?limit=1000").raise_for_status().json()
+        return [task for task in told["task_instances"] if task["map_index"] >= 0]
+
+    def finish(self, run: str, dag: str = "recompute", timeout_s: float = 300) -> list[dict[str, Any]]:
+        """Wait for the run's end, which must be success; its mapped tasks."""
+        wait_until(lambda: self._state(run, dag) not in ("queued", "running"), timeout_s)
+        assert self._state(run, dag) == "success", self.tasks(run, dag)
+        return self.tasks(run, dag)
+
+    def _state(self, run: str, dag: str) -> str:
+        return str(self._client.get(f"/api/v2/dags/{dag}/dagRuns/{run}").raise_for_status().json()["state"])
+
+
+def wait_until(is_so: Callable[[], bool], timeout_s: float, every_s: float = 0.5) -> None:
+    """Wait until something is so."""
+    until = time.monotonic() + timeout_s
+    while not is_so():
+        if time.monotonic() > until:
+            raise TimeoutError(f"not so within {timeout_s} s")
+        time.sleep(every_s)
+
+
+def project_name() -> str:
+    """A name that two checkouts, or two runs, do not share."""
+    return f"beachhead-test-{os.getpid()}"
