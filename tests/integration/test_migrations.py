@@ -1,9 +1,18 @@
 """Migrations: up on an empty database, equal to the models, and back down."""
 
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
 import psycopg
 import pytest
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 
 from schemas import database
+from schemas.database import sqlalchemy_url
 from schemas.roles import GRANTS
 from tests.conftest import TestDatabase
 
@@ -57,3 +66,52 @@ def test_the_reader_sees_views_and_no_chunk(database: TestDatabase) -> None:
     for table in ["public.telemetry", "public.api_key", *(name for (name,) in chunks)]:
         with database.connect("beachhead_reader") as reader, pytest.raises(psycopg.errors.InsufficientPrivilege):
             reader.execute(f"SELECT * FROM {table}")
+
+
+COLUMNSTORE = importlib.import_module("schemas.migrations.versions.0023_columnstore")
+
+
+@contextmanager
+def migrating(database: TestDatabase) -> Iterator[sa.Connection]:
+    """A connection on which the functions of a migration may be called."""
+    engine = sa.create_engine(sqlalchemy_url(database.url()))
+    with engine.connect() as connection, Operations.context(MigrationContext.configure(connection)):
+        yield connection
+    engine.dispose()
+
+
+def license_of(connection: sa.Connection) -> str:
+    return str(connection.scalar(sa.text("SELECT current_setting('timescaledb.license')")))
+
+
+def test_the_columnstore_is_on_where_the_community_edition_is_and_only_there(database: TestDatabase) -> None:
+    asked = "SELECT hypertable_name FROM timescaledb_information.jobs WHERE proc_name = 'policy_compression' ORDER BY 1"
+    with migrating(database) as connection:
+        is_community = license_of(connection) == "timescale"
+        assert COLUMNSTORE.is_community() is is_community
+        on = list(connection.scalars(sa.text(asked)))
+    assert on == (["signal_sample", "telemetry"] if is_community else [])
+
+
+def test_behind_the_guard_the_server_refuses_for_its_licence_alone(
+    database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(COLUMNSTORE, "is_community", lambda: True)
+    with migrating(database) as connection:
+        if license_of(connection) == "timescale":
+            pytest.skip("this server has the Community edition: the test before tells")
+        with pytest.raises(sa.exc.NotSupportedError, match='not supported under the current "apache" license'):
+            COLUMNSTORE.upgrade()
+
+
+def test_what_the_columnstore_is_told_and_how_it_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(COLUMNSTORE, "is_community", lambda: True)
+    monkeypatch.setattr(COLUMNSTORE, "op", SimpleNamespace(execute=said.append))
+    COLUMNSTORE.upgrade()
+    assert sum("timescaledb.compress_segmentby" in statement for statement in said) == 2
+    assert sum("add_compression_policy" in statement for statement in said) == 2
+    said.clear()
+    COLUMNSTORE.downgrade()
+    order = ["remove_compression_policy", "decompress_chunk", "timescaledb.compress = false"] * 2
+    assert [word for statement in said for word in order[:3] if word in statement] == order

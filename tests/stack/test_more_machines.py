@@ -30,7 +30,7 @@ def scaled(stack: Stack) -> Stack:
     plain, stack.profiles = stack.variables, "scale"
     stack.variables = {**plain, "STACK_EXECUTOR": "CeleryExecutor", "STACK_RECEIVERS": "2", "STACK_WORKERS": "2",
                        "STACK_WORKER_TASKS": "1"}  # fmt: skip
-    stack.up()
+    stack.up("--no-deps", "broker", "receiver", "airflow-api", "airflow-scheduler", "airflow-worker")
     return stack
 
 
