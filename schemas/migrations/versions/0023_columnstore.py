@@ -46,7 +46,7 @@ def downgrade() -> None:
 
 def is_community() -> bool:
     """Whether the server has the Community edition, and may use it."""
-    return op.get_bind().scalar(sa.text("SELECT current_setting('timescaledb.license', true)")) == "timescale"
+    return bool(op.get_bind().scalar(sa.text("SELECT current_setting('timescaledb.license', true) = 'timescale'")))
 
 
 def _for_this_database(change: str) -> str:
