@@ -14,7 +14,12 @@ from rich.table import Table
 from tests.benchmarks.result import Benchmark, Result
 
 # Modules here with a function `run`, by family; add one and it is run.
-FAMILIES = {"ingest": ("ingest", "small", "scale"), "can": ("can", "can_http"), "metrics": ("metrics", "metrics_store")}
+FAMILIES = {
+    "ingest": ("ingest", "small", "scale"),
+    "can": ("can", "can_http"),
+    "metrics": ("metrics", "metrics_store"),
+    "steady": ("steady",),
+}
 OUTPUT = Path("build/bench.json")
 
 
