@@ -11,13 +11,14 @@ from collections import Counter
 
 import polars as pl
 import pytest
-from simulated_case import computed, one_of_each_kind
+from simulated_case import computed, one_of_each_kind, other_kinds
 
 from tests import campaign
 
 AMOUNTS = (
     "distance_km", "energy_used_kwh", "energy_discharged_kwh", "energy_regenerated_kwh", "energy_charged_kwh",
-    "grid_energy_kwh", "idle_energy_kwh", "fuel_used_l", "heater_fuel_used_l", "genset_fuel_used_l",
+    "grid_energy_kwh", "idle_energy_kwh", "fuel_used_l", "heater_fuel_used_l", "genset_fuel_used_l", "cng_used_kg",
+    "hydrogen_used_kg", "electric_distance_km",
 )  # fmt: skip
 HOURS = ("key_on_h", "working_h", "in_service_h", "charging_h", "plugged_idle_h", "idle_h")
 STATES = ("in_service_h", "charging_h", "idle_h", "parked_h", "down_h", "planned_maintenance_h", "unknown_h")
@@ -55,9 +56,12 @@ def _wrong(beside: pl.DataFrame) -> pl.DataFrame:
 def test_a_week_of_every_kind() -> None:
     beside = pl.concat(computed(one_of_each_kind(dt.date(2025, 10, 20), 8), chunk=7))
     assert beside["vehicle"].n_unique() == 7
-    told = beside.filter(pl.any_horizontal((pl.col("metric") == slug) & (pl.col(slug) > 0) for slug in AMOUNTS + HOURS))
+    others = pl.concat(computed(other_kinds(dt.date(2025, 10, 20), 8), chunk=7), how="vertical_relaxed")
+    assert others["vehicle"].n_unique() == 8
+    both = pl.concat([beside, others], how="vertical_relaxed")
+    told = both.filter(pl.any_horizontal((pl.col("metric") == slug) & (pl.col(slug) > 0) for slug in AMOUNTS + HOURS))
     assert set(told["metric"]) == {*AMOUNTS, *HOURS}, "an amount that no vehicle has is not tested"
-    assert _wrong(beside).is_empty(), _wrong(beside)
+    assert _wrong(both).is_empty(), _wrong(both)
 
 
 @pytest.mark.parametrize(("zone", "day"), [(zone, day) for zone, days in CLOCKS.items() for day in days])
@@ -77,3 +81,11 @@ def test_a_year_with_every_change_of_clocks() -> None:
         assert _wrong(beside).is_empty(), _wrong(beside)
     assert lengths[25] == campaign.size(1, 5)  # Rotterdam; then both trucks of Long Beach, Quebec and Santiago
     assert lengths[23] == campaign.size(0, 5)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(campaign.size(120, 7200))
+def test_a_year_of_fuel_cells_gas_hybrids_and_machines() -> None:
+    fleet = other_kinds(dt.date(2025, 10, 20), campaign.size(4, 366))
+    for beside in computed(fleet, chunk=campaign.size(3, 14)):
+        assert _wrong(beside).is_empty(), _wrong(beside)

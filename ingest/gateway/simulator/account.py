@@ -81,8 +81,13 @@ def _fuels(done: VehicleDay) -> dict[str, float | None]:
         "fuel_used_l": spec.engine is not None,
         "heater_fuel_used_l": spec.chassis.heater_l_h_per_k > 0,
         "genset_fuel_used_l": spec.chassis.genset_kw > 0,
+        "cng_used_kg": spec.gas_engine is not None,
+        "hydrogen_used_kg": spec.fuel_cell is not None,
     }
-    return {name: _sum(done, name) if burnt else None for name, burnt in burns.items()}
+    electric = None if spec.electric_km is None else _sum(done, "odometer_km", ~done.loads.engine_on)
+    return {name: _sum(done, name) if burnt else None for name, burnt in burns.items()} | {
+        "electric_distance_km": electric
+    }
 
 
 def _instant(done: VehicleDay, seconds: float) -> dt.datetime:

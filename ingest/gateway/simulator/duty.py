@@ -224,6 +224,28 @@ def school(spec: VehicleSpec, rng: np.random.Generator, shift: int) -> Iterator[
         )  # fmt: skip
 
 
+def lift(spec: VehicleSpec, rng: np.random.Generator, shift: int) -> Iterator[Hop]:
+    """Lift a pallet, carry it across the hall, put it down, come back for the next; a pause now and then."""
+    move_m = spec.daily_km * 1000 / 2 / 240
+    while True:
+        for loaded in (True, False):
+            yield Hop(
+                move_m * rng.uniform(0.7, 1.3, 1), _kmh(rng.uniform(9, 14, 1)), np.zeros(1),
+                mass_kg=spec.chassis.loaded_kg if loaded else spec.chassis.empty_kg,
+                before_s=float(rng.uniform(12, 20)),
+                wait_s=float(rng.uniform(4, 20) if loaded else rng.uniform(60, 200)),
+            )  # fmt: skip
+
+
+def dig(spec: VehicleSpec, rng: np.random.Generator, shift: int) -> Iterator[Hop]:
+    """Dig for ten to twenty minutes, move up a few metres, wait for the next lorry."""
+    while True:
+        yield Hop(
+            rng.uniform(15, 40, 1), _kmh(rng.uniform(2.8, 4.5, 1)), np.zeros(1), mass_kg=spec.chassis.empty_kg,
+            before_s=float(rng.uniform(600, 1200)), wait_s=float(rng.uniform(120, 600)),
+        )  # fmt: skip
+
+
 DUTIES: Mapping[Duty, Callable[[VehicleSpec, np.random.Generator, int], Iterator[Hop]]] = {
     Duty.DRAYAGE: drayage,
     Duty.TRANSIT: transit,
@@ -231,4 +253,6 @@ DUTIES: Mapping[Duty, Callable[[VehicleSpec, np.random.Generator, int], Iterator
     Duty.FERRY: ferry,
     Duty.DELIVERY: delivery,
     Duty.SCHOOL: school,
+    Duty.LIFT: lift,
+    Duty.DIG: dig,
 }

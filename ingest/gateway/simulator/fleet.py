@@ -19,6 +19,8 @@ class Duty(StrEnum):
     FERRY = "ferry"
     DELIVERY = "delivery"
     SCHOOL = "school"
+    LIFT = "lift"
+    DIG = "dig"
 
 
 class Format(StrEnum):
@@ -105,8 +107,30 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True)
+class GasEngine:
+    """A natural gas engine as its fuel flow: idle flow plus flow by work at the crankshaft."""
+
+    idle_kg_h: float
+    kg_per_kwh: float
+    accessories_kw: float
+
+
+@dataclass(frozen=True, slots=True)
+class FuelCell:
+    """A fuel cell system as its hydrogen flow, with tanks that are full again every morning."""
+
+    limit_kw: float
+    idle_kg_h: float
+    kg_per_kwh: float
+    tank_kg: float
+
+
+@dataclass(frozen=True, slots=True)
 class VehicleSpec:
-    """One vehicle with its gateway. `signals` are what it sends, canonical signals and extras alike."""
+    """One vehicle with its gateway. `signals` are what it sends, canonical signals and extras alike.
+
+    A vehicle with battery and engine is a plug-in hybrid: it drives `electric_km` a day before the engine starts.
+    """
 
     name: str
     gateway: str
@@ -122,6 +146,9 @@ class VehicleSpec:
     pack: Pack | None = None
     charger: Charger | None = None
     engine: Engine | None = None
+    gas_engine: GasEngine | None = None
+    fuel_cell: FuelCell | None = None
+    electric_km: float | None = None
     charges_between_shifts: bool = False
     soc_start: float = 0.7
     decimals: dict[str, int] = field(default_factory=dict)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from ingest.gateway.simulator.calendar import Flags, Floats
-from ingest.gateway.simulator.physics import KM_PER_DEGREE
+from ingest.gateway.simulator.physics import KM_PER_DEGREE, running_total
 from ingest.gateway.simulator.vehicle import VehicleDay
 
 STAYS_AWAKE_S = 60.0
@@ -25,7 +25,8 @@ DECIMALS: Mapping[str, int] = {
     "energy_discharged_kwh": 2, "energy_regenerated_kwh": 2, "grid_energy_kwh": 2, "motor_power_kw": 2,
     "auxiliary_power_kw": 2, "hvac_power_kw": 2, "hotel_power_kw": 2, "shaft_power_kw": 2, "grid_power_kw": 2,
     "fuel_used_l": 2, "heater_fuel_used_l": 2, "genset_fuel_used_l": 2, "fuel_rate_l_h": 2, "engine_speed_rpm": 0,
-    "engine_torque_pct": 0, "ambient_temperature_c": 1, "cabin_temperature_c": 1,
+    "cng_used_kg": 2, "cng_rate_kg_h": 3, "hydrogen_used_kg": 3, "hydrogen_rate_kg_h": 3, "hydrogen_mass_kg": 2,
+    "fuel_cell_power_kw": 2, "engine_torque_pct": 0, "ambient_temperature_c": 1, "cabin_temperature_c": 1,
 }  # fmt: skip
 
 
@@ -120,11 +121,18 @@ def _stopped(done: VehicleDay) -> Flags:
 
 def _rpm(done: VehicleDay, sent: Flags) -> Floats:
     running = 650 + 11 * np.minimum(done.motion.speed_ms[sent] * 3.6, 70)
-    return np.where(done.states.key_on[sent], running, 0.0)
+    return np.where(done.loads.engine_on[sent], running, 0.0)
 
 
 def _torque(done: VehicleDay, sent: Flags) -> Floats:
-    return np.clip(done.loads.wheel_kw[sent] / 3.36, 0, 100) * done.states.key_on[sent]
+    return np.clip(done.loads.wheel_kw[sent] / 3.36, 0, 100) * done.loads.engine_on[sent]
+
+
+def _hydrogen_kg(done: VehicleDay, sent: Flags) -> Floats:
+    """What is in the tanks: full at the start of the day."""
+    cell = done.plan.vehicle.fuel_cell
+    used: Floats = running_total(0.0, done.steps["hydrogen_used_kg"])[sent]
+    return (cell.tank_kg if cell else np.nan) - used
 
 
 def _grid_kw(done: VehicleDay, sent: Flags) -> Floats:
@@ -156,6 +164,10 @@ SIGNALS: Mapping[str, Callable[[VehicleDay, Flags], Column]] = {
     "shaft_power_kw": lambda d, s: d.loads.wheel_kw[s],
     "grid_power_kw": _grid_kw,
     "fuel_rate_l_h": lambda d, s: d.fuel_rate_l_h[s],
+    "cng_rate_kg_h": lambda d, s: d.gas_rate_kg_h[s],
+    "hydrogen_rate_kg_h": lambda d, s: d.hydrogen_rate_kg_h[s],
+    "hydrogen_mass_kg": _hydrogen_kg,
+    "fuel_cell_power_kw": lambda d, s: d.loads.cell_kw[s],
     "engine_speed_rpm": _rpm,
     "engine_torque_pct": _torque,
     "ambient_temperature_c": lambda d, s: d.loads.ambient_c[s],

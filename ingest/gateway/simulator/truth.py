@@ -22,7 +22,8 @@ class DayTruth:
 
     `energy_used_kwh` is discharge minus regeneration while not plugged in; `charged_kwh` is at the battery's
     terminals, `grid_kwh` at the charger's input (also where no meter reports it); `loss_kwh` heats the battery.
-    `available` and `cause` are null on days without planned service.
+    `electric_distance_km` is what a hybrid drove with its engine off. `available` and `cause` are null on days without
+    planned service.
     """
 
     pilot: str
@@ -55,6 +56,9 @@ class DayTruth:
     fuel_used_l: float | None
     heater_fuel_used_l: float | None
     genset_fuel_used_l: float | None
+    cng_used_kg: float | None
+    hydrogen_used_kg: float | None
+    electric_distance_km: float | None
     planned: bool
     available: bool | None
     cause: str | None

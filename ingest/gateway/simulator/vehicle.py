@@ -10,7 +10,7 @@ from ingest.gateway.simulator.calendar import Flags, Floats, within
 from ingest.gateway.simulator.charging import charging_power_kw
 from ingest.gateway.simulator.climate import ambient_c
 from ingest.gateway.simulator.duty import mass_kg, speed_ms
-from ingest.gateway.simulator.fleet import Duty, Engine, Pack, VehicleSpec
+from ingest.gateway.simulator.fleet import Duty, Engine, FuelCell, GasEngine, Pack, VehicleSpec
 from ingest.gateway.simulator.physics import (
     SECONDS_PER_H,
     BatteryTrace,
@@ -30,13 +30,15 @@ from ingest.gateway.simulator.plan import DayPlan
 
 MOVING_MS = 0.5
 WORKING_KW = 2.0
-WORKING_DUTIES = (Duty.YARD, Duty.FERRY)
+WORKING_DUTIES = (Duty.YARD, Duty.FERRY, Duty.LIFT, Duty.DIG)
 IDLE_AFTER_S = 60.0
 FULL_SOC = 0.97
 CHARGING_ABOVE_KW = 0.5
 KNOT_SPACING_S = 12.0
 GENSET_IDLE_L_H, GENSET_L_PER_KWH = 0.8, 0.28
 GENSET_SHARE = 0.9
+CELL_SHARES, CELL_SPARES_ABOVE_SOC = (0.75, 0.95), 0.6
+"""What a fuel cell takes of the load, by whether the day begins with a well-filled battery or not."""
 
 
 @dataclass(slots=True)
@@ -55,6 +57,7 @@ def fresh_state(vehicle: VehicleSpec) -> VehicleState:
         "odometer_km": km, "operating_hours_h": km / 20, "energy_charged_kwh": km * 1.1,
         "energy_discharged_kwh": km * 1.3, "energy_regenerated_kwh": km * 0.2, "grid_energy_kwh": km * 1.2,
         "fuel_used_l": km * 0.4, "heater_fuel_used_l": km * 0.05, "genset_fuel_used_l": km * 0.02,
+        "cng_used_kg": km * 0.3, "hydrogen_used_kg": km * 0.08,
     }  # fmt: skip
     return VehicleState(Charge(energy, 0.0), counters)
 
@@ -86,7 +89,11 @@ class States:
 
 @dataclass(frozen=True, slots=True)
 class Loads:
-    """Powers in kW, sample by sample; `hotel` is what runs for people on board (all of auxiliary, on a vessel)."""
+    """Powers in kW, sample by sample.
+
+    `motor_kw` is the drive's, of whatever kind; of a hybrid the electric part alone. `crank_kw` is what an engine
+    gives.
+    """
 
     ambient_c: Floats
     wheel_kw: Floats
@@ -94,6 +101,9 @@ class Loads:
     hvac_kw: Floats
     auxiliary_kw: Floats
     genset_kw: Floats
+    cell_kw: Floats
+    crank_kw: Floats
+    engine_on: Flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,8 @@ class VehicleDay:
     charging: Flags
     charger_kw: Floats
     fuel_rate_l_h: Floats
+    gas_rate_kg_h: Floats
+    hydrogen_rate_kg_h: Floats
     steps: dict[str, Floats]
     start: VehicleState
 
@@ -177,7 +189,29 @@ def load(plan: DayPlan, motion: Motion, states: States, soc: Floats, rng: np.ran
     auxiliary = chassis.auxiliary_kw * key + hvac + work
     genset_on = within(motion.t, plan.genset) & ~states.plugged_in
     genset = np.minimum(chassis.genset_kw, GENSET_SHARE * (np.maximum(motor, 0) + auxiliary)) * genset_on
-    return Loads(air, wheel, motor, hvac, auxiliary, genset)
+    engine_on = _engine_on(plan.vehicle, motion, states)
+    crank = np.maximum(motor, 0) * engine_on
+    if plan.vehicle.pack is not None:
+        motor = motor - crank
+    cell = _cell_kw(plan.vehicle, np.maximum(motor, 0) + auxiliary, soc[0]) * key * ~states.plugged_in
+    return Loads(air, wheel, motor, hvac, auxiliary, genset, cell, crank, engine_on)
+
+
+def _engine_on(spec: VehicleSpec, motion: Motion, states: States) -> Flags:
+    """When an engine runs: with the key, a hybrid's after the day's electric distance."""
+    if spec.engine is None and spec.gas_engine is None:
+        return np.zeros(states.key_on.shape, dtype=bool)
+    if spec.electric_km is None:
+        return states.key_on
+    done: Flags = running_total(0.0, motion.step_km) > spec.electric_km
+    return states.key_on & ~states.plugged_in & done
+
+
+def _cell_kw(spec: VehicleSpec, load_kw: Floats, soc: float) -> Floats:
+    """What a fuel cell gives: a share of the load, so that the battery takes the peaks and what braking returns."""
+    if spec.fuel_cell is None:
+        return np.zeros(load_kw.shape)
+    return np.minimum(spec.fuel_cell.limit_kw, CELL_SHARES[int(soc < CELL_SPARES_ABOVE_SOC)] * load_kw)
 
 
 def _rough_soc(plan: DayPlan, motion: Motion, states: States, energy_kwh: float, pack: Pack) -> Floats:
@@ -195,7 +229,7 @@ def _battery_power(plan: DayPlan, states: States, loads: Loads, before: Charge) 
     pack, charger, period = plan.vehicle.pack, plan.vehicle.charger, float(plan.vehicle.sample_period_s)
     if pack is None:
         raise ValueError(f"{plan.vehicle.name} has no battery")
-    power = (loads.genset_kw - loads.motor_kw - loads.auxiliary_kw) * ~states.plugged_in
+    power = (loads.genset_kw + loads.cell_kw - loads.motor_kw - loads.auxiliary_kw) * ~states.plugged_in
     t: Floats = np.arange(power.size, dtype=np.float64) * period
     traces, charge, done = [], before, 0
     for plug in plan.plugs:
@@ -221,12 +255,27 @@ def _chain(traces: list[BatteryTrace]) -> BatteryTrace:
     return BatteryTrace(*(np.concatenate(parts) for parts in zip(*columns, strict=True)))
 
 
-def _fuel_rate(engine: Engine | None, loads: Loads, states: States) -> Floats:
-    """Engine fuel flow: idle plus work at the crankshaft; nothing while the motor brakes."""
+def _fuel_rate(engine: Engine | None, loads: Loads) -> Floats:
+    """Engine fuel flow (L/h): idle plus work at the crankshaft; nothing while the vehicle brakes."""
     if engine is None:
         return np.zeros(loads.wheel_kw.shape)
-    crank_kw = np.maximum(loads.motor_kw, 0) + engine.accessories_kw
-    return (engine.idle_l_h + engine.litres_per_kwh * crank_kw) * states.key_on * (loads.wheel_kw > -5)
+    crank_kw = loads.crank_kw + engine.accessories_kw
+    return (engine.idle_l_h + engine.litres_per_kwh * crank_kw) * loads.engine_on * (loads.wheel_kw > -5)
+
+
+def _gas_rate(engine: GasEngine | None, loads: Loads) -> Floats:
+    """Gas flow (kg/h), as that of liquid fuel."""
+    if engine is None:
+        return np.zeros(loads.wheel_kw.shape)
+    crank_kw = loads.crank_kw + engine.accessories_kw
+    return (engine.idle_kg_h + engine.kg_per_kwh * crank_kw) * loads.engine_on * (loads.wheel_kw > -5)
+
+
+def _hydrogen_rate(cell: FuelCell | None, loads: Loads) -> Floats:
+    """Hydrogen flow (kg/h): idle plus what the cell gives."""
+    if cell is None:
+        return np.zeros(loads.wheel_kw.shape)
+    return (cell.idle_kg_h + cell.kg_per_kwh * loads.cell_kw) * (loads.cell_kw > 0)
 
 
 def simulate_day(plan: DayPlan, start: VehicleState, rng: np.random.Generator) -> VehicleDay:
@@ -244,14 +293,16 @@ def simulate_day(plan: DayPlan, start: VehicleState, rng: np.random.Generator) -
         power, battery = _battery_power(plan, states, loads, start.charge)
     charging = states.plugged_in & (power > CHARGING_ABOVE_KW)
     charger_kw = (power + loads.auxiliary_kw) * states.plugged_in
-    fuel_rate = _fuel_rate(spec.engine, loads, states)
-    steps = _steps(spec, motion, states, loads, power, charger_kw, fuel_rate, period)
-    return VehicleDay(plan, motion, states, loads, battery, power, charging, charger_kw, fuel_rate, steps, start)
+    rates = (
+        _fuel_rate(spec.engine, loads), _gas_rate(spec.gas_engine, loads), _hydrogen_rate(spec.fuel_cell, loads)
+    )  # fmt: skip
+    steps = _steps(spec, motion, states, loads, power, charger_kw, rates, period)
+    return VehicleDay(plan, motion, states, loads, battery, power, charging, charger_kw, *rates, steps, start)
 
 
 def _steps(
     spec: VehicleSpec, motion: Motion, states: States, loads: Loads, power: Floats, charger_kw: Floats,
-    fuel_rate: Floats, period: float,
+    rates: tuple[Floats, Floats, Floats], period: float,
 ) -> dict[str, Floats]:  # fmt: skip
     into, out = split_at_zero_kwh(power, period)
     plugged, hours = states.plugged_in, np.float64(period / SECONDS_PER_H)
@@ -266,7 +317,10 @@ def _steps(
         "energy_discharged_kwh": out,
         "energy_regenerated_kwh": into * ~plugged,
         "grid_energy_kwh": integral(charger_kw / efficiency, period) / SECONDS_PER_H * plugged,
-        "fuel_used_l": integral(fuel_rate, period) / SECONDS_PER_H,
+        **{
+            name: integral(rate, period) / SECONDS_PER_H
+            for name, rate in zip(("fuel_used_l", "cng_used_kg", "hydrogen_used_kg"), rates, strict=True)
+        },
         "heater_fuel_used_l": heater_l_h * hours,
         "genset_fuel_used_l": genset_l_h * hours,
     }  # fmt: skip
