@@ -42,12 +42,12 @@ def other_kinds(first_day: dt.date, days: int) -> Fleet:
     """What the demonstration lacks: fuel cells, gas, a plug-in hybrid, a diesel bus, a forklift and an excavator."""
     demo = {vehicle.name: vehicle for pilot in DEMO_FLEET.pilots for vehicle in pilot.vehicles}
     plain = ("speed_kmh", "odometer_km", "ignition_on")
-    cell = FuelCell(limit_kw=180, idle_kg_h=0.15, kg_per_kwh=0.058, tank_kg=75)
+    cell = FuelCell(limit_kw=250, idle_kg_h=0.15, kg_per_kwh=0.058, tank_kg=75)
     truck, bus, van, yard = (demo[name] for name in ("truck-01", "bus-01", "van-01", "yard-01"))
     electric = {*truck.signals} - {"plugged_in", "charging", "grid_power_kw", "grid_energy_kwh"}
     vehicles = {
         "long-beach-drayage": (
-            replace(truck, name="truck-h2", charger=None, pack=Pack(120, 660, 0.05), fuel_cell=cell, sample_period_s=2,
+            replace(truck, name="truck-h2", charger=None, pack=Pack(160, 660, 0.05), fuel_cell=cell, sample_period_s=2,
                     signals=(*electric, "hydrogen_used_kg", "hydrogen_rate_kg_h", "fuel_cell_power_kw")),
         ),
         "santiago-buses": (

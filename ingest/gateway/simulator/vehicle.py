@@ -37,7 +37,7 @@ CHARGING_ABOVE_KW = 0.5
 KNOT_SPACING_S = 12.0
 GENSET_IDLE_L_H, GENSET_L_PER_KWH = 0.8, 0.28
 GENSET_SHARE = 0.9
-CELL_SHARES, CELL_SPARES_ABOVE_SOC = (0.75, 0.95), 0.6
+CELL_SHARES, CELL_SPARES_ABOVE_SOC = (0.8, 1.0), 0.6
 """What a fuel cell takes of the load, by whether the day begins with a well-filled battery or not."""
 
 
