@@ -61,7 +61,8 @@ METRICS = (
     ),
     _sum(
         "grid_energy_kwh", "Grid energy", "Energy bought: AC at the charger's input.",
-        "meter counter or power; metered sessions; energy charged / charger efficiency (0.90 if none is declared)",
+        "meter counter or power; metered sessions; energy charged, and what was used at the plug, / charger efficiency"
+        " (0.90 if none is declared)",
         "grid_energy_kwh", "grid_power_kw", "energy_charged_kwh", side=AC,
     ),
     _sum(
@@ -232,14 +233,23 @@ def _watched_pct() -> pl.Expr:
 
 
 @cache
+def _past() -> pl.Expr:
+    """What went past the battery at the plug: by the charger's output, else by the loads that tell of themselves."""
+    output = pl.coalesce("charger_output_energy_kwh", "charger_output_power_kw_sum") - pl.col("charged_kwh")
+    return pl.coalesce(output.clip(0), "past_pack_kwh", 0.0)
+
+
+@cache
 def _grid() -> dict[str, pl.Expr]:
     """Grid energy: metered, else charged energy through the charger's efficiency."""
     metered = pl.coalesce("grid_energy_kwh", "grid_power_kw_sum")
+    past = _past()
     efficiency = pl.col("charger_efficiency").fill_null(rules.DEFAULT_CHARGER_EFFICIENCY)
     declared = pl.when(pl.col("charger_efficiency").is_null()).then(pl.lit(" (default)")).otherwise(pl.lit(""))
-    through = pl.format("charged / {}{}", efficiency, declared)
+    at_plug = pl.when(past > rules.PAST_PACK * pl.col("charged_kwh")).then(pl.lit("charged and used at the plug"))
+    through = pl.format("{} / {}{}", at_plug.otherwise(pl.lit("charged")), efficiency, declared)
     words = pl.when(metered.is_not_null()).then(pl.lit("metered")).otherwise(through)
-    grid = pl.coalesce(metered, pl.col("charged_kwh") / efficiency)
+    grid = pl.coalesce(metered, (pl.col("charged_kwh") + past) / efficiency)
     method = pl.when(metered.is_not_null()).then(pl.lit(MEASURED)).otherwise(pl.lit(ESTIMATED))
     return {
         "grid_kwh": grid,
@@ -258,7 +268,7 @@ def _grid_bounds(metered: pl.Expr, efficiency: pl.Expr) -> dict[str, pl.Expr]:
     for end, edge in (("low", most), ("high", least)):
         through = pl.when(assumed).then(edge).otherwise(efficiency)
         charged = pl.when(assumed).then(pl.coalesce(f"charged_{end}", "charged_kwh")).otherwise(f"charged_{end}")
-        bounds[f"grid_{end}"] = pl.when(metered.is_null()).then(charged / through)
+        bounds[f"grid_{end}"] = pl.when(metered.is_null()).then((charged + _past()) / through)
     return bounds
 
 

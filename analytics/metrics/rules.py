@@ -117,6 +117,8 @@ METER_CLOCK_S = 600.0
 """How far a charger's clock may be from the vehicle's."""
 JUDGED_DAYS = 14
 """Days from which on fuel dispensed is compared with fuel used: fillings and days do not meet."""
+PAST_PACK = 0.005
+"""Energy used at the plug, as a share of what was charged, from which on a figure says that it holds it."""
 METER_REST = 0.005
 """Charging outside of metered sessions that is less, as a share of what was metered, leaves a figure measured."""
 

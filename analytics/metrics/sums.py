@@ -74,10 +74,20 @@ def _battery() -> list[pl.Expr]:
         .then(_where(idle, "drawn_kwh") - _where(idle, "returned_kwh"))
         .alias("idle_kwh"),
         _where(idle, f"{POWER}_s").alias("idle_power_s"),
+        _past_the_pack(),
         pl.col(f"{POWER}_km").sum(),
         _where(~UNTOLD, f"{SOC}_km"),
         *(pl.col(f"{name}_s").sum().alias(f"{name}_s") for name in (POWER, SOC)),
     ]
+
+
+def _past_the_pack() -> pl.Expr:
+    """What a charger gave that never reached the battery: heat, cold and hotel loads at the plug (kWh, DC)."""
+    loads = pl.coalesce(*(pl.when(pl.col(f"{name}_s") > 0).then(AMOUNTS[name][0]) for name in _UNPLUGGED))
+    pack = pl.col("returned_kwh") - pl.col("drawn_kwh")
+    past = (pack + loads).clip(0) - pack.clip(0)
+    watched = pl.col("plugged") & ~pl.col("silent") & (pl.col(f"{POWER}_s") > 0)
+    return pl.when(loads.is_not_null().any()).then(past.filter(watched).sum()).alias("past_pack_kwh")
 
 
 @cache

@@ -307,3 +307,38 @@ def test_hotel_load_at_the_plug_is_not_the_battery() -> None:
                      hotel_power_kw=[6.0] * N, battery_power_kw=[10.0 if h else -50.0 for h in half])  # fmt: skip
     day = one_day(rows, vehicles=({"category": "vessel"},))
     assert day["hotel_energy_kwh"] == pytest.approx(3, abs=0.02)
+
+
+def at_the_plug(**more: list[object]) -> Day:
+    """An hour at the plug: 30 kW into the pack for half of it, then none; 6 kW of heating all along."""
+    times = list(range(0, HOUR + 1, 10))
+    power = [30.0 if t < 1800 else 0.0 for t in times]
+    rows = telemetry(
+        times, ignition_on=[False] * len(times), plugged_in=[True] * len(times), charging=[p > 0 for p in power],
+        battery_power_kw=power, auxiliary_power_kw=[6.0] * len(times), **more,
+    )  # fmt: skip
+    return one_day(rows, vehicles=({"charger_efficiency": 0.9},))
+
+
+def test_what_is_used_at_the_plug_is_bought_too() -> None:
+    day = at_the_plug()
+    charged = day["energy_charged_kwh"]
+    assert charged == pytest.approx(15.0, rel=0.01)
+    assert day["grid_energy_kwh"] == pytest.approx((charged + 6.0) / 0.9, rel=1e-6)
+    assert day.part("grid_energy_kwh", "method") == "estimated"
+    assert "used at the plug" in str(day.part("grid_energy_kwh", "note"))
+
+
+def test_the_chargers_output_tells_best_what_went_past_the_pack() -> None:
+    times = range(0, HOUR + 1, 10)
+    day = at_the_plug(charger_output_energy_kwh=[22.0 * t / HOUR for t in times])
+    assert day["grid_energy_kwh"] == pytest.approx(22.0 / 0.9, rel=1e-6)
+
+
+def test_a_battery_that_feeds_the_loads_buys_nothing_for_them() -> None:
+    times = list(range(0, HOUR + 1, 10))
+    rows = telemetry(
+        times, ignition_on=[True] * len(times), plugged_in=[True] * len(times), battery_power_kw=[-6.0] * len(times),
+        auxiliary_power_kw=[6.0] * len(times), energy_charged_kwh=[5.0] * len(times),
+    )  # fmt: skip
+    assert one_day(rows)["grid_energy_kwh"] == pytest.approx(0.0)
