@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,10 +12,19 @@ from pipelines.demo.pushing import FleetPush
 from tests.stack import images
 from tests.stack.engine import Engine, NoEngineError, some_engine
 from tests.stack.images import CHECKOUT
-from tests.stack.stack import Stack, project_name
+from tests.stack.stack import Stack, running
 
 PROGRAMME = CHECKOUT / "pipelines" / "demo" / "programme.yaml"
 DAYS = 1
+BUDGET_S = float(os.environ.get("BEACHHEAD_STACK_BUDGET_S", "inf"))
+BEGAN = time.monotonic()
+
+
+@pytest.fixture(autouse=True)
+def in_time() -> None:
+    """Where time is short, say so, and leave the rest for when there is more."""
+    if time.monotonic() - BEGAN > BUDGET_S:
+        pytest.skip(f"the {BUDGET_S:.0f} s for the stack are used up")
 
 
 @pytest.fixture(scope="session")
@@ -40,24 +49,15 @@ def built(engine: Engine) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def stack(engine: Engine, built: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The stack, healthy; taken down with its data at the end."""
-    secrets: Path = tmp_path_factory.mktemp("stack") / "env"
-    stack = Stack(engine, {**built, "STACK_TASK_HEARTBEAT_TIMEOUT_S": "20"}, project_name(), secrets)
-    stack.run("docker/secrets", str(secrets))
-    try:
-        stack.up()
+    variables = {**built, "STACK_TASK_HEARTBEAT_TIMEOUT_S": "20"}
+    with running(engine, variables, tmp_path_factory.mktemp("stack") / "env") as stack:
         yield stack
-    finally:
-        stack.profiles = "scale,observe"
-        stack.compose("down", "--volumes", "--remove-orphans", "--timeout", "10")
 
 
 @pytest.fixture(scope="session")
 def keys(stack: Stack) -> dict[str, str]:
     """The keys of the demonstration's gateways, as the import of its programme prints them."""
-    said = stack.command("pilot", "import", "/programme.yaml", volumes=[f"{PROGRAMME}:/programme.yaml:ro"])
-    lines = said.partition("shown this once:\n")[2].splitlines()
-    keys = dict(line.split() for line in lines if line.strip())
-    return {name.rpartition("/")[2]: key for name, key in keys.items()}
+    return stack.import_programme(PROGRAMME)
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,11 @@ class Engine:
 
     environment: Mapping[str, str]
 
+    @property
+    def socket(self) -> str:
+        """Where an engine of this machine listens."""
+        return self.environment.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
+
     def docker(self, *arguments: str, timeout_s: float = 600, stdin: str | None = None) -> str:
         """Run the docker command; its output.
 

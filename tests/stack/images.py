@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,18 +27,26 @@ VERSION = "test"
 
 def build(engine: Engine) -> dict[str, str]:
     """Build everything; return what compose must be told. What is built already, and unchanged, is not built again."""
-    variables = {"STACK_VERSION": VERSION}
+    variables, base = {"STACK_VERSION": VERSION}, BASE
     if not _can_pull(engine, BASE):
         _make_base(engine)
-        variables["STACK_BASE"] = MADE_HERE
-        for name in STAND_INS:
-            variables[f"STACK_{name.upper()}_IMAGE"] = tag = f"beachhead-test-{name}"
-            _build(engine, "tests/stack/Dockerfile", name, tag, MADE_HERE, context="tests/stack")
-    with _secrets() as secrets:
-        for name in ("write", "airflow"):
-            base = variables.get("STACK_BASE", BASE)
-            _build(engine, "docker/Dockerfile", name, f"beachhead-{name}:{VERSION}", base, secrets)
+        base = variables["STACK_BASE"] = MADE_HERE
+        variables |= {f"STACK_{name.upper()}_IMAGE": f"beachhead-test-{name}" for name in STAND_INS}
+    with _secrets() as secrets, ThreadPoolExecutor(3) as builders:
+        building = [
+            builders.submit(_build, engine, "docker/Dockerfile", name, f"beachhead-{name}:{VERSION}", base, secrets)
+            for name in ("write", "airflow")
+        ]
+        if base == MADE_HERE:
+            building.append(builders.submit(_build_stand_ins, engine))
+        for built in building:
+            built.result()
     return variables
+
+
+def _build_stand_ins(engine: Engine) -> None:
+    for name in STAND_INS:
+        _build(engine, "tests/stack/Dockerfile", name, f"beachhead-test-{name}", MADE_HERE, context="tests/stack")
 
 
 def _build(

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.stack.engine import Engine
 from tests.stack.images import CHECKOUT
 
 ONE_SHOTS = ("migrate", "airflow-migrate")
+RESULTS = ("vehicle_day", "trip", "charge_session", "state_spell", "pilot_day")
 PATIENCE_S = 240
 
 
@@ -90,12 +92,30 @@ class Stack:
         mounts = [part for volume in volumes for part in ("--volume", volume)]
         return self.compose("run", "--rm", "-T", "--no-deps", *mounts, "command", *arguments)
 
-    def sql(self, statement: str, database: str = "beachhead") -> list[list[str]]:
-        """The rows of a statement that the superuser runs."""
+    def import_programme(self, file: Path) -> dict[str, str]:
+        """Import a programme file; the new keys of its gateways, by the gateways' own names."""
+        said = self.command("pilot", "import", "/programme.yaml", volumes=[f"{file}:/programme.yaml:ro"])
+        lines = said.partition("shown this once:\n")[2].splitlines()
+        keys = dict(line.split() for line in lines if line.strip())
+        return {name.rpartition("/")[2]: key for name, key in keys.items()}
+
+    def sql(self, statement: str, database: str = "beachhead") -> list[str]:
+        """The rows of a statement that the superuser runs, columns parted by a bar."""
         options = "--host=127.0.0.1 --username=postgres --quiet --tuples-only --no-align --set=ON_ERROR_STOP=1"
         inside = f"PGPASSWORD=$POSTGRES_PASSWORD exec psql {options} {database}"
         told = self.compose("exec", "-T", "timescaledb", "sh", "-euc", inside, stdin=statement)
-        return [line.split("|") for line in told.splitlines() if line]
+        return [line for line in told.splitlines() if line]
+
+    def cpu_s(self, *services: str) -> float:
+        """Seconds of processor time that the running containers of these services have had."""
+        transport = httpx.HTTPTransport(uds=self.engine.socket)
+        with httpx.Client(transport=transport, base_url="http://engine", timeout=30) as client:
+            asked = [
+                client.get(f"/containers/{container['Id']}/stats?stream=false&one-shot=true").json()
+                for service in services
+                for container in self.containers(service)
+            ]
+        return sum(float(told["cpu_stats"]["cpu_usage"]["total_usage"]) for told in asked) / 1e9
 
     def get(self, path: str) -> httpx.Response:
         """What the read side answers, through the proxy."""
@@ -145,6 +165,24 @@ def wait_until(is_so: Callable[[], bool], timeout_s: float, every_s: float = 0.5
         time.sleep(every_s)
 
 
-def project_name() -> str:
-    """A name that two checkouts, or two runs, do not share."""
-    return f"beachhead-test-{os.getpid()}"
+def mark_all(stack: Stack) -> None:
+    """Take all results away, and mark all that is stored as not yet computed."""
+    stack.sql(
+        f"TRUNCATE {', '.join((*RESULTS, 'history_day', 'stale_mark'))};"
+        "INSERT INTO stale_mark (vehicle_id, from_time, to_time, cause)"
+        " SELECT vehicle_id, min(time), max(time), 'test' FROM telemetry GROUP BY vehicle_id;"
+    )
+
+
+@contextmanager
+def running(engine: Engine, variables: Mapping[str, str], secrets: Path, profiles: str = "") -> Iterator[Stack]:
+    """A healthy stack with secrets of its own; taken down with its data at the end."""
+    # A name that two checkouts, or two runs, do not share.
+    stack = Stack(engine, variables, f"beachhead-test-{os.getpid()}", secrets, profiles=profiles)
+    stack.run("docker/secrets", str(secrets))
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.profiles = "scale,observe,command"
+        stack.compose("down", "--volumes", "--remove-orphans", "--timeout", "10")

@@ -15,9 +15,8 @@ import pytest
 from ingest.gateway.bodies import NDJSON, Upload
 from ingest.gateway.push import Outcome, Patience, push
 from pipelines.demo.pushing import FleetPush
-from tests.stack.stack import Jobs, Stack, wait_until
+from tests.stack.stack import RESULTS, Jobs, Stack, mark_all, wait_until
 
-RESULTS = ("vehicle_day", "trip", "charge_session", "state_spell", "pilot_day")
 GATEWAYS = {"lb-gw-01": "truck-01", "lb-gw-02": "truck-02", "lb-gw-03": "truck-03", "scl-gw-01": "bus-01",
             "scl-gw-02": "bus-02", "scl-gw-03": "bus-03"}  # fmt: skip
 BEGINNING = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
@@ -93,7 +92,7 @@ def _push(stack: Stack, uploads: list[Upload], keys: dict[str, str]) -> list[Out
 
 
 def _rows(stack: Stack) -> int:
-    return int(stack.sql("SELECT count(*) FROM telemetry")[0][0])
+    return int(stack.sql("SELECT count(*) FROM telemetry")[0])
 
 
 def _posts(stack: Stack, container: str) -> int:
@@ -103,30 +102,21 @@ def _posts(stack: Stack, container: str) -> int:
     return sum(int(float(line.split()[-1])) for line in told.splitlines() if line.startswith("beachhead_uploads_total"))
 
 
-def _mark_all(stack: Stack) -> None:
-    tables = ", ".join((*RESULTS, "history_day", "stale_mark"))
-    stack.sql(
-        f"TRUNCATE {tables};"
-        "INSERT INTO stale_mark (vehicle_id, from_time, to_time, cause)"
-        " SELECT vehicle_id, min(time), max(time), 'test' FROM telemetry GROUP BY vehicle_id;"
-    )
-
-
-def _compute_alone(stack: Stack) -> dict[str, list[list[str]]]:
+def _compute_alone(stack: Stack) -> dict[str, list[str]]:
     """All results, computed by one process, without a scheduler."""
-    _mark_all(stack)
+    mark_all(stack)
     stack.command("compute", "--stale")
     return _results(stack)
 
 
 def _recompute(stack: Stack) -> tuple[Jobs, str]:
     """Take all results away and start a run that makes them anew."""
-    _mark_all(stack)
+    mark_all(stack)
     jobs = Jobs(stack)
     return jobs, jobs.start()
 
 
-def _results(stack: Stack) -> dict[str, list[list[str]]]:
+def _results(stack: Stack) -> dict[str, list[str]]:
     """Every row of every result but for the time of its computation."""
     return {
         table: stack.sql(f"SELECT to_jsonb(r) - 'computed_at' FROM {table} r ORDER BY 1::text") for table in RESULTS
