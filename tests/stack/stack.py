@@ -20,7 +20,7 @@ from tests.stack.images import CHECKOUT
 
 ONE_SHOTS = ("migrate", "airflow-migrate")
 RESULTS = ("vehicle_day", "trip", "charge_session", "state_spell", "pilot_day")
-PATIENCE_S = 240
+PATIENCE_S = 420
 
 
 @dataclass
