@@ -19,6 +19,7 @@ FAMILIES = {
     "can": ("can", "can_http"),
     "metrics": ("metrics", "metrics_store"),
     "steady": ("steady",),
+    "cost": ("cost",),
     "workers": ("workers",),
 }
 OUTPUT = Path("build/bench.json")

@@ -45,7 +45,7 @@ FROM steps WHERE step_h <= 5.0 / 3600 GROUP BY vehicle_id, day
 def run() -> list[Result]:
     """Measure."""
     with tempfile.TemporaryDirectory() as folder, server_of(Path(folder)) as server:
-        rows = _fill(server.url())
+        rows = fill(server.url())
         jobs_url = server.url("beachhead_jobs")
         read_s = _best(lambda: _read(jobs_url))
         hand_s = _best(lambda: _by_hand(jobs_url))
@@ -63,7 +63,8 @@ def run() -> list[Result]:
     ]  # fmt: skip
 
 
-def _fill(owner_url: str) -> int:
+def fill(owner_url: str) -> int:
+    """A pilot of two trucks and a week of rows; how many."""
     with psycopg.connect(owner_url, autocommit=True) as owner:
         owner.execute("INSERT INTO pilot (id, slug, name, region, segment, starts_on)"
                       " VALUES (1, 'bench', 'Bench', 'US-CA', 'drayage', '2026-01-05')")  # fmt: skip
