@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,10 +18,14 @@ from ingest.gateway.push import Outcome, Patience, push
 from pipelines.demo.pushing import FleetPush
 from tests.stack.stack import RESULTS, Jobs, Stack, mark_all, wait_until
 
-GATEWAYS = {"lb-gw-01": "truck-01", "lb-gw-02": "truck-02", "lb-gw-03": "truck-03", "scl-gw-01": "bus-01",
-            "scl-gw-02": "bus-02", "scl-gw-03": "bus-03"}  # fmt: skip
+GATEWAYS = {
+    "lb-gw-01": "truck-01", "lb-gw-02": "truck-02", "lb-gw-03": "truck-03", "scl-gw-01": "bus-01",
+    "scl-gw-02": "bus-02", "scl-gw-03": "bus-03", "rtm-gw-01": "yard-01", "rtm-gw-02": "yard-02",
+    "cok-gw-01": "ferry-01", "cok-gw-02": "ferry-02", "yqb-gw-01": "school-bus-01",
+}  # fmt: skip
+PROXY_LOOKS_S = 5  # longer than the proxy needs to see that a receiver is back
 BEGINNING = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
-POSTS, ROWS = 60, 60
+POSTS, ROWS = 40, 60
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +50,8 @@ def test_two_receivers_lose_no_row_and_store_none_twice(scaled: Stack, fleet: Fl
     assert [outcome.problem for outcome in outcomes if outcome.receipt is None] == []
     assert _rows(scaled) - before == len(uploads) * ROWS
     scaled.engine.docker("start", victim)
+    wait_until(lambda: all(c["State"]["Health"]["Status"] == "healthy" for c in scaled.containers("receiver")), 120)
+    time.sleep(PROXY_LOOKS_S)
     # The same again, over both, changes nothing.
     again = _push(scaled, uploads, keys)
     assert {outcome.receipt.status for outcome in again if outcome.receipt} == {"duplicate"}
