@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 import polars as pl
+import psycopg
 import pyarrow as pa
 import sqlalchemy as sa
 from adbc_driver_postgresql import StatementOptions
@@ -630,7 +631,7 @@ class Reader:
 
     @contextmanager
     def _connection(self) -> Iterator[sa.Connection]:
-        with unavailable_when_gone(), self._engine.connect() as connection:
+        with unavailable_when_gone(), _up_to_date(), self._engine.connect() as connection:
             yield connection
 
     def _rows(self, statement: str, **parameters: Parameter) -> list[dict[str, Any]]:
@@ -642,6 +643,17 @@ class Reader:
         with self._connection() as connection:
             rows = connection.execute(sa.text(statement), parameters).all()
         return pl.DataFrame([tuple(row) for row in rows], schema={key: pl.Int32()} | columns, orient="row")
+
+
+@contextmanager
+def _up_to_date() -> Iterator[None]:
+    """Say what to do about a database that is older than this code."""
+    try:
+        yield
+    except sa.exc.ProgrammingError as error:
+        if isinstance(error.orig, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedColumn):
+            raise UnavailableError("the database is older than this program: run `beachhead migrate`") from error
+        raise
 
 
 def _bounds(period: Period) -> dict[str, dt.date]:

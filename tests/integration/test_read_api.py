@@ -481,6 +481,14 @@ def test_an_unreachable_database_is_a_503_to_be_tried_again() -> None:
             assert "127.0.0.1" not in answer.text
 
 
+def test_a_database_that_was_never_migrated_says_what_to_do(server: Any) -> None:
+    with read_side(server.url("beachhead", "postgres")) as base, Client(base_url=base) as client:
+        for address in ("/readyz", "/v1/pilots", "/"):
+            answer = client.get(address)
+            assert answer.status_code == 503
+            assert "beachhead migrate" in answer.text
+
+
 def test_ready(client: Client) -> None:
     assert get(client, "/readyz") == {"status": "ok"}
 
