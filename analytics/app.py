@@ -19,6 +19,7 @@ from analytics.api import catalogue, health, pilots, problems, quality, telemetr
 from analytics.views import Reader
 from analytics.web import documents, pages
 from analytics.web import quality as quality_pages
+from analytics.web import segments as segment_pages
 from schemas.addresses import Role, role_url
 from schemas.settings import Settings
 from schemas.wire import Problem
@@ -58,7 +59,7 @@ def create_app(given: Settings) -> FastAPI:
     app.state.reader = reader
     app.add_middleware(SecureHeaders)
     problems.install(app)
-    for part in (health, pilots, quality, telemetry, catalogue, pages, quality_pages, documents):
+    for part in (health, pilots, quality, telemetry, catalogue, pages, quality_pages, segment_pages, documents):
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

@@ -11,10 +11,17 @@ from analytics.metrics import totals
 from analytics.metrics.emissions import programme_totals
 from analytics.questions import period_of
 from analytics.views import Period, Pilot, Reader
-from schemas.wire import BoundaryTotal, ProgrammeSummary, Summary
+from schemas.wire import BoundaryTotal, ProgrammeSummary, SegmentRow, Summary
 
 ADDABLE = ("distance_km", "energy_used_kwh", "energy_charged_kwh", "availability_pct", "fuel_displaced_l")
 """Figures that mean something over pilots of any kind. CO2e avoided is added within each boundary only."""
+
+
+OF_SEGMENT = (
+    "distance_km", "key_on_h", "energy_used_kwh", "energy_per_km_kwh", "energy_per_hour_kwh", "grid_energy_kwh",
+    "hydrogen_used_kg", "cng_used_kg", "fuel_used_l", "availability_pct", "km_between_roadcalls", "fuel_displaced_l",
+)  # fmt: skip
+"""Figures that are compared between segments: pilots of one do the same kind of work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +40,8 @@ def results(reader: Reader) -> list[PilotResult]:
     return [_result(reader, pilot, factors) for pilot in reader.pilots()]
 
 
-def programme_summary(found: list[PilotResult]) -> ProgrammeSummary:
-    """Totals over pilots: totals of totals are totals."""
+def programme_summary(found: list[PilotResult], slugs: tuple[str, ...] = ADDABLE) -> ProgrammeSummary:
+    """Totals over pilots, of the figures asked for: totals of totals are totals."""
     with_days = [one for one in found if one.summary.days]
     figures = totals(pl.concat([one.totals for one in found]), by=[]) if found else pl.DataFrame({"metric": []})
     values = summaries.figure_values(figures)
@@ -44,9 +51,21 @@ def programme_summary(found: list[PilotResult]) -> ProgrammeSummary:
         data_until=max((one.summary.data_until for one in with_days if one.summary.data_until), default=None),
         pilots=len(found),
         vehicles=sum(one.pilot.vehicles for one in found),
-        metrics={slug: values[slug] for slug in ADDABLE},
+        metrics={slug: values[slug] for slug in slugs},
         co2e_avoided=_boundaries(found),
     )
+
+
+def segment_rows(found: list[PilotResult]) -> list[SegmentRow]:
+    """Totals over the pilots of each segment, by name."""
+    names = sorted({one.pilot.segment for one in found})
+    members = {name: [one for one in found if one.pilot.segment == name] for name in names}
+    return [
+        SegmentRow(
+            segment=name, pilots=[one.pilot.slug for one in group], totals=programme_summary(group, OF_SEGMENT)
+        )
+        for name, group in members.items()
+    ]  # fmt: skip
 
 
 def _result(reader: Reader, pilot: Pilot, factors: pl.DataFrame) -> PilotResult:

@@ -25,6 +25,7 @@ from analytics import metrics
 from analytics.factors.own import with_own
 from pipelines import baselines, factors, meters, periods, results, store
 from pipelines.calendar import OperatingDay, Span
+from pipelines.lineage import lineage, said
 from schemas.database import engine
 from schemas.frames import Figures, OperatingDays, PlannedService
 
@@ -312,12 +313,15 @@ def _day_rows(
     factors = _factors_by_day(found.factor_ids)
     lists = {name: _lists_by_day(getattr(found, name)) for name in ("methods", "agreements", "set_aside")}
     telemetry = {key[0]: frame for key, frame in inputs.telemetry.partition_by("vehicle_id", as_dict=True).items()}
+    words = said(inputs)
+    rates = {(row["vehicle_id"], row["day"]): row for row in inputs.baselines.iter_rows(named=True)}
     return [
         {
             "vehicle_id": key.vehicle_id, "day": key.day.day, "pilot_id": pilot_id, "starts_at": key.day.starts_at,
             "ends_at": key.day.ends_at, "figures": figures.get((key.vehicle_id, key.day.day), {}),
             **{name: by_day.get((key.vehicle_id, key.day.day), []) for name, by_day in lists.items()},
-            **_lineage(telemetry.get(key.vehicle_id), key.day), "code_version": code_version(),
+            **lineage(telemetry.get(key.vehicle_id), key.day, key.vehicle_id, words,
+                      rates.get((key.vehicle_id, key.day.day), {})), "code_version": code_version(),
             "factors": factors.get((key.vehicle_id, key.day.day), []), "computed_at": dt.datetime.now(dt.UTC),
         }
         for key in batch
@@ -347,25 +351,6 @@ def _figures_by(figures: pl.DataFrame, keys: tuple[str, ...]) -> dict[tuple[Any,
         kept = {name: value for name, value in row.items() if value is not None or name == "value"}
         nested.setdefault(key, {})[metric] = kept
     return nested
-
-
-def _lineage(telemetry: pl.DataFrame | None, day: OperatingDay) -> dict[str, Any]:
-    """How many rows a day rests on, the newest of them, and a hash of all their values."""
-    if telemetry is None:
-        return {"data_until": None, "input_rows": 0, "input_hash": hashlib.sha256().hexdigest()}
-    own = telemetry.filter(pl.col("time").is_between(day.starts_at, day.ends_at, closed="left"))
-    return {"data_until": own["time"].max(), "input_rows": own.height, "input_hash": _hash(own)}
-
-
-def _hash(rows: pl.DataFrame) -> str:
-    """A hash of the values and of what is missing, whatever else was read with these rows."""
-    digest = hashlib.sha256()
-    for column in rows.select(pl.all().to_physical().cast(pl.Float64)):
-        digest.update(column.name.encode())
-        if column.null_count() < len(column):
-            digest.update(column.is_null().to_numpy().tobytes())
-            digest.update(column.fill_null(0.0).to_numpy().tobytes())
-    return digest.hexdigest()
 
 
 @cache

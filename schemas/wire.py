@@ -314,6 +314,14 @@ class ProgrammeSummary(Body):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
 
+class SegmentRow(Body):
+    """The pilots of a segment (transit-bus, drayage, …) and their totals, each over all its days."""
+
+    segment: str
+    pilots: list[str]
+    totals: ProgrammeSummary
+
+
 class DayLineage(Body):
     """What a pilot's day was computed from, and by what."""
 
@@ -379,7 +387,7 @@ class Lineage(Body):
     code_version: str
     factors: list[str] = Field(description="ids of emission factors with their edition")
     input_rows: int
-    input_hash: str = Field(description="of the values of all rows of the day")
+    input_hash: str = Field(description="of the values of all rows of the day, of records and of the registry")
     computed_at: dt.datetime
     uploads: list[uuid.UUID] = Field(description="loaded uploads that hold rows of the vehicle within the day")
 

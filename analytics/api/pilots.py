@@ -10,7 +10,7 @@ from analytics import evidence, summaries
 from analytics.api.asking import Asking, FirstDay, LastDay
 from analytics.chargers import charger_rows, outage_rows
 from analytics.periods import period_rows
-from analytics.programme import programme_summary, results
+from analytics.programme import programme_summary, results, segment_rows
 from analytics.questions import period_of
 from schemas.wire import (
     ChargerRow,
@@ -21,6 +21,7 @@ from schemas.wire import (
     PeriodRow,
     PilotRow,
     ProgrammeSummary,
+    SegmentRow,
     StateSpellRow,
     Summary,
     TripRow,
@@ -41,6 +42,12 @@ def pilots(reader: Asking) -> list[PilotRow]:
 def programme(reader: Asking) -> ProgrammeSummary:
     """Totals over all pilots, each over all its days."""
     return programme_summary(results(reader))
+
+
+@router.get("/segments")
+def segments(reader: Asking) -> list[SegmentRow]:
+    """Totals over the pilots of each segment, each over all its days. Boundaries of CO2e avoided are never added."""
+    return segment_rows(results(reader))
 
 
 @router.get("/pilots/{slug}/summary")

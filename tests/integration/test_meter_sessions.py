@@ -79,8 +79,10 @@ def test_a_named_session_over_the_cut_is_measured_on_both_days(depot: Depot, tmp
     depot.charge("bus-1", at(5, 22), 8.0)  # to 06:00 on Tuesday; the cut is at 03:00
     depot.compute()
     assert depot.grid("bus-1")[1] == "estimated"
+    before = depot.days()["bus-1", MONDAY].input_hash
     depot.meter(tmp_path, line(at(5, 21), at(6, 7), 264.0, vehicle="bus-1"))
     assert depot.compute().changed >= 1
+    assert depot.days()["bus-1", MONDAY].input_hash != before, "a record is an input too"
     monday, tuesday = depot.grid("bus-1"), depot.grid("bus-1", TUESDAY)
     assert monday[0] + tuesday[0] == pytest.approx(264.0, abs=1e-9)
     assert monday[0] == pytest.approx(264 * 5 / 8, rel=5e-3)

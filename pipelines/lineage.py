@@ -1,0 +1,78 @@
+"""What a vehicle-day rests on: its rows, the newest of them, and a hash of all that it was computed from."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from analytics.metrics import PADDING, Inputs
+from pipelines.calendar import OperatingDay
+
+FOREVER = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclass(frozen=True)
+class Said:
+    """Something that a record or the registry says of a vehicle, and the time it is about."""
+
+    vehicle_id: int
+    starts_at: dt.datetime
+    ends_at: dt.datetime
+    words: str
+
+    def touches(self, day: OperatingDay) -> bool:
+        """Whether it is about some of the day."""
+        return self.starts_at < day.ends_at and (self.ends_at > day.starts_at or self.starts_at >= day.starts_at)
+
+
+def said(inputs: Inputs) -> list[Said]:
+    """Everything but telemetry that days are computed from, but for factors: those are named with each day."""
+    return [
+        *_spans("planned", inputs.planned, "starts_at", "starts_at"),  # of the day on which it starts
+        *_spans("maintenance", inputs.maintenance, "starts_at", "ends_at"),
+        *_spans("meters", inputs.meters, "starts_at", "ends_at"),
+        *_spans("roadcalls", inputs.roadcalls, "time", "time"),
+        *_spans("fillings", inputs.fillings, "time", "time"),
+        *_spans("faults", _lasting(inputs.faults), "starts_at", "until"),
+        *(Said(row["vehicle_id"], dt.datetime.min.replace(tzinfo=dt.UTC), FOREVER, f"vehicle {row}")
+          for row in inputs.vehicles.iter_rows(named=True)),
+    ]  # fmt: skip
+
+
+def _lasting(faults: pl.DataFrame) -> pl.DataFrame:
+    return faults.with_columns(until=pl.coalesce("cleared_at", pl.col("last_seen_at") + PADDING.reach))
+
+
+def _spans(kind: str, frame: pl.DataFrame, start: str, end: str) -> Iterator[Said]:
+    for row in frame.iter_rows(named=True):
+        yield Said(row["vehicle_id"], row[start], row[end] or FOREVER, f"{kind} {sorted(row.items())}")
+
+
+def lineage(
+    telemetry: pl.DataFrame | None, day: OperatingDay, vehicle_id: int, words: list[Said], baseline: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`data_until`, `input_rows` and `input_hash` of a vehicle-day. Rows are those of its telemetry alone."""
+    digest = hashlib.sha256()
+    for text in sorted(one.words for one in words if one.vehicle_id == vehicle_id and one.touches(day)):
+        digest.update(text.encode())
+    digest.update(repr(sorted(baseline.items())).encode())
+    if telemetry is None:
+        return {"data_until": None, "input_rows": 0, "input_hash": digest.hexdigest()}
+    own = telemetry.filter(pl.col("time").is_between(day.starts_at, day.ends_at, closed="left"))
+    for part in _bytes(own):
+        digest.update(part)
+    return {"data_until": own["time"].max(), "input_rows": own.height, "input_hash": digest.hexdigest()}
+
+
+def _bytes(rows: pl.DataFrame) -> Iterator[bytes]:
+    """The values and what is missing, whatever else was read with these rows."""
+    for column in rows.select(pl.all().to_physical().cast(pl.Float64)):
+        yield column.name.encode()
+        if column.null_count() < len(column):
+            yield column.is_null().to_numpy().tobytes()
+            yield column.fill_null(0.0).to_numpy().tobytes()
