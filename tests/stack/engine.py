@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from schemas.local import packages
 START_S = 60
 PLUGINS = ("docker-compose", "docker-buildx")
 BRIDGE = "docker0"
+BUILDER = {"DOCKER_BUILDKIT": "1"}  # an older command asks for the old builder by itself
 
 
 class NoEngineError(Exception):
@@ -61,7 +63,7 @@ def some_engine(folder: Path, *, may_start: bool) -> Iterator[Engine]:
     Raises:
         NoEngineError: there is neither.
     """
-    given = Engine(os.environ)
+    given = Engine(os.environ | BUILDER)
     if shutil.which("docker") and _answers(given) and _has_plugins(given):
         yield given
     elif may_start:
@@ -73,30 +75,29 @@ def some_engine(folder: Path, *, may_start: bool) -> Iterator[Engine]:
 
 @contextmanager
 def _own_engine(folder: Path) -> Iterator[Engine]:
-    _require(folder)
+    _require()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    socket = folder / "docker.sock"
-    if len(str(socket)) > 100:
-        raise NoEngineError("the checkout's path is too long for a socket")
-    engine = Engine({**os.environ, "DOCKER_HOST": f"unix://{socket}", "DOCKER_CONFIG": str(folder / "config")})
     _add_plugins(folder)
+    # Sockets' paths are limited to 107 bytes, a checkout's is not.
+    runtime = Path(tempfile.mkdtemp(prefix="engine-", dir="/tmp"))
+    given = {"DOCKER_HOST": f"unix://{runtime}/docker.sock", "DOCKER_CONFIG": f"{folder}/config"}
+    engine = Engine(os.environ | BUILDER | given)
     had_bridge = Path(f"/sys/class/net/{BRIDGE}").exists()
-    log = (folder / "engine.log").open("wb")
-    process = subprocess.Popen(
-        ["dockerd", f"--data-root={folder}/data", f"--exec-root={folder}/exec", f"--pidfile={folder}/pid",
-         f"--host=unix://{socket}", "--userland-proxy=true"],
-        stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
+    with (folder / "engine.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["dockerd", f"--data-root={folder}/data", f"--exec-root={runtime}/exec", f"--pidfile={runtime}/pid",
+             f"--host=unix://{runtime}/docker.sock"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
     try:
         _wait(engine, process, folder)
         yield engine
     finally:
         _end(process)
-        log.close()
-        _clean(folder, had_bridge)
+        _clean(folder, runtime, had_bridge)
 
 
-def _require(folder: Path) -> None:
+def _require() -> None:
     if os.geteuid() != 0:
         raise NoEngineError("no Docker engine answers, and only root can start one")
     if shutil.which("dockerd") is None or shutil.which("docker") is None:
@@ -150,9 +151,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _clean(folder: Path, had_bridge: bool) -> None:
+def _clean(folder: Path, runtime: Path, had_bridge: bool) -> None:
     """Take away what would only fill the disk. The plugins stay for the next time."""
     if not had_bridge:
         subprocess.run(["ip", "link", "delete", BRIDGE], capture_output=True)
-    for name in ("data", "exec"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    for left in (folder / "data", runtime):
+        shutil.rmtree(left, ignore_errors=True)
