@@ -15,7 +15,7 @@ from tests.benchmarks.result import Result
 from tests.stack import images
 from tests.stack.engine import NoEngineError, some_engine
 from tests.stack.images import CHECKOUT
-from tests.stack.stack import Jobs, Stack, mark_all, running
+from tests.stack.stack import Jobs, Stack, mark_all, running, wait_until
 
 PROGRAMME = CHECKOUT / "pipelines" / "demo" / "programme.yaml"
 DAYS = 14
@@ -54,8 +54,9 @@ def _rows(stack: Stack) -> Result:
 def _vehicle_days(stack: Stack, workers: int) -> Result:
     stack.variables = {**stack.variables, "STACK_WORKERS": str(workers)}
     stack.up("--no-deps", "airflow-worker")
-    mark_all(stack)
     jobs = Jobs(stack)
+    wait_until(jobs.is_idle, 600)
+    mark_all(stack)
     before, began = (stack.cpu_s("airflow-worker"), stack.cpu_s("timescaledb")), time.monotonic()
     tasks = jobs.finish(jobs.start(), timeout_s=1800)
     took_s, load = time.monotonic() - began, os.getloadavg()[0]

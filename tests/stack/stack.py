@@ -152,6 +152,11 @@ class Jobs:
         assert self._state(run, dag) == "success", self.tasks(run, dag)
         return self.tasks(run, dag)
 
+    def is_idle(self, dag: str = "recompute") -> bool:
+        """Whether no run of the DAG is under way or waits."""
+        asked = f"/api/v2/dags/{dag}/dagRuns?state=running&state=queued"
+        return int(self._client.get(asked).raise_for_status().json()["total_entries"]) == 0
+
     def _state(self, run: str, dag: str) -> str:
         return str(self._client.get(f"/api/v2/dags/{dag}/dagRuns/{run}").raise_for_status().json()["state"])
 

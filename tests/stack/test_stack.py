@@ -64,6 +64,7 @@ def test_the_write_side_carries_no_airflow(stack: Stack) -> None:
 
 def test_what_was_sent_is_computed_and_shown(stack: Stack, fleet: FleetPush) -> None:
     jobs = Jobs(stack)
+    wait_until(jobs.is_idle, 300)
     tasks = jobs.finish(jobs.start())
     assert len(tasks) <= 6  # a scheduled run may have come first
     wait_until(lambda: stack.sql("SELECT count(*) FROM stale_mark") == ["0"], 120)
