@@ -20,6 +20,8 @@ WORDS = "median power of standstills x key-on hours"
 
 def auxiliary_estimates(wide: pl.DataFrame, stretches: pl.DataFrame) -> pl.DataFrame | None:
     """Figures of `auxiliary_energy_kwh` on days without its signal, in long form; None where there are none."""
+    if not wide["auxiliary_power_kw_sum"].null_count() or wide["drawn_kwh"].null_count() == wide.height:
+        return None  # nearly free, and so for most fleets
     signal = pl.col("auxiliary_power_kw_sum").is_not_null()
     untold = wide.filter(~signal & pl.col("drawn_kwh").is_not_null() & (pl.col("on_h") > 0))
     if untold.is_empty():
