@@ -168,9 +168,18 @@ WHERE o.charger_id = ANY(:charger_ids) ORDER BY o.charger_id, o.starts_at
 """
 
 _REFUSED = """
-SELECT r.field AS signal, r.reason, count(*) AS samples
-FROM reading.upload_reject r JOIN reading.upload u ON u.id = r.upload_id AND u.status = 'loaded'
-WHERE r.vehicle_id = ANY(:vehicle_ids) AND r.time >= :since AND r.time < :until
+WITH held AS (
+    SELECT DISTINCT upload_id FROM reading.upload_vehicle
+    WHERE vehicle_id = ANY(:vehicle_ids) AND first_time < :until AND last_time >= :since
+), refused AS (  -- values by their index, whole rows by the uploads that hold others of the vehicles in that time
+    SELECT field AS signal, reason, upload_id FROM reading.upload_reject
+    WHERE vehicle_id = ANY(:vehicle_ids) AND time >= :since AND time < :until AND field IS NOT NULL
+    UNION ALL
+    SELECT field, reason, upload_id FROM reading.upload_reject JOIN held USING (upload_id)
+    WHERE vehicle_id = ANY(:vehicle_ids) AND time >= :since AND time < :until AND field IS NULL
+)
+SELECT r.signal, r.reason, count(*) AS samples
+FROM refused r JOIN reading.upload u ON u.id = r.upload_id AND u.status = 'loaded'
 GROUP BY 1, 2 ORDER BY 1 NULLS FIRST, 2
 """
 
