@@ -113,7 +113,7 @@ def _posts(stack: Stack, container: str) -> int:
     return sum(int(float(line.split()[-1])) for line in told.splitlines() if line.startswith("beachhead_uploads_total"))
 
 
-def _compute_alone(stack: Stack) -> dict[str, list[str]]:
+def _compute_alone(stack: Stack) -> list[str]:
     """All results, computed by one process, without a scheduler."""
     mark_all(stack)
     stack.command("compute", "--stale")
@@ -128,11 +128,13 @@ def _recompute(stack: Stack) -> tuple[Jobs, str]:
     return jobs, jobs.start()
 
 
-def _results(stack: Stack) -> dict[str, list[str]]:
-    """Every row of every result but for the time of its computation."""
-    return {
-        table: stack.sql(f"SELECT to_jsonb(r) - 'computed_at' FROM {table} r ORDER BY 1::text") for table in RESULTS
-    }
+def _results(stack: Stack) -> list[str]:
+    """Every row of every result, in order, but for the time of its computation."""
+    return [
+        f"{table} {row}"
+        for table in RESULTS
+        for row in sorted(stack.sql(f"SELECT to_jsonb(r) - 'computed_at' FROM {table} r"))
+    ]
 
 
 def _first_running(jobs: Jobs, run: str) -> dict[str, Any]:
