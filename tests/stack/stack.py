@@ -131,19 +131,19 @@ class Jobs:
     """The stack's Airflow, over its API."""
 
     def __init__(self, stack: Stack) -> None:
-        self._client = httpx.Client(base_url=stack.address("AIRFLOW"), timeout=60, trust_env=False)
+        self._address = stack.address("AIRFLOW")
+        self._headers: dict[str, str] = {}
         said = {"username": "admin", "password": stack.secret("AIRFLOW_PASSWORD")}
-        token = self._client.post("/auth/token", json=said).raise_for_status().json()["access_token"]
-        self._client.headers["Authorization"] = f"Bearer {token}"
+        token = self._call("POST", "/auth/token", said)["access_token"]
+        self._headers = {"Authorization": f"Bearer {token}"}
 
     def start(self, dag: str = "recompute") -> str:
         """Trigger a run; its id."""
-        made = self._client.post(f"/api/v2/dags/{dag}/dagRuns", json={"logical_date": None})
-        return str(made.raise_for_status().json()["dag_run_id"])
+        return str(self._call("POST", f"/api/v2/dags/{dag}/dagRuns", {"logical_date": None})["dag_run_id"])
 
     def tasks(self, run: str, dag: str = "recompute") -> list[dict[str, Any]]:
         """The run's mapped tasks."""
-        told = self._client.get(f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances?limit=1000").raise_for_status().json()
+        told = self._call("GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances?limit=1000")
         return [task for task in told["task_instances"] if task["map_index"] >= 0]
 
     def finish(self, run: str, dag: str = "recompute", timeout_s: float = 300) -> list[dict[str, Any]]:
@@ -155,10 +155,17 @@ class Jobs:
     def is_idle(self, dag: str = "recompute") -> bool:
         """Whether no run of the DAG is under way or waits."""
         asked = f"/api/v2/dags/{dag}/dagRuns?state=running&state=queued"
-        return int(self._client.get(asked).raise_for_status().json()["total_entries"]) == 0
+        return int(self._call("GET", asked)["total_entries"]) == 0
 
     def _state(self, run: str, dag: str) -> str:
-        return str(self._client.get(f"/api/v2/dags/{dag}/dagRuns/{run}").raise_for_status().json()["state"])
+        return str(self._call("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")["state"])
+
+    def _call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
+        answer = httpx.request(
+            method, f"{self._address}{path}", json=body, headers=self._headers, timeout=60, trust_env=False
+        )
+        told: dict[str, Any] = answer.raise_for_status().json()
+        return told
 
 
 def wait_until(is_so: Callable[[], bool], timeout_s: float, every_s: float = 0.5) -> None:
