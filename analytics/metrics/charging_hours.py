@@ -105,7 +105,7 @@ def charging_hours(stretches: pl.DataFrame, vehicles: pl.DataFrame, figures: pl.
         vehicles.select("vehicle_id", "usable_battery_kwh"), on="vehicle_id", how="left"
     )
     weights = (
-        told.with_columns(seen_kwh=_seen())
+        told.with_columns(seen_kwh=seen_kwh())
         .group_by(*KEYS, hour=pl.col("starts_at").dt.truncate("1h"))
         .agg(pl.col(*WEIGHTS).sum().clip(0))
     )
@@ -124,7 +124,7 @@ def charging_hours(stretches: pl.DataFrame, vehicles: pl.DataFrame, figures: pl.
 
 
 @cache
-def _seen() -> pl.Expr:
+def seen_kwh() -> pl.Expr:
     """What power saw the pack gain, and what state of charge gained where power saw nothing, kWh."""
     missed = 1 - (pl.col("battery_power_kw_s").fill_null(0) / pl.col("s")).clip(0, 1)
     by_charge = pl.col("soc_pts").clip(lower_bound=0) * missed / 100 * pl.col("usable_battery_kwh").fill_null(1.0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import polars as pl
 
 from analytics.metrics import rules
-from analytics.metrics.charging_hours import _seen as seen_kwh
+from analytics.metrics.charging_hours import seen_kwh
 from analytics.metrics.inputs import Inputs
 from analytics.metrics.intervals import merged
 from analytics.metrics.rows import MEASURED, MIXED, notes
