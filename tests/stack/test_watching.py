@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_queries_of_dashboards_are_valid(engine: Engine, built: dict[str, str], 
         promtool(engine, built, tmp_path, "check", "rules", "rules.yml")
 
 
-def test_prometheus_finds_all_that_rules_and_dashboards_ask_for(stack: Stack) -> None:
+def test_prometheus_finds_all_that_rules_and_dashboards_ask_for(stack: Stack, keys: dict[str, str]) -> None:
     stack.ports = {**stack.ports, "PROMETHEUS": free_port()}
     before, stack.profiles = stack.profiles, "observe"
     asked = {
@@ -69,8 +70,11 @@ def test_prometheus_finds_all_that_rules_and_dashboards_ask_for(stack: Stack) ->
         for name in NAMES.findall(text)
     }
     try:
-        # A post of no known gateway, so that there is something to count.
-        httpx.post(f"{stack.address('RECEIVER')}/v1/telemetry", headers={"Authorization": "Bearer no"}, trust_env=False)
+        # So that there is something to count.
+        row = {"time": time.time() - 60, "vehicle": "truck-01", "speed_kmh": 5}
+        headers = {"Authorization": f"Bearer {keys['lb-gw-01']}"}
+        address = f"{stack.address('RECEIVER')}/v1/telemetry"
+        httpx.post(address, json=[row], headers=headers, timeout=60, trust_env=False).raise_for_status()
         stack.compose("up", "--detach", "--no-deps", "prometheus")
         wait_until(lambda: not _missing(stack, asked), 90, every_s=2)
     except TimeoutError:
