@@ -75,10 +75,9 @@ def _make_base(engine: Engine) -> None:
     with tempfile.TemporaryDirectory() as work:
         root = Path(work) / "root"
         _bootstrap(root)
-        tar = subprocess.Popen(["tar", "--directory", root, "--create", "."], stdout=subprocess.PIPE)
         command = ["docker", "import", "-", MADE_HERE]
-        subprocess.run(command, env=dict(engine.environment), stdin=tar.stdout, check=True, capture_output=True)
-        tar.wait()
+        with subprocess.Popen(["tar", "--directory", root, "--create", "."], stdout=subprocess.PIPE) as tar:
+            subprocess.run(command, env=dict(engine.environment), stdin=tar.stdout, check=True, capture_output=True)
 
 
 def _bootstrap(root: Path) -> None:
