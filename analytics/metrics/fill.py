@@ -29,7 +29,8 @@ class Said:
     def of(cls, column: pl.Series, real: Flags | None = None) -> Said:
         """Take a column of numbers or flags. On rows that are not `real` nothing is told."""
         if column.null_count() == len(column):
-            return cls(np.zeros(len(column), bool), np.zeros(len(column), bool))
+            type_ = bool if column.dtype == pl.Boolean else float
+            return cls(np.zeros(len(column), type_), np.zeros(len(column), bool))
         everywhere = real is not None and column.null_count() == len(column) - int(real.sum())
         if column.dtype == pl.Boolean:
             value = column.fill_null(False).cast(pl.UInt8).to_numpy().view(bool)
