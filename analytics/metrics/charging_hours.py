@@ -10,7 +10,7 @@ from analytics.factors.hourly import filled
 from analytics.factors.own import HourlyTables
 from analytics.metrics.fill import US_PER_S, indexed
 from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import COLUMNS, Figure, Listing, long_form
+from analytics.metrics.rows import COLUMNS, Figure, Listing
 
 KEYS = ["vehicle_id", "day"]
 US_PER_HOUR = 3_600 * int(US_PER_S)
@@ -54,7 +54,7 @@ def filled_figures(drawn: pl.DataFrame, vehicles: pl.DataFrame, tables: HourlyTa
     by_table = filled(asked, tables).filter(pl.col("kg_per_kwh").is_not_null()).group_by(*KEYS, "factor_id")
     sums = by_table.agg(matched=pl.col("kwh").sum(), filled=pl.col("kwh").filter("is_filled").sum())
     wide = sums.group_by(KEYS).agg(pl.col("matched", "filled").max())
-    return long_form(wide, _FIGURES)
+    return _FIGURES.of(wide)
 
 
 _FIGURES = Listing({_MATCHED: Figure(pl.col("matched")), _FILLED: Figure(pl.col("filled"))})

@@ -26,7 +26,7 @@ from analytics.metrics.electric_share import share_figures
 from analytics.metrics.inputs import Inputs, Results
 from analytics.metrics.metric import Total
 from analytics.metrics.registry import METRICS
-from analytics.metrics.rows import KEYS, Listing, long_form
+from analytics.metrics.rows import KEYS, Listing
 from analytics.metrics.samples import day_cuts, ordered, prepare
 from analytics.metrics.segments import segments
 from analytics.metrics.sessions import charge_sessions
@@ -120,7 +120,7 @@ def _measured(wide: pl.DataFrame, stretches: pl.DataFrame, states: pl.DataFrame,
     return pl.concat(
         [
             *(found for found in seldom if found is not None),
-            long_form(wide, _families()),
+            _families().of(wide),
             hours.state_figures(states),
             hours.contact_figures(stretches),
             uptime.availability_figures(states, inputs),

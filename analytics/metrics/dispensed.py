@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import KEYS, Figure, long_form
+from analytics.metrics.rows import KEYS, Figure, Listing
 
 USED_OF = {
     "hydrogen_dispensed_kg": "hydrogen_used_kg",
@@ -47,7 +47,10 @@ def dispensed_figures(fillings: pl.DataFrame, days: pl.DataFrame) -> pl.DataFram
         pl.when((pl.col("fuel") == slug).any()).then(pl.col("amount").filter(pl.col("fuel") == slug).sum()).alias(slug)
         for slug in USED_OF
     )  # fmt: skip
-    return long_form(sums, {slug: Figure(pl.col(slug), note=pl.lit("by record")) for slug in USED_OF})
+    return _FIGURES.of(sums)
+
+
+_FIGURES = Listing({slug: Figure(pl.col(slug), note=pl.lit("by record")) for slug in USED_OF})
 
 
 def _by_day(fillings: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import polars as pl
 
 from analytics.metrics import rules
 from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import COLUMNS, Figure, Listing, long_form
+from analytics.metrics.rows import COLUMNS, Figure, Listing
 
 HYBRIDS = ("phev", "hev")
 ENGINE = ("engine_speed_rpm", "fuel_rate_l_h")
@@ -64,7 +64,7 @@ def share_figures(rows: pl.DataFrame, cuts: pl.DataFrame, vehicles: pl.DataFrame
         electric_km=pl.col("km").filter(~pl.col("runs")).sum(),
         told=pl.col("runs").is_not_null().any(),
     )  # fmt: skip
-    return long_form(wide.filter("told"), _FIGURES)
+    return _FIGURES.of(wide.filter("told"))
 
 
 _COVERAGE = pl.when(pl.col("all_km") > 0).then(100 * pl.col("told_km") / pl.col("all_km")).otherwise(100.0)

@@ -14,7 +14,6 @@ from analytics.metrics.rows import (
     MIXED,
     Figure,
     Listing,
-    long_form,
     notes,
     scaled,
     scaling_method,
@@ -96,7 +95,7 @@ def _is(state: str) -> pl.Expr:
 
 def state_figures(timeline: pl.DataFrame) -> pl.DataFrame:
     """Figures of the hours by state, in long form."""
-    return long_form(by_state(timeline), _by_state())
+    return _by_state().of(by_state(timeline))
 
 
 @cache
@@ -162,7 +161,7 @@ def contact_figures(segments: pl.DataFrame) -> pl.DataFrame:
         .group_by(KEYS)
         .agg(connected_h=pl.col("heard_s").sum() / 3600, expected_contact_h=pl.col("s").sum() / 3600)
     )
-    return long_form(wide, _CONTACT)
+    return _CONTACT.of(wide)
 
 
 _CONTACT = Listing(

@@ -85,7 +85,10 @@ class Listing:
         return self._computed[-1].meta.output_name()
 
     def of(self, wide: pl.DataFrame) -> pl.DataFrame:
-        """The figures in long form: one figure of all vehicles and days after the other."""
+        """The figures in long form: one figure of all vehicles and days after the other.
+
+        A figure has a row where it has a value, or a note that says why not.
+        """
         if wide.is_empty():
             return pl.DataFrame(schema=COLUMNS)
         read = wide.with_columns(self._computed)
@@ -111,14 +114,6 @@ class Listing:
             read[source].cast(type_) if isinstance(source, str) else source.new_from_index(0, height)
             for source in self._sources[name]
         ).alias(name)
-
-
-def long_form(wide: pl.DataFrame, figures: Mapping[str, Figure] | Listing) -> pl.DataFrame:
-    """Figures of every metric in `figures` from one wide table of vehicles and days.
-
-    A figure has a row where it has a value, or a note that says why not.
-    """
-    return (figures if isinstance(figures, Listing) else Listing(figures)).of(wide)
 
 
 @cache

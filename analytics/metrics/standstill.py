@@ -10,7 +10,7 @@ import polars as pl
 
 from analytics.metrics import rules
 from analytics.metrics.energy import activity
-from analytics.metrics.rows import ESTIMATED, KEYS, Figure, long_form
+from analytics.metrics.rows import ESTIMATED, KEYS, Figure, Listing
 from analytics.metrics.running import POWER
 
 WORKING_AT_REST = ("equipment", "vessel")
@@ -38,8 +38,16 @@ def auxiliary_estimates(wide: pl.DataFrame, stretches: pl.DataFrame) -> pl.DataF
     )
     if loads.is_empty():
         return None
-    figure = Figure(pl.col("day_kwh"), pl.col("pct"), activity(), pl.lit(ESTIMATED), pl.lit(WORDS))
-    return long_form(loads, {"auxiliary_energy_kwh": figure})
+    return _FIGURES.of(loads)
+
+
+_FIGURES = Listing(
+    {
+        "auxiliary_energy_kwh": Figure(
+            pl.col("day_kwh"), pl.col("pct"), activity(), pl.lit(ESTIMATED), pl.lit(WORDS)
+        )
+    }
+)  # fmt: skip
 
 
 def _rests() -> pl.Expr:

@@ -10,7 +10,7 @@ import polars as pl
 from analytics.metrics import states
 from analytics.metrics.inputs import Inputs
 from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import Figure, Listing, long_form
+from analytics.metrics.rows import Figure, Listing
 
 KEYS = ["vehicle_id", "day"]
 
@@ -96,7 +96,7 @@ def _seconds(condition: pl.Expr) -> pl.Expr:
 
 def availability_figures(timeline: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     """Components of availability as figures, one vehicle-day each."""
-    return long_form(availability(timeline, inputs), _components())
+    return _components().of(availability(timeline, inputs))
 
 
 @cache
@@ -124,7 +124,7 @@ def roadcall_figures(inputs: Inputs) -> pl.DataFrame:
         roadcalls=pl.len().cast(pl.Float64),
         **{name: (pl.col("system") == system).sum().cast(pl.Float64) for name, system in _SYSTEMS.items()},
     )  # fmt: skip
-    return long_form(days.join(counts, on=KEYS, how="left"), _COUNTS)
+    return _COUNTS.of(days.join(counts, on=KEYS, how="left"))
 
 
 _SYSTEMS = {f"{system}_roadcalls": system for system in ("propulsion", "storage")}
