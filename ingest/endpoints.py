@@ -126,7 +126,7 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", summary="Uploads can be accepted durably", responses=problems(UnavailableError))
 async def readyz(request: Request, receiver: TheReceiver) -> dict[str, str]:
-    """Answer 200 when the database does."""
+    """Answer 200 when uploads can be made durable: now, or as soon as the database is back."""
     await in_thread(request, answers.ready, receiver)
     return {"status": "ready"}
 
