@@ -22,6 +22,7 @@ from adbc_driver_postgresql import StatementOptions
 from adbc_driver_postgresql import dbapi as adbc
 from psycopg import sql
 
+from analytics import queries
 from analytics.factors.own import OwnRows, to_list
 from schemas import database
 from schemas.database import unavailable_when_gone
@@ -34,193 +35,6 @@ BATCH_BYTES = 4 * 2**20
 
 REFERENCE_POWERTRAIN = "diesel"
 """Vehicles of this powertrain are there to compare with: they are in no total of a pilot."""
-
-_PILOTS = """
-SELECT p.id, p.slug, p.name, p.region, p.grid, p.segment, p.starts_on, p.ends_on, p.targets,
-       c.time_zone, c.day_starts_at, d.first_day, d.last_day, d.data_until,
-       v.vehicles, v.reference_vehicles, v.categories
-FROM reading.pilot p
-LEFT JOIN LATERAL (
-    SELECT time_zone, day_starts_at FROM reading.pilot_calendar
-    WHERE pilot_id = p.id ORDER BY valid_from DESC LIMIT 1) c ON true
-LEFT JOIN LATERAL (
-    SELECT min(day) AS first_day, max(day) AS last_day, max(data_until) AS data_until
-    FROM reading.pilot_day WHERE pilot_id = p.id) d ON true
-LEFT JOIN LATERAL (
-    SELECT count(DISTINCT v.id) FILTER (WHERE v.powertrain <> :reference) AS vehicles,
-           count(DISTINCT v.id) FILTER (WHERE v.powertrain = :reference) AS reference_vehicles,
-           coalesce(array_agg(DISTINCT v.category) FILTER (WHERE v.powertrain <> :reference), '{}') AS categories
-    FROM reading.assignment a JOIN reading.vehicle v ON v.id = a.vehicle_id
-    WHERE a.pilot_id = p.id AND (a.ends_on IS NULL OR a.ends_on >= a.starts_on)) v ON true
-"""
-
-_VEHICLES = """
-SELECT DISTINCT v.id, v.name, v.category, v.powertrain, v.make, v.model, v.model_year, v.usable_battery_kwh,
-       v.sample_period_s, v.baseline, v.powertrain = :reference AS reference, s.name AS site, p.id AS pilot_id
-FROM reading.pilot p
-JOIN reading.assignment a ON a.pilot_id = p.id AND (a.ends_on IS NULL OR a.ends_on >= a.starts_on)
-JOIN reading.vehicle v ON v.id = a.vehicle_id
-LEFT JOIN reading.site s ON s.id = v.site_id
-"""
-
-_PILOT_DAYS = """
-SELECT day, vehicles, data_until, code_version, factors, input_rows, input_hash, computed_at FROM reading.pilot_day
-WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last ORDER BY day
-"""
-
-_VERSION = """
-SELECT md5(coalesce(string_agg(day::text || computed_at::text, ',' ORDER BY day), '')) AS version
-FROM reading.pilot_day WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last
-"""
-
-_VEHICLE_DAYS = """
-SELECT day, starts_at, ends_at, data_until, code_version, factors FROM reading.vehicle_day
-WHERE pilot_id = :pilot_id AND vehicle_id = :vehicle_id AND day BETWEEN :first AND :last ORDER BY day
-"""
-
-_EVIDENCE = """
-SELECT d.day, d.starts_at, d.ends_at, d.methods, d.agreements, d.set_aside, d.code_version, d.factors,
-       d.input_rows, d.input_hash, d.computed_at
-FROM reading.vehicle_day d
-WHERE d.pilot_id = :pilot_id AND d.vehicle_id = :vehicle_id AND d.day BETWEEN :first AND :last ORDER BY d.day
-"""
-
-_UPLOADS = """
-SELECT u.id FROM reading.vehicle_day d
-JOIN reading.upload_vehicle v
-  ON v.vehicle_id = d.vehicle_id AND v.first_time < d.ends_at AND v.last_time >= d.starts_at
-JOIN reading.upload u ON u.id = v.upload_id AND u.status = 'loaded'
-WHERE d.pilot_id = :pilot_id AND d.vehicle_id = :vehicle_id AND d.day = :day ORDER BY u.seq
-"""
-
-_CLOSED_MONTHS = """
-SELECT month, revision, closed_at, closed_by, note, figures, days, vehicles, data_until, input_rows, input_hash,
-       code_version, factors, factors_sha256
-FROM reading.report_period WHERE pilot_id = :pilot_id ORDER BY month, revision
-"""
-
-_FIGURE_COLUMNS = "day, metric, value, low, high, coverage_pct, weight, method, note"
-_PILOT_FIGURES = f"""
-SELECT pilot_id, {_FIGURE_COLUMNS} FROM reading.pilot_day_figure
-WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last
-"""  # noqa: S608
-_VEHICLE_FIGURES = f"""
-SELECT vehicle_id, {_FIGURE_COLUMNS} FROM reading.vehicle_day_figure
-WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last
-"""  # noqa: S608
-
-_OWN_FACTORS = f"SELECT {', '.join(OwnRows.column_names())} FROM reading.own_factor ORDER BY id"  # noqa: S608
-
-_TRIPS = """
-SELECT starts_at, ends_at, day, distance_km, energy_used_kwh, soc_start_pct, soc_end_pct FROM reading.trip
-WHERE pilot_id = :pilot_id AND vehicle_id = :vehicle_id AND day BETWEEN :first AND :last ORDER BY starts_at
-"""
-
-_CHARGE_SESSIONS = """
-SELECT starts_at, ends_at, day, kind, place, charging_h, energy_charged_kwh, energy_method, grid_energy_kwh,
-       grid_method, power_kw, soc_start_pct, soc_end_pct, note FROM reading.charge_session
-WHERE pilot_id = :pilot_id AND vehicle_id = :vehicle_id AND day BETWEEN :first AND :last ORDER BY starts_at
-"""
-
-_STATE_SPELLS = """
-SELECT starts_at, ends_at, day, state, cause, unobserved FROM reading.state_spell
-WHERE pilot_id = :pilot_id AND vehicle_id = :vehicle_id AND day BETWEEN :first AND :last ORDER BY starts_at
-"""
-
-_FAULTS = """
-SELECT f.time AS starts_at, f.last_seen_at, f.cleared_at, f.channel, f.source, f.spn, f.fmi, f.occurrence_count,
-       f.red_stop_lamp, f.amber_warning_lamp, f.protect_lamp, f.malfunction_lamp
-FROM reading.fault_event f
-JOIN reading.pilot p ON p.id = :pilot_id
-LEFT JOIN LATERAL (
-    SELECT time_zone, day_starts_at FROM reading.pilot_calendar
-    WHERE pilot_id = p.id ORDER BY valid_from DESC LIMIT 1) c ON true
-CROSS JOIN LATERAL (
-    SELECT (:first + coalesce(c.day_starts_at, time '00:00')) AT TIME ZONE coalesce(c.time_zone, 'UTC') AS starts_at,
-           (:last + 1 + coalesce(c.day_starts_at, time '00:00')) AT TIME ZONE coalesce(c.time_zone, 'UTC') AS ends_at) d
-WHERE f.vehicle_id = :vehicle_id AND f.time < d.ends_at
-  AND coalesce(f.cleared_at, f.last_seen_at, f.time) >= d.starts_at
-ORDER BY f.time, f.source, f.spn, f.fmi
-"""
-
-_CHARGERS = """
-SELECT c.id, s.slug AS site, c.slug AS charger, c.rated_kw, c.installed_on,
-       least(o.first_time, m.first_time) AS first_record, m.sessions, m.unmatched_sessions, m.grid_energy_kwh
-FROM reading.charger c
-JOIN reading.site s ON s.id = c.site_id
-LEFT JOIN LATERAL (SELECT min(starts_at) AS first_time FROM reading.charger_outage WHERE charger_id = c.id) o ON true
-LEFT JOIN LATERAL (
-    SELECT min(starts_at) AS first_time, count(*) FILTER (WHERE starts_at >= :since AND starts_at < :until) AS sessions,
-           count(*) FILTER (WHERE starts_at >= :since AND starts_at < :until
-                            AND coalesce(s.vehicle_id, f.vehicle_id) IS NULL) AS unmatched_sessions,
-           sum(grid_kwh) FILTER (WHERE starts_at >= :since AND starts_at < :until) AS grid_energy_kwh
-    FROM reading.meter_session s LEFT JOIN reading.meter_match f ON f.meter_id = s.id
-    WHERE s.charger_id = c.id) m ON true
-WHERE least(o.first_time, m.first_time) < :until AND c.site_id IN (
-    SELECT v.site_id FROM reading.assignment a JOIN reading.vehicle v ON v.id = a.vehicle_id
-    WHERE a.pilot_id = :pilot_id AND v.site_id IS NOT NULL)
-ORDER BY s.slug, c.slug
-"""
-
-_OUTAGES = """
-SELECT o.charger_id, o.starts_at, o.ends_at, o.excluded, o.cause, o.note FROM reading.charger_outage o
-WHERE o.charger_id = ANY(:charger_ids) ORDER BY o.charger_id, o.starts_at
-"""
-
-_REFUSED = """
-WITH held AS (
-    SELECT DISTINCT upload_id FROM reading.upload_vehicle
-    WHERE vehicle_id = ANY(:vehicle_ids) AND first_time < :until AND last_time >= :since
-), refused AS (  -- values by their index, whole rows by the uploads that hold others of the vehicles in that time
-    SELECT field AS signal, reason, upload_id FROM reading.upload_reject
-    WHERE vehicle_id = ANY(:vehicle_ids) AND time >= :since AND time < :until AND field IS NOT NULL
-    UNION ALL
-    SELECT field, reason, upload_id FROM reading.upload_reject JOIN held USING (upload_id)
-    WHERE vehicle_id = ANY(:vehicle_ids) AND time >= :since AND time < :until AND field IS NULL
-)
-SELECT r.signal, r.reason, count(*) AS samples
-FROM refused r JOIN reading.upload u ON u.id = r.upload_id AND u.status = 'loaded'
-GROUP BY 1, 2 ORDER BY 1 NULLS FIRST, 2
-"""
-
-_SET_ASIDE = """
-SELECT signal, reason, left_out, sum(samples)::bigint AS samples, count(DISTINCT (vehicle_id, day)) AS vehicle_days
-FROM reading.vehicle_day_set_aside WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last
-GROUP BY 1, 2, 3 ORDER BY 1, 2
-"""
-
-_AGREEMENTS = """
-SELECT "check", sum(numerator) AS numerator, sum(denominator) AS denominator, count(*) AS days,
-       count(*) FILTER (WHERE NOT agrees) AS apart
-FROM reading.vehicle_day_agreement WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last GROUP BY 1
-"""
-
-_RECEIPTS = """
-SELECT count(*) AS uploads, coalesce(sum(u.rows_received), 0)::bigint AS rows_received,
-       coalesce(sum(u.rows_rejected), 0)::bigint AS rows_rejected,
-       coalesce(sum(u.fields_rejected), 0)::bigint AS fields_rejected,
-       coalesce(sum(u.rows_conflicting), 0)::bigint AS rows_conflicting,
-       coalesce(sum(u.rows_late), 0)::bigint AS rows_late
-FROM reading.upload u JOIN reading.gateway g ON g.id = u.gateway_id
-WHERE g.pilot_id = :pilot_id AND u.status = 'loaded'
-  AND coalesce(u.last_time, u.received_at) >= :since AND coalesce(u.first_time, u.received_at) < :until
-"""
-
-_COVERED = """
-SELECT metric, count(*) AS vehicle_days, count(*) FILTER (WHERE value IS NULL) AS unknown,
-       count(*) FILTER (WHERE value IS NOT NULL AND coverage_pct < 80) AS doubtful,
-       count(*) FILTER (WHERE value IS NOT NULL AND method = 'estimated') AS estimated
-FROM reading.vehicle_day_figure WHERE pilot_id = :pilot_id AND day BETWEEN :first AND :last AND metric = ANY(:slugs)
-GROUP BY 1
-"""
-
-_DAY_UPLOADS = """
-SELECT d.day, array_agg(DISTINCT u.id) AS ids FROM reading.vehicle_day d
-JOIN reading.upload_vehicle v
-  ON v.vehicle_id = d.vehicle_id AND v.first_time < d.ends_at AND v.last_time >= d.starts_at
-JOIN reading.upload u ON u.id = v.upload_id AND u.status = 'loaded'
-WHERE d.pilot_id = :pilot_id AND d.day BETWEEN :first AND :last GROUP BY 1
-"""
 
 _SAMPLES = """
 SELECT {vehicle} AS vehicle, {time} AS time, {columns} FROM reading.telemetry t
@@ -476,7 +290,7 @@ class Reader:
 
     def pilots(self) -> list[Pilot]:
         """All pilots, by name."""
-        return [Pilot(**row) for row in self._rows(_PILOTS + " ORDER BY p.name", reference=REFERENCE_POWERTRAIN)]
+        return [Pilot(**row) for row in self._rows(queries.PILOTS + " ORDER BY p.name", reference=REFERENCE_POWERTRAIN)]
 
     def pilot(self, slug: str) -> Pilot:
         """One pilot.
@@ -484,14 +298,14 @@ class Reader:
         Raises:
             NotFoundError: there is no such pilot.
         """
-        rows = self._rows(_PILOTS + " WHERE p.slug = :slug", reference=REFERENCE_POWERTRAIN, slug=slug)
+        rows = self._rows(queries.PILOTS + " WHERE p.slug = :slug", reference=REFERENCE_POWERTRAIN, slug=slug)
         for row in rows:
             return Pilot(**row)
         raise NotFoundError(f"there is no pilot {slug!r}")
 
     def vehicles(self, pilot: Pilot) -> list[Vehicle]:
         """The vehicles that are or were in a pilot, by name."""
-        statement = _VEHICLES + " WHERE p.id = :pilot_id ORDER BY v.name"
+        statement = queries.VEHICLES + " WHERE p.id = :pilot_id ORDER BY v.name"
         return [Vehicle(**row) for row in self._rows(statement, reference=REFERENCE_POWERTRAIN, pilot_id=pilot.id)]
 
     def vehicle(self, pilot: Pilot, name: str) -> Vehicle:
@@ -507,70 +321,70 @@ class Reader:
 
     def vehicles_named(self, name: str) -> list[Vehicle]:
         """Every vehicle of this name, in whichever pilot."""
-        statement = _VEHICLES + " WHERE v.name = :name ORDER BY v.id"
+        statement = queries.VEHICLES + " WHERE v.name = :name ORDER BY v.id"
         return [Vehicle(**row) for row in self._rows(statement, reference=REFERENCE_POWERTRAIN, name=name)]
 
     def pilot_days(self, pilot: Pilot, period: Period) -> list[PilotDay]:
         """The pilot's computed days."""
-        return [PilotDay(**row) for row in self._rows(_PILOT_DAYS, pilot_id=pilot.id, **_bounds(period))]
+        return [PilotDay(**row) for row in self._rows(queries.PILOT_DAYS, pilot_id=pilot.id, **_bounds(period))]
 
     def version(self, pilot: Pilot, period: Period) -> str:
         """A word that changes when any of the pilot's days in the period is computed anew, or appears or goes."""
-        (row,) = self._rows(_VERSION, pilot_id=pilot.id, **_bounds(period))
+        (row,) = self._rows(queries.VERSION, pilot_id=pilot.id, **_bounds(period))
         return str(row["version"])
 
     def vehicle_days(self, vehicle: Vehicle, period: Period) -> list[VehicleDay]:
         """The vehicle's computed days in its pilot."""
-        return [VehicleDay(**row) for row in self._rows(_VEHICLE_DAYS, **_place(vehicle), **_bounds(period))]
+        return [VehicleDay(**row) for row in self._rows(queries.VEHICLE_DAYS, **_place(vehicle), **_bounds(period))]
 
     def evidence(self, vehicle: Vehicle, period: Period) -> list[Evidence]:
         """What stands behind the vehicle's computed days."""
-        return [Evidence(**row) for row in self._rows(_EVIDENCE, **_place(vehicle), **_bounds(period))]
+        return [Evidence(**row) for row in self._rows(queries.EVIDENCE, **_place(vehicle), **_bounds(period))]
 
     def uploads(self, vehicle: Vehicle, day: dt.date) -> list[uuid.UUID]:
         """The loaded uploads whose rows of the vehicle reach into the day, in the order of acceptance."""
-        return [row["id"] for row in self._rows(_UPLOADS, **_place(vehicle), day=day)]
+        return [row["id"] for row in self._rows(queries.UPLOADS, **_place(vehicle), day=day)]
 
     def pilot_figures(self, pilot: Pilot, period: Period) -> pl.DataFrame:
         """The pilot's daily figures in long form: pilot_id and the columns of `Figures`."""
-        return self._figures("pilot_id", _PILOT_FIGURES, pilot_id=pilot.id, **_bounds(period))
+        return self._figures("pilot_id", queries.PILOT_FIGURES, pilot_id=pilot.id, **_bounds(period))
 
     def vehicle_figures(self, pilot: Pilot, period: Period, vehicle: Vehicle | None = None) -> pl.DataFrame:
         """Daily figures of a pilot's vehicles, or of one, in long form: the columns of `Figures`."""
         only = {} if vehicle is None else {"vehicle_id": vehicle.id}
-        statement = _VEHICLE_FIGURES + (" AND vehicle_id = :vehicle_id" if only else "")
+        statement = queries.VEHICLE_FIGURES + (" AND vehicle_id = :vehicle_id" if only else "")
         return self._figures("vehicle_id", statement, pilot_id=pilot.id, **only, **_bounds(period))
 
     def closed_months(self, pilot: Pilot) -> list[ClosedMonth]:
         """The pilot's closed months with every revision, in order."""
-        return [ClosedMonth(**row) for row in self._rows(_CLOSED_MONTHS, pilot_id=pilot.id)]
+        return [ClosedMonth(**row) for row in self._rows(queries.CLOSED_MONTHS, pilot_id=pilot.id)]
 
     def trips(self, vehicle: Vehicle, period: Period) -> list[Trip]:
         """The vehicle's trips that start in the period."""
-        return [Trip(**row) for row in self._rows(_TRIPS, **_place(vehicle), **_bounds(period))]
+        return [Trip(**row) for row in self._rows(queries.TRIPS, **_place(vehicle), **_bounds(period))]
 
     def charge_sessions(self, vehicle: Vehicle, period: Period) -> list[ChargeSession]:
         """The vehicle's charging sessions that start in the period."""
-        rows = self._rows(_CHARGE_SESSIONS, **_place(vehicle), **_bounds(period))
+        rows = self._rows(queries.CHARGE_SESSIONS, **_place(vehicle), **_bounds(period))
         return [ChargeSession(**row) for row in rows]
 
     def factors(self) -> pl.DataFrame:
         """Every factor that a figure may name, shipped or imported: the columns of `Factors`."""
         schema = OwnRows.create_empty().schema
-        rows = [tuple(row.values()) for row in self._rows(_OWN_FACTORS)]
+        rows = [tuple(row.values()) for row in self._rows(queries.OWN_FACTORS)]
         return to_list(OwnRows.validate(pl.DataFrame(rows, schema=schema, orient="row"), cast=True))
 
     def state_spells(self, vehicle: Vehicle, period: Period) -> list[StateSpell]:
         """What the vehicle was doing on the days of the period."""
-        return [StateSpell(**row) for row in self._rows(_STATE_SPELLS, **_place(vehicle), **_bounds(period))]
+        return [StateSpell(**row) for row in self._rows(queries.STATE_SPELLS, **_place(vehicle), **_bounds(period))]
 
     def faults(self, vehicle: Vehicle, period: Period) -> list[Fault]:
         """The vehicle's trouble codes that were active in the period."""
-        return [Fault(**row) for row in self._rows(_FAULTS, **_place(vehicle), **_bounds(period))]
+        return [Fault(**row) for row in self._rows(queries.FAULTS, **_place(vehicle), **_bounds(period))]
 
     def chargers(self, pilot: Pilot, since: dt.datetime, until: dt.datetime) -> list[Charger]:
         """The chargers of the pilot's sites with records up to `until`, and what meters counted from `since`."""
-        rows = self._rows(_CHARGERS, pilot_id=pilot.id, since=since, until=until)
+        rows = self._rows(queries.CHARGERS, pilot_id=pilot.id, since=since, until=until)
         return [Charger(**row) for row in rows]
 
     def outages(self, chargers: Sequence[Charger]) -> pl.DataFrame:
@@ -579,35 +393,35 @@ class Reader:
             "charger_id": pl.Int64(), "starts_at": UTC_TIME, "ends_at": UTC_TIME, "excluded": pl.Boolean(),
             "cause": pl.String(), "note": pl.String(),
         }  # fmt: skip
-        rows = self._rows(_OUTAGES, charger_ids=[charger.id for charger in chargers])
+        rows = self._rows(queries.OUTAGES, charger_ids=[charger.id for charger in chargers])
         return pl.DataFrame(rows, schema=schema)
 
     def refused(self, vehicles: Sequence[Vehicle], span: Span) -> list[dict[str, Any]]:
         """What receipts refused of the vehicles' rows of a time: signal (null: whole rows), reason, samples."""
         ids = [vehicle.id for vehicle in vehicles]
-        return self._rows(_REFUSED, vehicle_ids=ids, since=span.since, until=span.until)
+        return self._rows(queries.REFUSED, vehicle_ids=ids, since=span.since, until=span.until)
 
     def set_aside(self, pilot: Pilot, period: Period) -> list[dict[str, Any]]:
         """Readings of a pilot's vehicles that were flagged: signal, reason, left_out, samples, vehicle_days."""
-        return self._rows(_SET_ASIDE, pilot_id=pilot.id, **_bounds(period))
+        return self._rows(queries.SET_ASIDE, pilot_id=pilot.id, **_bounds(period))
 
     def agreements(self, pilot: Pilot, period: Period) -> list[dict[str, Any]]:
         """Comparisons over a pilot's vehicle-days: check, numerator, denominator, days, and how many are apart."""
-        return self._rows(_AGREEMENTS, pilot_id=pilot.id, **_bounds(period))
+        return self._rows(queries.AGREEMENTS, pilot_id=pilot.id, **_bounds(period))
 
     def receipts(self, pilot: Pilot, span: Span) -> dict[str, int]:
         """How many rows and fields the pilot's uploads of a time held, and how many were refused."""
-        (row,) = self._rows(_RECEIPTS, pilot_id=pilot.id, since=span.since, until=span.until)
+        (row,) = self._rows(queries.RECEIPTS, pilot_id=pilot.id, since=span.since, until=span.until)
         return row
 
     def covered(self, pilot: Pilot, period: Period, slugs: Sequence[str]) -> dict[str, dict[str, int]]:
         """By metric, how many vehicle-days have a figure that is unknown, doubtful or estimated."""
-        rows = self._rows(_COVERED, pilot_id=pilot.id, slugs=list(slugs), **_bounds(period))
+        rows = self._rows(queries.COVERED, pilot_id=pilot.id, slugs=list(slugs), **_bounds(period))
         return {row.pop("metric"): row for row in rows}
 
     def day_uploads(self, pilot: Pilot, period: Period) -> dict[dt.date, list[uuid.UUID]]:
         """The loaded uploads that hold rows of a pilot's vehicles, by day."""
-        rows = self._rows(_DAY_UPLOADS, pilot_id=pilot.id, **_bounds(period))
+        rows = self._rows(queries.DAY_UPLOADS, pilot_id=pilot.id, **_bounds(period))
         return {row["day"]: row["ids"] for row in rows}
 
     def signals(self, vehicle: Vehicle, span: Span) -> dict[str, Any]:
