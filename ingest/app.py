@@ -21,7 +21,7 @@ from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from ingest import endpoints, log_endpoints, logs, problems
+from ingest import endpoints, log_endpoints, logs, problems, store
 from ingest.auth import Attempts
 from ingest.calls import Admitted
 from ingest.drain import Drain
@@ -34,6 +34,7 @@ from ingest.openapi import DESCRIPTION, complete
 from ingest.receiver import Receiver
 from schemas import database
 from schemas.addresses import Role, role_url
+from schemas.errors import UnavailableError
 from schemas.settings import Settings, settings
 
 ASSETS = "/docs/assets"
@@ -105,9 +106,19 @@ def states(app: FastAPI, engine: sa.Engine) -> list[State]:
         State("database_connections_most", "The size of the pool.", pool.size),
         State("waiting_uploads", "Uploads that wait for the database.", waiting.count),
         State("waiting_bytes", "Bytes of uploads that wait for the database.", waiting.bytes_waiting),
+        State("results_behind_seconds", "How long the jobs have owed results of what came.", lambda: _behind_s(engine)),
         State("unknown_keys", "Requests with an unknown key.", lambda: attempts.failed, counts=True),
         State("key_attempts_refused", "Requests refused for too many of those.", lambda: attempts.refused, counts=True),
     ]
+
+
+def _behind_s(engine: sa.Engine) -> float:
+    """How long the jobs have owed results; uploads go first where connections are short."""
+    pool = cast(sa.QueuePool, engine.pool)
+    if pool.checkedout() >= pool.size():
+        raise UnavailableError("all connections are in use")
+    with database.unavailable_when_gone(), database.psycopg_transaction(engine) as db:
+        return store.results_behind_s(db)
 
 
 def _add_docs(app: FastAPI) -> None:

@@ -322,3 +322,14 @@ def stored_rejects(
         [upload_id, after, limit],
     )
     return [(row.pop("n"), Reject(**row)) for row in rows]
+
+
+# --- jobs -----------------------------------------------------------------------------------------
+
+
+def results_behind_s(db: psycopg.Connection) -> float:
+    """Age of the oldest mark that no job has taken away yet, in seconds; 0 where there is none."""
+    row = db.execute(
+        "SELECT extract(epoch FROM now() - marked_at)::float FROM stale_mark ORDER BY id LIMIT 1"
+    ).fetchone()
+    return max(0.0, row[0]) if row else 0.0

@@ -26,7 +26,7 @@ REBUILT = ("telemetry", "signal_sample", "fault_event", "fault_sighting")
 
 GRANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "beachhead_ingest": {
-        "SELECT": (*REGISTRY, *DEFINITIONS, "api_key", "extra_signal", *REBUILT, *LEDGER),
+        "SELECT": (*REGISTRY, *DEFINITIONS, "api_key", "extra_signal", *REBUILT, *LEDGER, "stale_mark"),
         "INSERT": ("extra_signal", *REBUILT, *LEDGER, "stale_mark"),
         "UPDATE": ("telemetry", "signal_sample", "extra_signal", "upload", "upload_vehicle", "upload_log"),
         "DELETE": REBUILT,

@@ -66,6 +66,7 @@ def test_uploads_and_rows_by_what_became_of_them(world: World, tmp_path: Path) -
     assert value(told, "received_bytes_total") > 3 * len(CAN)
     assert value(told, "request_seconds_count", endpoint="POST /v1/telemetry", status="200") == 3
     assert value(told, "unknown_keys_total") == 1
+    assert 0 < value(told, "results_behind_seconds") < 60
     assert value(told, "database_connections_most") == 8
     assert abs(value(told, "gateway_last_seen_timestamp_seconds", pilot="drayage", gateway="both") - time.time()) < 60
     for name in ("uploads_under_way", "uploads_held_bytes", "database_connections_in_use", "waiting_uploads"):
