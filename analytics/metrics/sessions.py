@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 import polars as pl
@@ -12,8 +13,14 @@ from analytics.metrics.rows import ESTIMATED, MEASURED, MIXED, notes
 from analytics.metrics.running import POWER, SOC
 from analytics.metrics.samples import PLACE
 from analytics.metrics.stretches import stretches
+from analytics.metrics.sums import past_pack
 
-COUNTER, METER, METER_POWER = "energy_charged_kwh", "grid_energy_kwh", "grid_power_kw"
+COUNTER = "energy_charged_kwh"
+_METERS = {"grid_energy_kwh": "grid_energy_kwh", "grid_power_kw": "grid_power_kw_sum"}
+_OUTPUTS = {
+    "charger_output_energy_kwh": "charger_output_energy_kwh", "charger_output_power_kw": "charger_output_power_kw_sum",
+}  # fmt: skip
+"""Signals that tell of the charger's input and output, and what they add up to."""
 KM_PER_DEGREE = 111.195  # of a great circle on a sphere of 6371 km
 SOME, NEARLY_ALL = 0.005, 0.995
 
@@ -61,19 +68,21 @@ def _parts() -> dict[str, pl.Expr]:
         "seen_kwh": pl.when(gains).then("returned_kwh").otherwise(0.0),
         "missed_pts": pl.when(gains).then(pl.col("soc_pts").clip(lower_bound=0) * missed).otherwise(0.0),
         "hidden_kwh": pl.when(hidden).then(COUNTER).otherwise(0.0),
+        "past_pack_kwh": past_pack(),
     }
 
 
 @cache
 def _amounts() -> list[pl.Expr]:
-    covered = (POWER, SOC, COUNTER, METER, METER_POWER)
+    covered = (POWER, SOC, COUNTER, *_METERS, *_OUTPUTS)
+    amounts = (COUNTER, *_METERS.values(), *_OUTPUTS.values())
     # Power may flow in the interval before the row that tells of the cable; the session starts with that row.
     tells = pl.col("plugged") | ~pl.col("plugs_in") | pl.col("silent")
     return [
         pl.col("day", "starts_at").filter(tells).first(),
         pl.col("soc_start_pct").first(),
         pl.col("ends_at", "soc_end_pct").last(),
-        pl.col("s", "seen_kwh", "missed_pts", "hidden_kwh", COUNTER, METER, f"{METER_POWER}_sum").sum(),
+        pl.col("s", "seen_kwh", "missed_pts", "hidden_kwh", "past_pack_kwh", *amounts).sum(),
         (pl.col("flows_s").sum() / 3600).alias("charging_h"),
         pl.col(f"{POWER}_s").filter(pl.col("flows_s") > 0).sum().alias("watched_s"),
         *(pl.col(f"{name}_s").sum() for name in covered),
@@ -149,15 +158,18 @@ def _charged() -> dict[str, pl.Expr]:
 
 @cache
 def _grid() -> dict[str, pl.Expr]:
-    """AC at the charger's input: metered, else through the charger's efficiency."""
-    metered = pl.coalesce(pl.when(_covers(name)).then(amount) for name, amount in _METERS.items())
+    """AC at the charger's input: metered; else what was charged and used at the plug, by the charger's efficiency."""
+    metered = _first_covered(_METERS)
     efficiency = pl.col("charger_efficiency").fill_null(rules.DEFAULT_CHARGER_EFFICIENCY)
-    grid = pl.coalesce(metered, pl.col("energy_charged_kwh") / efficiency)
+    output = _first_covered(_OUTPUTS) - pl.col("energy_charged_kwh")
+    past = pl.coalesce(output.clip(0), "past_pack_kwh", 0.0)
+    grid = pl.coalesce(metered, (pl.col("energy_charged_kwh") + past) / efficiency)
     method = pl.when(metered.is_not_null()).then(pl.lit(MEASURED)).otherwise(pl.lit(ESTIMATED))
     return {"grid_energy_kwh": grid, "grid_method": pl.when(grid.is_not_null()).then(method)}
 
 
-_METERS = {METER: METER, METER_POWER: f"{METER_POWER}_sum"}
+def _first_covered(amounts: Mapping[str, str]) -> pl.Expr:
+    return pl.coalesce(pl.when(_covers(name)).then(amount) for name, amount in amounts.items())
 
 
 @cache

@@ -82,12 +82,20 @@ def _battery() -> list[pl.Expr]:
 
 
 def _past_the_pack() -> pl.Expr:
-    """What a charger gave that never reached the battery: heat, cold and hotel loads at the plug (kWh, DC)."""
+    told = pl.any_horizontal(pl.col(f"{name}_s") > 0 for name in _UNPLUGGED).any()
+    return pl.when(told).then(past_pack().sum()).alias("past_pack_kwh")
+
+
+@cache
+def past_pack() -> pl.Expr:
+    """What a charger gave in each segment that never reached the battery: heat, cold, hotel loads (kWh, DC).
+
+    Null where nothing was plugged in, or neither loads nor power were watched.
+    """
     loads = pl.coalesce(*(pl.when(pl.col(f"{name}_s") > 0).then(AMOUNTS[name][0]) for name in _UNPLUGGED))
     pack = pl.col("returned_kwh") - pl.col("drawn_kwh")
-    past = (pack + loads).clip(0) - pack.clip(0)
     watched = pl.col("plugged") & ~pl.col("silent") & (pl.col(f"{POWER}_s") > 0)
-    return pl.when(loads.is_not_null().any()).then(past.filter(watched).sum()).alias("past_pack_kwh")
+    return pl.when(watched).then((pack + loads).clip(0) - pack.clip(0))
 
 
 @cache

@@ -147,6 +147,24 @@ def test_a_meter_gives_the_grid_energy() -> None:
     assert session["grid_method"] == "measured"
 
 
+def test_what_is_used_at_the_plug_is_part_of_what_the_session_bought() -> None:
+    # 2 h at 50 kW into the pack, 6 kW of heating for the session's three hours: 120 x 50/60 = 100 kWh and 18 kWh.
+    rows = _night([50.0] * 120 + [0.0] * 60, auxiliary_power_kw=[6.0] * (60 + 180 + 61))
+    (session,) = _sessions(rows, {"charger_efficiency": 0.9})
+    assert session["energy_charged_kwh"] == pytest.approx(100)
+    assert session["grid_energy_kwh"] == pytest.approx(118 / 0.9)
+    figures = compute(inputs(rows, vehicles=({"sample_period_s": 60.0, "charger_efficiency": 0.9},))).figures
+    assert figures.filter(metric="grid_energy_kwh")["value"].item() == pytest.approx(session["grid_energy_kwh"])
+
+
+def test_the_chargers_output_tells_what_the_session_used() -> None:
+    # The charger gave 130 kWh, of which 100 reached the pack.
+    output = [500.0] * 60 + [500 + 130 * n / 120 for n in range(120)] + [630.0] * 61
+    (session,) = _sessions(_night([50.0] * 120, charger_output_energy_kwh=output), {"charger_efficiency": 0.9})
+    assert session["energy_charged_kwh"] == pytest.approx(100)
+    assert session["grid_energy_kwh"] == pytest.approx(130 / 0.9)
+
+
 @pytest.mark.parametrize(
     ("minutes", "power_kw", "latitude_deg", "kind", "place"),
     [
