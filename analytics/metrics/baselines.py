@@ -12,7 +12,8 @@ from importlib.resources import files
 import dataframely as dy
 import polars as pl
 
-from analytics.metrics.rows import ESTIMATED, MEASURED, scalable
+from analytics.metrics import rules
+from analytics.metrics.rows import ESTIMATED, MEASURED
 from schemas.frames import Baselines, Figures
 from schemas.units import FUEL_RATES, FuelRate
 
@@ -84,7 +85,8 @@ def by_history(asked: pl.DataFrame, figures: dy.DataFrame[Figures] | pl.DataFram
 
 def _amounts(figures: pl.DataFrame) -> pl.DataFrame:
     """Days on which both are covered well enough, by unit: vehicle_id, day, unit, fuel, activity."""
-    known = figures.filter(pl.col("value").is_not_null() & scalable(pl.col("coverage_pct")))
+    covered = pl.col("coverage_pct").fill_null(100.0) >= rules.SCALING_COVERAGE_PCT
+    known = figures.filter(pl.col("value").is_not_null() & covered)
     wide = known.group_by(_KEYS).agg(
         pl.col("value").filter(pl.col("metric") == slug).first().alias(slug) for slug in SLUGS
     )

@@ -10,7 +10,7 @@ from analytics.factors.hourly import filled
 from analytics.factors.own import HourlyTables
 from analytics.metrics.fill import US_PER_S, indexed
 from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import COLUMNS, Figure, Listing
+from analytics.metrics.rows import Figure, Figures, Key
 
 KEYS = ["vehicle_id", "day"]
 US_PER_HOUR = 3_600 * int(US_PER_S)
@@ -46,18 +46,18 @@ METRICS = (
 )
 
 
-def filled_figures(drawn: pl.DataFrame, vehicles: pl.DataFrame, tables: HourlyTables) -> pl.DataFrame:
+def filled_figures(drawn: pl.DataFrame, vehicles: pl.DataFrame, tables: HourlyTables) -> list[tuple[Key, Figures]]:
     """Figures of how much energy was matched, and how much of it in filled hours: the most of a grid's tables."""
     if drawn.is_empty():
-        return pl.DataFrame(schema=COLUMNS)
+        return []
     asked = drawn.join(vehicles.select("vehicle_id", "grid"), on="vehicle_id")
     by_table = filled(asked, tables).filter(pl.col("kg_per_kwh").is_not_null()).group_by(*KEYS, "factor_id")
     sums = by_table.agg(matched=pl.col("kwh").sum(), filled=pl.col("kwh").filter("is_filled").sum())
     wide = sums.group_by(KEYS).agg(pl.col("matched", "filled").max())
-    return _FIGURES.of(wide)
-
-
-_FIGURES = Listing({_MATCHED: Figure(pl.col("matched")), _FILLED: Figure(pl.col("filled"))})
+    return [
+        ((vehicle_id, day), {_MATCHED: Figure(matched), _FILLED: Figure(filled_kwh)})
+        for vehicle_id, day, matched, filled_kwh in wide.select(*KEYS, "matched", "filled").iter_rows()
+    ]
 
 
 def day_hours(days: pl.DataFrame) -> pl.DataFrame:

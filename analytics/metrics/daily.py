@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 
@@ -24,17 +25,16 @@ from analytics.metrics import (
 from analytics.metrics.charging_hours import charging_hours, day_hours, filled_figures
 from analytics.metrics.electric_share import share_figures
 from analytics.metrics.inputs import Inputs, Results
-from analytics.metrics.metric import Total
-from analytics.metrics.registry import METRICS
-from analytics.metrics.rows import KEYS, Listing
+from analytics.metrics.rows import KEYS, Day, Key, listed
+from analytics.metrics.rows import Figures as DayFigures
 from analytics.metrics.samples import day_cuts, ordered, prepare
 from analytics.metrics.segments import segments
 from analytics.metrics.sessions import charge_sessions
 from analytics.metrics.standstill import auxiliary_estimates
 from analytics.metrics.states import judged
-from analytics.metrics.sums import day_sums
+from analytics.metrics.sums import DaySegments, day_sums
 from analytics.metrics.timeline import spells, timeline
-from analytics.metrics.totals import totals
+from analytics.metrics.totals import formed
 from analytics.metrics.trips import trips
 from schemas.frames import Agreements, ChargeSessions, FactorIds, Figures, MethodValues, SetAside, StateSpells, Trips
 
@@ -52,26 +52,29 @@ def compute(inputs: Inputs) -> Results:
     believed, set_aside = quality.examined(ordered(inputs.telemetry, vehicles, cuts), vehicles, cuts, inputs.roll_over)
     rows = prepare(believed, vehicles)
     stretches = judged(segments(rows, cuts, vehicles, inputs.roll_over, _hours(inputs)), vehicles)
-    states = timeline(stretches, inputs)
-    wide = _wide(stretches, inputs)
-    own = _measured(wide, stretches, states, inputs)
+    states, of_days = timeline(stretches, inputs), DaySegments(stretches)
+    days = _days(of_days, stretches, inputs)
+    measured = _measured(days, of_days, states, inputs)
+    own = listed(measured)
     by_the_hour = _by_the_hour(stretches, inputs, own)
     known = emissions.day_inputs(inputs.vehicles, inputs.days, own, inputs.baselines)
     avoided = emissions.avoided_on(known, inputs.factors, by_the_hour)
     screened = pollutants.screened_on(known, inputs.factors)
     ids = pl.concat([avoided.factor_ids, screened.factor_ids])
-    filled = filled_figures(by_the_hour.drawn, inputs.vehicles, by_the_hour.tables)
-    shares = share_figures(believed, cuts, vehicles)
-    summed = pl.concat([own, shares, *(found.figures.select(own.columns) for found in (avoided, screened)), filled])
-    figures = pl.concat([summed, _formed(summed)])
+    more = [
+        *filled_figures(by_the_hour.drawn, inputs.vehicles, by_the_hour.tables),
+        *share_figures(believed, cuts, vehicles),
+    ]
+    counted = (found.figures.select(own.columns) for found in (avoided, screened))
+    figures = pl.concat([own, listed(more), *counted, _formed([*measured, *more])])
     return Results(
         figures=Figures.cast(figures.sort(*KEYS, "metric")),
         trips=Trips.cast(trips(stretches, inputs)),
         charge_sessions=ChargeSessions.cast(_sessions(stretches, inputs)),
         state_spells=StateSpells.cast(spells(states)),
         factor_ids=FactorIds.cast(ids.unique().sort(*KEYS, "factor_id")),
-        methods=MethodValues.cast(methods.method_values(wide)),
-        agreements=Agreements.cast(methods.agreements(wide)),
+        methods=MethodValues.cast(methods.method_values(days)),
+        agreements=Agreements.cast(methods.agreements(days)),
         set_aside=SetAside.cast(set_aside),
     )
 
@@ -100,36 +103,46 @@ def _sessions(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     return metering.sessions_with_records(found, inputs.meters, stretches, inputs.vehicles)
 
 
-def _wide(stretches: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
-    """One row for each vehicle and day with everything that figures and methods are read from."""
-    wide = day_sums(stretches, inputs.days, inputs.vehicles)
-    wide = hours.with_key_on(energy.with_energy(distance.with_distance(wide)))
-    wide = metering.with_records(wide, stretches, inputs)
-    return methods.with_methods(intensity.with_work(fuel.with_fuel(wide))).collect()
+def _days(segments: DaySegments, stretches: pl.DataFrame, inputs: Inputs) -> list[tuple[Key, Day]]:
+    """All that figures and methods are read from, of each vehicle and day."""
+    records = metering.records_of_days(stretches, inputs)
+    return [
+        (key, _known(day, records.get(key, {}))) for key, day in day_sums(segments, inputs.days, inputs.vehicles)
+    ]  # fmt: skip
 
 
-@cache
-def _families() -> Listing:
-    """The figures of one wide table, built once: they are the same for every day."""
-    return Listing(distance.figures() | energy.figures() | fuel.figures() | hours.figures() | intensity.figures())
+def _known(sums: Day, records: Mapping[str, Any]) -> Day:
+    """One day's sums, and what each step makes of them and of the steps before it."""
+    day = dict(sums)
+    for step in (distance.with_distance, energy.with_energy, hours.with_key_on):
+        day |= step(day)
+    day |= metering.with_records(day, records)
+    for step in (fuel.with_fuel, intensity.with_work, methods.with_methods):
+        day |= step(day)
+    return day
 
 
-def _measured(wide: pl.DataFrame, stretches: pl.DataFrame, states: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
-    """The figures that telemetry and records give, in long form."""
-    seldom = (dispensed.dispensed_figures(inputs.fillings, inputs.days), auxiliary_estimates(wide, stretches))
-    return pl.concat(
-        [
-            *(found for found in seldom if found is not None),
-            _families().of(wide),
-            hours.state_figures(states),
-            hours.contact_figures(stretches),
-            uptime.availability_figures(states, inputs),
-            uptime.roadcall_figures(inputs),
-        ]
-    )
+_FAMILIES = (distance.figures, energy.figures, fuel.figures, hours.figures, intensity.figures)
 
 
-def _formed(figures: pl.DataFrame) -> pl.DataFrame:
+def _measured(
+    days: list[tuple[Key, Day]], segments: DaySegments, states: pl.DataFrame, inputs: Inputs
+) -> list[tuple[Key, DayFigures]]:
+    """The figures that telemetry and records give."""
+    return [
+        *((key, figures(day)) for key, day in days for figures in _FAMILIES),
+        *auxiliary_estimates(days, segments),
+        *dispensed.dispensed_figures(inputs.fillings, inputs.days),
+        *hours.state_figures(states),
+        *hours.contact_figures(segments),
+        *uptime.availability_figures(states, inputs),
+        *uptime.roadcall_figures(inputs),
+    ]
+
+
+def _formed(measured: list[tuple[Key, DayFigures]]) -> pl.DataFrame:
     """Ratios, availability and distance between roadcalls of single vehicle-days."""
-    formed = [slug for slug, metric in METRICS.items() if metric.total not in (Total.SUM, Total.NONE)]
-    return totals(figures, KEYS).filter(pl.col("metric").is_in(formed)).select(figures.columns)
+    of_days: dict[Key, DayFigures] = {}
+    for key, figures in measured:
+        of_days.setdefault(key, {}).update(figure for figure in figures.items() if figure[1].says_something)
+    return listed(((key, formed(figures)) for key, figures in of_days.items()), every=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 
 from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import KEYS, Figure, Listing
+from analytics.metrics.rows import KEYS, Figure, Figures, Key
 
 USED_OF = {
     "hydrogen_dispensed_kg": "hydrogen_used_kg",
@@ -39,20 +39,14 @@ METRICS = (
 )
 
 
-def dispensed_figures(fillings: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame | None:
-    """Figures of days with fillings (`Fillings`), in long form; None where there are none."""
+def dispensed_figures(fillings: pl.DataFrame, days: pl.DataFrame) -> list[tuple[Key, Figures]]:
+    """Figures of days with fillings (`Fillings`)."""
     if fillings.is_empty():
-        return None
-    sums = _by_day(fillings, days).group_by(KEYS).agg(
-        pl.when((pl.col("fuel") == slug).any()).then(pl.col("amount").filter(pl.col("fuel") == slug).sum()).alias(slug)
-        for slug in USED_OF
-    )  # fmt: skip
-    return _FIGURES.of(sums)
-
-
-_FIGURES = Listing({slug: Figure(pl.col(slug), note=pl.lit("by record")) for slug in USED_OF})
-
-
-def _by_day(fillings: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:
+        return []
     both = fillings.join(days.select(*KEYS, "starts_at", "ends_at"), on="vehicle_id")
-    return both.filter(pl.col("time").is_between("starts_at", "ends_at", closed="left"))
+    of_days = both.filter(pl.col("time").is_between("starts_at", "ends_at", closed="left"))
+    sums = of_days.group_by(*KEYS, "fuel").agg(pl.col("amount").sum())
+    return [
+        ((vehicle_id, day), {fuel: Figure(amount, note="by record")})
+        for vehicle_id, day, fuel, amount in sums.filter(pl.col("fuel").is_in([*USED_OF])).iter_rows()
+    ]

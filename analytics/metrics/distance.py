@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-import polars as pl
+from typing import Any
 
 from analytics.metrics import rules
 from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import Figure, notes, scaled, scaled_bounds, scaling_method, scaling_note
+from analytics.metrics.rows import Day, Figure, Figures, notes, scaled, scaled_bounds, scaling_method, scaling_note
 from analytics.metrics.running import POSITION, SPEED
 
 METRICS = (
@@ -26,61 +24,44 @@ METRICS = (
 )
 
 
-def with_distance(wide: pl.LazyFrame) -> pl.LazyFrame:
-    """Add `distance_km` by the ladder, with coverage, method, note and bounds; `distance_by` names the source."""
-    stuck = (pl.col("speed_km") > rules.STUCK_MIN_KM) & (pl.col("odometer_km") < rules.STUCK_SHARE * pl.col("speed_km"))
-    source = (
-        pl.when(pl.col("odometer_km").is_not_null() & ~stuck.fill_null(False))
-        .then(pl.lit("odometer"))
-        .when(pl.col("speed_km").is_not_null())
-        .then(pl.lit("speed"))
-        .when(pl.col("position_km").is_not_null())
-        .then(pl.lit("position"))
+SOURCES = {
+    "odometer": (None, "odometer"),
+    "speed": (f"{SPEED}_pct", "from speed"),
+    "position": (f"{POSITION}_pct", "from satellite fixes"),
+}
+"""The ladder: the coverage that counts (the odometer's own change is whole), and words."""
+
+
+def with_distance(day: Day) -> dict[str, Any]:
+    """`distance_km` by the ladder, with coverage, method, note and bounds; `distance_by` names the source."""
+    by = next(
+        (name for name in SOURCES if day[f"{name}_km"] is not None and not (name == "odometer" and _stuck(day))), None
     )
-    wide = wide.with_columns(distance_by=source)
-    by = pl.col("distance_by")
-    seen = pl.coalesce(pl.when(by == name).then(f"{name}_km") for name in SOURCES)
-    pct = pl.coalesce(*(pl.when(by == name).then(f"{signal}_pct") for name, signal in SOURCES.items() if signal), 100.0)
-    wide = wide.with_columns(distance_seen_km=seen, distance_pct=pct)
-    seen, pct = pl.col("distance_seen_km"), pl.col("distance_pct")
-    low, high = scaled_bounds(seen, pct)
-    return wide.with_columns(
-        distance_km=scaled(seen, pct),
-        distance_low=low,
-        distance_high=high,
-        distance_method=scaling_method(pct),
-        distance_note=notes(_words(), scaling_note(pct)),
-    )
+    seen_km = None if by is None else day[f"{by}_km"]
+    coverage, words = (None, "no odometer or speed") if by is None else SOURCES[by]
+    pct = 100.0 if coverage is None else day[coverage]
+    low, high = scaled_bounds(seen_km, pct)
+    return {
+        "distance_by": by, "distance_pct": pct, "distance_km": scaled(seen_km, pct), "distance_low": low,
+        "distance_high": high, "distance_method": scaling_method(pct),
+        "distance_note": notes(words, scaling_note(pct)),
+    }  # fmt: skip
 
 
-SOURCES = {"odometer": None, "speed": SPEED, "position": POSITION}
-"""The ladder, and the signal whose coverage counts; the odometer's own change is whole."""
+def _stuck(day: Day) -> bool:
+    """The odometer shows next to nothing of what was driven by speed."""
+    odometer_km, speed_km = day["odometer_km"], day["speed_km"]
+    if odometer_km is None or speed_km is None:
+        return False
+    return bool(speed_km > rules.STUCK_MIN_KM and odometer_km < rules.STUCK_SHARE * speed_km)
 
 
-@cache
-def _words() -> pl.Expr:
-    by = pl.col("distance_by")
-    return (
-        pl.when(by == "odometer")
-        .then(pl.lit("odometer"))
-        .when(by == "speed")
-        .then(pl.lit("from speed"))
-        .when(by == "position")
-        .then(pl.lit("from satellite fixes"))
-        .otherwise(pl.lit("no odometer or speed"))
-    )
-
-
-def figures() -> dict[str, Figure]:
-    """Figures of a wide day table that has passed `with_distance`."""
+def figures(day: Day) -> Figures:
+    """Figures of a day that has passed `with_distance`."""
+    km = day["distance_km"]
     return {
         "distance_km": Figure(
-            pl.col("distance_km"),
-            coverage_pct=pl.when(pl.col("distance_km").is_not_null()).then("distance_pct"),
-            weight=pl.col("distance_km"),
-            method=pl.col("distance_method"),
-            note=pl.col("distance_note"),
-            low=pl.col("distance_low"),
-            high=pl.col("distance_high"),
+            km, None if km is None else day["distance_pct"], km, day["distance_method"], day["distance_note"],
+            day["distance_low"], day["distance_high"],
         )
-    }
+    }  # fmt: skip

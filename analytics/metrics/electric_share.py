@@ -10,7 +10,7 @@ import polars as pl
 
 from analytics.metrics import rules
 from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import COLUMNS, Figure, Listing
+from analytics.metrics.rows import Figure, Figures, Key
 
 HYBRIDS = ("phev", "hev")
 ENGINE = ("engine_speed_rpm", "fuel_rate_l_h")
@@ -43,12 +43,12 @@ METRICS = (
 )
 
 
-def share_figures(rows: pl.DataFrame, cuts: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
+def share_figures(rows: pl.DataFrame, cuts: pl.DataFrame, vehicles: pl.DataFrame) -> list[tuple[Key, Figures]]:
     """Figures of hybrids from `ordered` rows; vehicles that never tell of their engine have none."""
     hybrids = vehicles.filter(pl.col("powertrain").is_in(HYBRIDS))["vehicle_id"]
     says = [name for name in ENGINE if name in rows.columns]
     if hybrids.is_empty() or not says or "speed_kmh" not in rows.columns:
-        return pl.DataFrame(schema=COLUMNS)
+        return []
     runs = pl.coalesce(pl.col(name) > 0 for name in says)
     read = rows.filter(pl.col("vehicle_id").is_in(hybrids.implode()) & pl.col("speed_kmh").is_not_null())
     same = pl.col("vehicle_id") == pl.col("vehicle_id").shift(-1)
@@ -64,13 +64,10 @@ def share_figures(rows: pl.DataFrame, cuts: pl.DataFrame, vehicles: pl.DataFrame
         electric_km=pl.col("km").filter(~pl.col("runs")).sum(),
         told=pl.col("runs").is_not_null().any(),
     )  # fmt: skip
-    return _FIGURES.of(wide.filter("told"))
+    told = wide.filter("told").select("vehicle_id", "day", "all_km", "told_km", "electric_km")
+    return [((vehicle_id, day), _figures(*km)) for vehicle_id, day, *km in told.iter_rows()]
 
 
-_COVERAGE = pl.when(pl.col("all_km") > 0).then(100 * pl.col("told_km") / pl.col("all_km")).otherwise(100.0)
-_FIGURES = Listing(
-    {
-        ELECTRIC: Figure(pl.col("electric_km"), _COVERAGE, pl.col("all_km")),
-        TOLD: Figure(pl.col("told_km"), _COVERAGE, pl.col("all_km")),
-    }
-)
+def _figures(all_km: float, told_km: float, electric_km: float) -> Figures:
+    coverage_pct = 100 * told_km / all_km if all_km > 0 else 100.0
+    return {ELECTRIC: Figure(electric_km, coverage_pct, all_km), TOLD: Figure(told_km, coverage_pct, all_km)}

@@ -6,9 +6,7 @@ usable capacity. What each method gives stays beside it.
 
 from __future__ import annotations
 
-from functools import cache
-
-import polars as pl
+from typing import Any
 
 from analytics.metrics import rules
 from analytics.metrics.metric import AC, DC, Metric, Total
@@ -16,19 +14,26 @@ from analytics.metrics.rows import (
     ESTIMATED,
     MEASURED,
     MIXED,
+    Day,
     Figure,
+    Figures,
+    first,
     full,
     notes,
     scalable,
     scaled,
     scaled_bounds,
+    scaled_figure,
     scaling_method,
     scaling_note,
+    within,
 )  # fmt: skip
 from analytics.metrics.running import POWER, SOC
 
 COUNTER, INTEGRAL, CHARGE = "counter", "power", "soc"
 UNWATCHED = "charging was not observed"
+NEARLY_ALL, SOME = 0.995, 0.005
+"""Shares of charged energy that state of charge tells, from which on it is called estimated or mixed."""
 COVERAGE = {COUNTER: "energy_discharged_kwh_pct", INTEGRAL: f"{POWER}_pct", CHARGE: f"{SOC}_pct"}
 
 
@@ -90,247 +95,234 @@ METRICS = (
 )  # fmt: skip
 
 
-def with_energy(wide: pl.LazyFrame) -> pl.LazyFrame:
-    """Add each method's figure and `energy_kwh` by the ladder, with `energy_pct`, `energy_by`, `energy_method`."""
-    wide = wide.with_columns(
-        used_by_counter=pl.col("energy_discharged_kwh") - pl.col("energy_regenerated_kwh"),
-        used_by_power=pl.col("drawn_kwh") - pl.col("returned_kwh"),
-        used_by_soc=pl.col("soc_used_pts") / 100 * pl.col("usable_battery_kwh"),
-    ).with_columns(energy_by=_ladder())
-    coverage = _chosen(COVERAGE)
-    value = _chosen({method: f"used_by_{method}" for method in COVERAGE})
-    method = (
-        pl.when(pl.col("energy_by") == CHARGE).then(pl.lit(ESTIMATED)).otherwise(scaling_method(pl.col("energy_pct")))
-    )
-    wide = wide.with_columns(energy_pct=coverage, energy_raw=value).with_columns(
-        energy_kwh=scaled(pl.col("energy_raw"), pl.col("energy_pct")), energy_method=method, energy_note=_note(),
-        **_used_bounds(),
-    )  # fmt: skip
-    for step in (_gained(), _charging(), _charged(), _grid()):
-        wide = wide.with_columns(**step)
-    return wide
-
-
-@cache
-def _used_bounds() -> dict[str, pl.Expr]:
-    """What scaling may add, and how coarsely state of charge is told. The error of sensors is not in it."""
-    by_scaling = scaled_bounds(pl.col("energy_raw"), pl.col("energy_pct"))
-    error = pl.when(pl.col("energy_by") == CHARGE).then(_soc_error())
-    value = scaled(pl.col("energy_raw"), pl.col("energy_pct"))
-    return {
-        f"energy_{end}": pl.coalesce(by_scaling[n] + sign * error.fill_null(0.0), value + sign * error)
-        for n, (end, sign) in enumerate((("low", -1), ("high", 1)))
+def with_energy(day: Day) -> dict[str, Any]:
+    """Each method's figure, `energy_kwh` by the ladder, what was charged, and what was bought."""
+    known = {
+        "used_by_counter": _minus(day["energy_discharged_kwh"], day["energy_regenerated_kwh"]),
+        "used_by_power": _minus(day["drawn_kwh"], day["returned_kwh"]),
+        "used_by_soc": by_capacity(day["soc_used_pts"], day),
     }
+    for step in (_used, _charged, _grid):
+        known |= step({**day, **known})
+    return known
 
 
-@cache
-def _soc_error() -> pl.Expr:
-    return pl.col("usable_battery_kwh") * rules.SOC_ERROR_PTS / 100
+def _minus(value: float | None, less: float | None) -> float | None:
+    return None if value is None or less is None else value - less
 
 
-@cache
-def _ladder() -> pl.Expr:
+def by_capacity(points: float | None, day: Day) -> float | None:
+    """Energy (kWh) of a change in state of charge by the battery's usable capacity."""
+    capacity_kwh = day["usable_battery_kwh"]
+    return None if points is None or capacity_kwh is None else points / 100 * capacity_kwh
+
+
+# --- used -----------------------------------------------------------------------------------------
+
+
+def _used(day: Day) -> dict[str, Any]:
+    """`energy_kwh` by the ladder, with `energy_pct`, `energy_by`, `energy_method`, note and bounds."""
+    by = _ladder(day)
+    if by is None:
+        nothing = "no energy counter, power or state of charge"
+        told = dict.fromkeys(("by", "kwh", "pct", "low", "high"))
+        return {f"energy_{name}": part for name, part in told.items()} | {
+            "energy_method": MEASURED, "energy_note": nothing
+        }  # fmt: skip
+    seen_kwh, pct = day[f"used_by_{by}"], day[COVERAGE[by]]
+    value = scaled(seen_kwh, pct)
+    low, high = _used_bounds(seen_kwh, pct, _soc_error_kwh(day) if by == CHARGE else None)
+    words = {COUNTER: "counter", INTEGRAL: "power integral", CHARGE: _soc_words(day)}[by]
+    return {
+        "energy_by": by, "energy_kwh": value, "energy_pct": pct, "energy_low": low, "energy_high": high,
+        "energy_method": ESTIMATED if by == CHARGE else scaling_method(pct),
+        "energy_note": notes(words, scaling_note(pct)),
+    }  # fmt: skip
+
+
+def _ladder(day: Day) -> str | None:
     """The method of the headline. A partly covered power integral is preferred to a small change in state of charge."""
-    counted, summed, charged = (pl.col(f"used_by_{m}").is_not_null() for m in (COUNTER, INTEGRAL, CHARGE))
-    power = pl.col(COVERAGE[INTEGRAL])
+    counted, summed, charged = (day[f"used_by_{m}"] is not None for m in (COUNTER, INTEGRAL, CHARGE))
+    power_pct, soc_used_pts = day[COVERAGE[INTEGRAL]], day["soc_used_pts"]
     steps = (
-        (counted & scalable(pl.col(COVERAGE[COUNTER])), COUNTER),
-        (summed & (power >= rules.HEADLINE_COVERAGE_PCT), INTEGRAL),
-        (charged & scalable(pl.col(COVERAGE[CHARGE])) & (pl.col("soc_used_pts") >= rules.SOC_MIN_PTS), CHARGE),
-        (summed & scalable(power), INTEGRAL),
+        (counted and scalable(day[COVERAGE[COUNTER]]), COUNTER),
+        (summed and power_pct >= rules.HEADLINE_COVERAGE_PCT, INTEGRAL),
+        (charged and scalable(day[COVERAGE[CHARGE]]) and soc_used_pts >= rules.SOC_MIN_PTS, CHARGE),
+        (summed and scalable(power_pct), INTEGRAL),
         (charged, CHARGE),
         (summed, INTEGRAL),
         (counted, COUNTER),
     )
-    return pl.coalesce(pl.when(holds).then(pl.lit(method)) for holds, method in steps)
+    return next((method for holds, method in steps if holds), None)
 
 
-def _chosen(columns: dict[str, str]) -> pl.Expr:
-    return pl.coalesce(pl.when(pl.col("energy_by") == method).then(column) for method, column in columns.items())
+def _used_bounds(seen_kwh: float, pct: float, error_kwh: float | None) -> tuple[float | None, float | None]:
+    """What scaling may add, and how coarsely state of charge is told. The error of sensors is not in it."""
+    low, high = scaled_bounds(seen_kwh, pct)
+    if error_kwh is None:
+        return low, high
+    value = scaled(seen_kwh, pct)
+    return (value if low is None else low) - error_kwh, (value if high is None else high) + error_kwh  # type: ignore[operator]
 
 
-@cache
-def _soc_words() -> pl.Expr:
-    return pl.format("SOC x {} kWh", pl.col("usable_battery_kwh"))
+def _soc_error_kwh(day: Day) -> float | None:
+    return by_capacity(rules.SOC_ERROR_PTS, day)
 
 
-@cache
-def _note() -> pl.Expr:
-    words = (
-        pl.when(pl.col("energy_by") == COUNTER)
-        .then(pl.lit("counter"))
-        .when(pl.col("energy_by") == INTEGRAL)
-        .then(pl.lit("power integral"))
-        .when(pl.col("energy_by") == CHARGE)
-        .then(_soc_words())
-        .otherwise(pl.lit("no energy counter, power or state of charge"))
-    )
-    return notes(words, pl.when(pl.col("energy_by").is_not_null()).then(scaling_note(pl.col("energy_pct"))))
+def _soc_words(day: Day) -> str | None:
+    capacity_kwh = day["usable_battery_kwh"]
+    return None if capacity_kwh is None else f"SOC x {capacity_kwh} kWh"
 
 
-@cache
-def _gained() -> dict[str, pl.Expr]:
-    """What state of charge tells that the battery gained, and how much of the charging power tells of."""
-    return {
-        "gained_by_soc_kwh": pl.col("soc_gained_pts") / 100 * pl.col("usable_battery_kwh"),
-        "charging_watched_pct": _watched_pct(),
-    }
+# --- charged --------------------------------------------------------------------------------------
 
 
-@cache
-def _charging() -> dict[str, pl.Expr]:
-    """What both tell together, which share of it state of charge tells, and whether nobody watched."""
-    from_soc, seen = pl.col("gained_by_soc_kwh"), pl.col("returned_plugged_kwh")
-    added = seen.fill_null(0.0) + from_soc.fill_null(0.0)
-    unwatched = from_soc.is_null() & (added == 0) & ~scalable(pl.col("charging_watched_pct"))
-    share = pl.when(added != 0).then(from_soc.fill_null(0.0) / added).when(seen.is_null()).then(1.0).otherwise(0.0)
-    return {
-        "gained_kwh": pl.when((seen.is_not_null() | from_soc.is_not_null()) & ~unwatched).then(added),
-        "gained_soc_share": share,
-        "charging_unwatched": unwatched,
-    }
-
-
-@cache
-def _charged() -> dict[str, pl.Expr]:
+def _charged(day: Day) -> dict[str, Any]:
     """Charged energy: the counter, or what power saw plus what state of charge gained where power saw nothing."""
-    from_soc, seen, both = pl.col("gained_by_soc_kwh"), pl.col("returned_plugged_kwh"), pl.col("gained_kwh")
-    unwatched, counted, share = pl.col("charging_unwatched"), pl.col("energy_charged_kwh"), pl.col("gained_soc_share")
-    method = (
-        pl.when(share > 0.995)
-        .then(pl.lit(ESTIMATED))
-        .when(share > 0.005)
-        .then(pl.lit(MIXED))
-        .otherwise(pl.lit(MEASURED))
-    )
-    words = (
-        pl.when(share > 0.995)
-        .then(_soc_words())
-        .when(share > 0.005)
-        .then(notes(pl.lit("power integral"), _soc_words()))
-        .otherwise(pl.lit("power integral"))
-    )
-    told = pl.when(both.is_not_null()).then(words).when(unwatched & seen.is_not_null()).then(pl.lit(UNWATCHED))
-    whole = counted.is_not_null() | from_soc.is_not_null()
+    counted, seen = day["energy_charged_kwh"], day["returned_plugged_kwh"]
+    from_soc, watched_pct = by_capacity(day["soc_gained_pts"], day), _watched_pct(day)
+    added = (seen or 0.0) + (from_soc or 0.0)
+    unwatched = from_soc is None and added == 0 and not scalable(watched_pct)
+    gained = None if (seen is None and from_soc is None) or unwatched else added
+    share = _soc_share(seen, from_soc, added)
+    error_kwh = _soc_error_kwh(day) if counted is None and share > SOME else None
+    whole = counted is not None or from_soc is not None
+    words = _charged_words(day, share) if gained is not None else UNWATCHED if unwatched and seen is not None else None
     return {
-        "charged_kwh": pl.coalesce(counted, both),
-        "charged_pct": pl.when(whole).then(100.0).when(both.is_not_null()).then("charging_watched_pct"),
-        "charged_method": pl.when(counted.is_not_null()).then(pl.lit(MEASURED)).otherwise(method),
-        "charged_note": pl.when(counted.is_not_null()).then(pl.lit("counter")).otherwise(told),
-        **{
-            f"charged_{end}": pl.when(counted.is_null() & (share > 0.005)).then(both + sign * _soc_error())
-            for end, sign in (("low", -1), ("high", 1))
-        },
+        "charged_kwh": first(counted, gained),
+        "charged_pct": 100.0 if whole else watched_pct if gained is not None else None,
+        "charged_method": MEASURED if counted is not None else _method(share),
+        "charged_note": "counter" if counted is not None else words,
+        "charged_low": None if error_kwh is None or gained is None else gained - error_kwh,
+        "charged_high": None if error_kwh is None or gained is None else gained + error_kwh,
     }
 
 
-@cache
-def _watched_pct() -> pl.Expr:
+def _soc_share(seen: float | None, from_soc: float | None, added: float) -> float:
+    """How much of the charged energy state of charge tells."""
+    if added != 0:
+        return (from_soc or 0.0) / added
+    return 1.0 if seen is None else 0.0
+
+
+def _method(share: float) -> str:
+    return ESTIMATED if share > NEARLY_ALL else MIXED if share > SOME else MEASURED
+
+
+def _charged_words(day: Day, share: float) -> str | None:
+    if share > NEARLY_ALL:
+        return _soc_words(day)
+    return notes("power integral", _soc_words(day) if share > SOME else None)
+
+
+def _watched_pct(day: Day) -> float | None:
     """How much of the time with key off, when vehicles charge, the power signal tells of."""
-    off_s = (pl.col("day_h") - pl.col("on_h").fill_null(0.0)) * 3600
-    told_s = pl.col(f"{POWER}_s").fill_null(0.0) - pl.col(f"{POWER}_on_s").fill_null(0.0)
-    return pl.when(off_s > 0).then(told_s / off_s * 100).otherwise(100.0).clip(0, 100)
+    off_s = (day["day_h"] - (day["on_h"] or 0.0)) * 3600
+    told_s = (day[f"{POWER}_s"] or 0.0) - (day[f"{POWER}_on_s"] or 0.0)
+    return within(told_s / off_s * 100, 0.0, 100.0) if off_s > 0 else 100.0
 
 
-@cache
-def _past() -> pl.Expr:
+# --- bought ---------------------------------------------------------------------------------------
+
+
+def _grid(day: Day) -> dict[str, Any]:
+    """Grid energy: metered, else charged energy, and what went past the battery, by the charger's efficiency."""
+    metered, charged, past = first(day["grid_energy_kwh"], day["grid_power_kw_sum"]), day["charged_kwh"], _past(day)
+    if metered is not None:
+        return _bought(metered, 100.0, MEASURED, "metered")
+    if charged is None:
+        return _bought(None, day["charged_pct"], ESTIMATED, day["charged_note"])
+    efficiency = day["charger_efficiency"]
+    used = rules.DEFAULT_CHARGER_EFFICIENCY if efficiency is None else efficiency
+    what = "charged and used at the plug" if past > rules.PAST_PACK * charged else "charged"
+    words = f"{what} / {used}{' (default)' if efficiency is None else ''}"
+    bounds = _grid_bounds(day, past)
+    return _bought((charged + past) / used, day["charged_pct"], ESTIMATED, words, *bounds)
+
+
+def _bought(
+    kwh: float | None, pct: float | None, method: str, note: str | None, low: float | None = None,
+    high: float | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    told = {"kwh": kwh, "pct": pct, "method": method, "note": note, "low": low, "high": high}
+    return {f"grid_{name}": part for name, part in told.items()}
+
+
+def _past(day: Day) -> float:
     """What went past the battery at the plug: by the charger's output, else by the loads that tell of themselves."""
-    output = pl.coalesce("charger_output_energy_kwh", "charger_output_power_kw_sum") - pl.col("charged_kwh")
-    return pl.coalesce(output.clip(0), "past_pack_kwh", 0.0)
+    output = first(day["charger_output_energy_kwh"], day["charger_output_power_kw_sum"])
+    by_output = within(_minus(output, day["charged_kwh"]), 0.0, float("inf"))
+    return first(by_output, day["past_pack_kwh"]) or 0.0
 
 
-@cache
-def _grid() -> dict[str, pl.Expr]:
-    """Grid energy: metered, else charged energy through the charger's efficiency."""
-    metered = pl.coalesce("grid_energy_kwh", "grid_power_kw_sum")
-    past = _past()
-    efficiency = pl.col("charger_efficiency").fill_null(rules.DEFAULT_CHARGER_EFFICIENCY)
-    declared = pl.when(pl.col("charger_efficiency").is_null()).then(pl.lit(" (default)")).otherwise(pl.lit(""))
-    at_plug = pl.when(past > rules.PAST_PACK * pl.col("charged_kwh")).then(pl.lit("charged and used at the plug"))
-    through = pl.format("{} / {}{}", at_plug.otherwise(pl.lit("charged")), efficiency, declared)
-    words = pl.when(metered.is_not_null()).then(pl.lit("metered")).otherwise(through)
-    grid = pl.coalesce(metered, (pl.col("charged_kwh") + past) / efficiency)
-    method = pl.when(metered.is_not_null()).then(pl.lit(MEASURED)).otherwise(pl.lit(ESTIMATED))
-    return {
-        "grid_kwh": grid,
-        "grid_pct": pl.when(metered.is_not_null()).then(100.0).otherwise("charged_pct"),
-        "grid_method": method,
-        "grid_note": pl.when(grid.is_not_null()).then(words).otherwise("charged_note"),
-        **_grid_bounds(metered, efficiency),
-    }
-
-
-def _grid_bounds(metered: pl.Expr, efficiency: pl.Expr) -> dict[str, pl.Expr]:
+def _grid_bounds(day: Day, past: float) -> tuple[float | None, float | None]:
     """The bounds of charged energy, and of a charger whose efficiency nobody declared."""
-    assumed = pl.col("charger_efficiency").is_null()
-    least, most = rules.CHARGER_EFFICIENCIES
-    bounds: dict[str, pl.Expr] = {}
+    efficiency, (least, most) = day["charger_efficiency"], rules.CHARGER_EFFICIENCIES
+    bounds = []
     for end, edge in (("low", most), ("high", least)):
-        through = pl.when(assumed).then(edge).otherwise(efficiency)
-        charged = pl.when(assumed).then(pl.coalesce(f"charged_{end}", "charged_kwh")).otherwise(f"charged_{end}")
-        bounds[f"grid_{end}"] = pl.when(metered.is_null()).then((charged + _past()) / through)
-    return bounds
+        charged = day[f"charged_{end}"]
+        if efficiency is None:
+            charged = first(charged, day["charged_kwh"])
+        bounds.append(None if charged is None else (charged + past) / (edge if efficiency is None else efficiency))
+    return bounds[0], bounds[1]
 
 
-def _one_way(counter: str, integral: str) -> Figure:
-    """Gross discharge or regeneration: the counter, else the power integral, else what the counter told of a part."""
-    enough = scalable(pl.col(COVERAGE[COUNTER])) | pl.col(integral).is_null()
-    by_counter = pl.col(counter).is_not_null() & enough
-    coverage = pl.when(by_counter).then(COVERAGE[COUNTER]).otherwise(COVERAGE[INTEGRAL])
-    value = pl.when(by_counter).then(counter).otherwise(pl.col(integral))
-    words = pl.when(by_counter).then(pl.lit("counter")).otherwise(pl.lit("power integral"))
-    return Figure(value, coverage, activity(), note=pl.when(value.is_not_null()).then(words), scales=True)
+# --- figures --------------------------------------------------------------------------------------
 
 
-@cache
-def activity() -> pl.Expr:
+def activity(day: Day) -> float | None:
     """What an energy figure should have covered: km, or key-on hours of equipment and of what does not count km."""
-    hours = (pl.col("category") == "equipment") | pl.col("distance_km").is_null()
-    return pl.when(hours).then("on_h").otherwise("distance_km")
+    hours = day["category"] == "equipment" or day["distance_km"] is None
+    return day["on_h"] if hours else day["distance_km"]  # type: ignore[no-any-return]
 
 
-def _integral(column: str, coverage: pl.Expr) -> Figure:
-    return Figure(pl.col(column), coverage, activity(), scales=True)
+def _one_way(day: Day, counter: str, integral: str) -> Figure:
+    """Gross discharge or regeneration: the counter, else the power integral, else what the counter told of a part."""
+    by_counter = day[counter] is not None and (scalable(day[COVERAGE[COUNTER]]) or day[integral] is None)
+    value, pct = (day[counter], day[COVERAGE[COUNTER]]) if by_counter else (day[integral], day[COVERAGE[INTEGRAL]])
+    return scaled_figure(value, pct, activity(day), "counter" if by_counter else "power integral")
 
 
-def _propulsion() -> Figure:
+def _propulsion(day: Day) -> Figure:
     """A vessel's energy without its hotel loads: as well covered as the worse of both."""
-    hotel_pct = pl.col("hotel_power_kw_pct")
-    coverage = pl.min_horizontal("energy_pct", hotel_pct)
-    hotel = scaled(pl.col("hotel_power_kw_sum"), hotel_pct)
-    covered = (pl.col("category") == "vessel") & scalable(pl.col("energy_pct")) & scalable(hotel_pct)
-    value = pl.when(covered).then(pl.col("energy_kwh") - hotel)
-    method = pl.when(full(coverage)).then("energy_method").otherwise(pl.lit(ESTIMATED))
-    return Figure(value, coverage, activity(), method, pl.when(value.is_not_null()).then("energy_note"))
+    pct, hotel_pct, energy_kwh = day["energy_pct"], day["hotel_power_kw_pct"], day["energy_kwh"]
+    hotel_kwh = scaled(day["hotel_power_kw_sum"], hotel_pct)
+    covered = day["category"] == "vessel" and scalable(pct) and scalable(hotel_pct)
+    value = _minus(energy_kwh, hotel_kwh) if covered else None
+    worse = min(known for known in (pct, hotel_pct) if known is not None)
+    method = day["energy_method"] if full(worse) else ESTIMATED
+    return Figure(value, worse, activity(day), method, day["energy_note"] if value is not None else None)
 
 
-def figures() -> dict[str, Figure]:
-    """Figures of a wide day table that has passed `with_distance` and `with_energy`."""
-    idle_pct = pl.when(pl.col("standing_h") > 0).then(pl.col("idle_power_s") / 36 / pl.col("standing_h"))
-    known_pct = pl.when(pl.col("energy_kwh").is_not_null()).then("energy_pct")
-    method, note = pl.col("energy_method"), pl.col("energy_note")
+def _idle_pct(day: Day) -> float | None:
+    standing_h = day["standing_h"]
+    return within(day["idle_power_s"] / 36 / standing_h, 0.0, 100.0) if standing_h else None
+
+
+def figures(day: Day) -> Figures:
+    """Figures of a day that has passed `with_distance` and `with_energy`."""
+    weight, energy_kwh = activity(day), day["energy_kwh"]
     return {
         "energy_used_kwh": Figure(
-            pl.col("energy_kwh"), known_pct, activity(), method, note, pl.col("energy_low"), pl.col("energy_high")
+            energy_kwh, None if energy_kwh is None else day["energy_pct"], weight, day["energy_method"],
+            day["energy_note"], day["energy_low"], day["energy_high"],
         ),
-        "energy_discharged_kwh": _one_way("energy_discharged_kwh", "drawn_kwh"),
-        "energy_regenerated_kwh": _one_way("energy_regenerated_kwh", "returned_kwh"),
-        "energy_charged_kwh": Figure(
-            pl.col("charged_kwh"), pl.col("charged_pct"), activity(), pl.col("charged_method"), pl.col("charged_note"),
-            pl.col("charged_low"), pl.col("charged_high"),
-        ),
-        "grid_energy_kwh": Figure(
-            pl.col("grid_kwh"), pl.col("grid_pct"), activity(), pl.col("grid_method"), pl.col("grid_note"),
-            pl.col("grid_low"), pl.col("grid_high"),
-        ),
-        "auxiliary_energy_kwh": _integral("auxiliary_power_kw_sum", pl.col("auxiliary_power_kw_pct")),
-        "hotel_energy_kwh": _integral("hotel_power_kw_sum", pl.col("hotel_power_kw_pct")),
-        "propulsion_energy_kwh": _propulsion(),
-        "idle_energy_kwh": _integral("idle_kwh", idle_pct.clip(0, 100)),
+        "energy_discharged_kwh": _one_way(day, "energy_discharged_kwh", "drawn_kwh"),
+        "energy_regenerated_kwh": _one_way(day, "energy_regenerated_kwh", "returned_kwh"),
+        **{
+            slug: Figure(weight=weight, value=day[f"{name}_kwh"], coverage_pct=day[f"{name}_pct"],
+                         method=day[f"{name}_method"], note=day[f"{name}_note"], low=day[f"{name}_low"],
+                         high=day[f"{name}_high"])
+            for slug, name in (("energy_charged_kwh", "charged"), ("grid_energy_kwh", "grid"))
+        },
+        "auxiliary_energy_kwh": scaled_figure(day["auxiliary_power_kw_sum"], day["auxiliary_power_kw_pct"], weight),
+        "hotel_energy_kwh": scaled_figure(day["hotel_power_kw_sum"], day["hotel_power_kw_pct"], weight),
+        "propulsion_energy_kwh": _propulsion(day),
+        "idle_energy_kwh": scaled_figure(day["idle_kwh"], _idle_pct(day), weight),
         **{
             f"energy_used_by_{m}_kwh": Figure(
-                pl.col(f"used_by_{m}"), pl.col(COVERAGE[m]), activity(), pl.lit(ESTIMATED if m == CHARGE else MEASURED)
+                day[f"used_by_{m}"], day[pct], weight, ESTIMATED if m == CHARGE else MEASURED
             )
-            for m in COVERAGE
+            for m, pct in COVERAGE.items()
         },
     }  # fmt: skip

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import polars as pl
+from typing import Any
 
 from analytics.metrics.metric import Metric, Total
 from analytics.metrics.rows import (
     ESTIMATED,
+    Day,
     Figure,
+    Figures,
     notes,
     scalable,
     scaled,
@@ -50,53 +52,39 @@ def amounts(fuel: str) -> dict[str, tuple[str, str]]:
     return {"counter": (fuel, f"{fuel}_pct")} | {source: columns[source] for source in SOURCES[fuel]}
 
 
-def with_fuel(wide: pl.LazyFrame) -> pl.LazyFrame:
-    """Add each fuel's amount by its ladder, as `<fuel>_value`, `_pct_used`, `_method`, `_note`, `_low` and `_high`."""
-    wide = wide.with_columns(_source(fuel).alias(f"{fuel}_by") for fuel in SOURCES)
-    wide = wide.with_columns(column for fuel in SOURCES for column in _seen(fuel))
-    return wide.with_columns(column.alias(name) for fuel in SOURCES for name, column in _amount(fuel).items())
-
-
-def _source(fuel: str) -> pl.Expr:
-    """A counter or a rate that covers enough, then the tank, then whatever tells most."""
-    told = amounts(fuel)
-    known = {source: pl.col(value).is_not_null() for source, (value, _) in told.items()}
-    enough = {source: known[source] & scalable(pl.col(pct)) for source, (_, pct) in told.items()}
-    return pl.coalesce(pl.when(holds).then(pl.lit(name)) for steps in (enough, known) for name, holds in steps.items())
-
-
-def _seen(fuel: str) -> list[pl.Expr]:
-    """What the chosen source tells, and how much it covers."""
-    by, told = pl.col(f"{fuel}_by"), amounts(fuel)
-    parts = {"seen": 0, "pct_used": 1}
-    return [
-        pl.coalesce(pl.when(by == source).then(columns[n]) for source, columns in told.items()).alias(f"{fuel}_{part}")
-        for part, n in parts.items()
-    ]
-
-
-def _amount(fuel: str) -> dict[str, pl.Expr]:
-    by, value, pct = (pl.col(f"{fuel}_{part}") for part in ("by", "seen", "pct_used"))
-    low, high = scaled_bounds(value, pct)
-    words = by.replace_strict(_SHORT, return_dtype=pl.String)
-    return {
-        f"{fuel}_value": scaled(value, pct),
-        f"{fuel}_method": pl.when(by == "tank").then(pl.lit(ESTIMATED)).otherwise(scaling_method(pct)),
-        f"{fuel}_note": pl.when(value.is_not_null()).then(notes(words, scaling_note(pct))),
-        f"{fuel}_low": low,
-        f"{fuel}_high": high,
-    }
-
-
+_AMOUNTS = {fuel: amounts(fuel) for fuel in SOURCES}
 _SHORT = {"counter": "counter", "rate": "from rate", "tank": "from mass in the tanks"}
 
 
-def figures() -> dict[str, Figure]:
-    """Figures of a wide day table that has passed `with_fuel`."""
+def with_fuel(day: Day) -> dict[str, Any]:
+    """Each fuel's amount by its ladder, as `<fuel>_value`, `_pct_used`, `_method`, `_note`, `_low` and `_high`."""
+    return {f"{fuel}_{name}": part for fuel in SOURCES for name, part in _amount(day, fuel).items()}
+
+
+def _amount(day: Day, fuel: str) -> dict[str, Any]:
+    by = _source(day, fuel)
+    value, pct = (None, None) if by is None else (day[column] for column in _AMOUNTS[fuel][by])
+    low, high = scaled_bounds(value, pct)
+    return {
+        "value": scaled(value, pct), "pct_used": pct, "low": low, "high": high,
+        "method": ESTIMATED if by == "tank" else scaling_method(pct),
+        "note": None if by is None else notes(_SHORT[by], scaling_note(pct)),
+    }  # fmt: skip
+
+
+def _source(day: Day, fuel: str) -> str | None:
+    """A counter, rate or tank that covers enough, else whatever tells."""
+    known = {source: pct for source, (value, pct) in _AMOUNTS[fuel].items() if day[value] is not None}
+    enough = [source for source, pct in known.items() if scalable(day[pct])]
+    return next(iter([*enough, *known]), None)
+
+
+def figures(day: Day) -> Figures:
+    """Figures of a day that has passed `with_fuel`."""
     return {
         fuel: Figure(
-            pl.col(f"{fuel}_value"), pl.col(f"{fuel}_pct_used"), pl.col("on_h"), pl.col(f"{fuel}_method"),
-            pl.col(f"{fuel}_note"), pl.col(f"{fuel}_low"), pl.col(f"{fuel}_high"),
+            day[f"{fuel}_value"], day[f"{fuel}_pct_used"], day["on_h"], day[f"{fuel}_method"], day[f"{fuel}_note"],
+            day[f"{fuel}_low"], day[f"{fuel}_high"],
         )
         for fuel in SOURCES
     }  # fmt: skip

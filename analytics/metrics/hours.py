@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
+from itertools import groupby
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from analytics.metrics import rules, states
@@ -12,15 +14,17 @@ from analytics.metrics.rows import (
     ESTIMATED,
     MEASURED,
     MIXED,
+    Day,
     Figure,
-    Listing,
+    Figures,
+    Key,
     notes,
     scaled,
     scaling_method,
     scaling_note,
+    within,
 )  # fmt: skip
-
-KEYS = ["vehicle_id", "day"]
+from analytics.metrics.sums import DaySegments
 
 _MEANINGS = {
     states.IN_SERVICE: ("Hours in service", "Hours moving or working, with stops of up to a minute."),
@@ -73,100 +77,81 @@ METRICS = (
 )  # fmt: skip
 
 
-def by_state(timeline: pl.DataFrame) -> pl.DataFrame:
-    """Hours of each state for every vehicle and day; `_unseen_h` is what silences hide.
+def state_figures(timeline: pl.DataFrame) -> list[tuple[Key, Figures]]:
+    """Hours of each state for every vehicle and day of the timeline.
 
-    Hours parked hold those at the plug without charging, which are also told alone: the others add up to `day_h`.
+    Hours parked hold those at the plug without charging, which are also told alone: the others add up to the day.
     """
-    hours = pl.col("s").sum() / 3600
-    return timeline.group_by(KEYS, maintain_order=True).agg(
-        *((pl.col("s").filter(_is(state)).sum() / 3600).alias(f"{state}_h") for state in states.STATES),
-        *(
-            (pl.col("s").filter(_is(state) & pl.col("unobserved")).sum() / 3600).alias(f"{state}_unseen_h")
-            for state in states.STATES
-        ),
-        day_h=hours,
-    )
+    pieces = timeline.select("vehicle_id", "day", "state", "s", "unobserved").iter_rows()
+    return [(key, _by_state(list(day))) for key, day in groupby(pieces, key=lambda piece: (piece[0], piece[1]))]
 
 
-def _is(state: str) -> pl.Expr:
-    return pl.col("state").is_in(states.AT_REST) if state == states.PARKED else pl.col("state") == state
-
-
-def state_figures(timeline: pl.DataFrame) -> pl.DataFrame:
-    """Figures of the hours by state, in long form."""
-    return _by_state().of(by_state(timeline))
-
-
-@cache
-def _by_state() -> Listing:
-    known_pct = (1 - pl.col("unknown_h") / pl.col("day_h")) * 100
-    return Listing({f"{state}_h": _state_figure(state, known_pct) for state in states.STATES})
-
-
-def _state_figure(state: str, known_pct: pl.Expr) -> Figure:
-    unseen = pl.col(f"{state}_unseen_h") > 0
-    all_unseen = pl.col(f"{state}_unseen_h") >= pl.col(f"{state}_h")
-    method = (
-        pl.when(unseen & all_unseen)
-        .then(pl.lit(ESTIMATED))
-        .when(unseen)
-        .then(pl.lit(MIXED))
-        .otherwise(pl.lit(MEASURED))
-    )
-    note = pl.when(unseen).then(pl.lit("partly unobserved"))
-    return Figure(pl.col(f"{state}_h"), known_pct, pl.col("day_h"), method, note)
-
-
-def with_key_on(wide: pl.LazyFrame) -> pl.LazyFrame:
-    """Add `key_on_h` to the wide day table, with method and note; null where nothing is known of the day."""
-    meter, seen = pl.col("operating_hours_h"), pl.col("on_h")
-    by_meter = (meter > seen * 1.02 + rules.COVERAGE_MIN_H).fill_null(False)
-    heard = pl.col("observed").fill_null(False)
-    wide = wide.with_columns(key_on_pct=pl.when(meter.is_null()).then(_key_on_pct()).otherwise(100.0))
-    pct = pl.col("key_on_pct")
-    words = notes(pl.when(~pl.col("has_key")).then(pl.lit("from speed")), scaling_note(pct))
-    by_key = pl.when("has_key").then(scaling_method(pct)).otherwise(pl.lit(ESTIMATED))
-    return wide.with_columns(
-        key_on_h=pl.when(by_meter).then(meter).when(heard).then(scaled(seen, pct)),
-        key_on_method=pl.when(by_meter).then(pl.lit(MEASURED)).otherwise(by_key),
-        key_on_note=pl.when(by_meter).then(pl.lit("hour meter")).when(heard).then(words),
-    )
-
-
-@cache
-def _key_on_pct() -> pl.Expr:
-    """Without an hour meter: the share of the distance, else of the time in service, that no silence hid."""
-    seen, km = pl.col("on_h"), pl.col("true_km")
-    by_km = pl.when(km >= rules.COVERAGE_MIN_KM).then(1 - pl.col("hidden_km") / km)
-    by_time = pl.when(seen + pl.col("hidden_h") > 0).then(seen / (seen + pl.col("hidden_h")))
-    return (pl.coalesce(by_km, by_time, 1.0) * 100).clip(0, 100)
-
-
-def figures() -> dict[str, Figure]:
-    """Figures of a wide day table that has passed `with_key_on`."""
+def _by_state(pieces: list[tuple[Any, ...]]) -> Figures:
+    """Hours by state of one day, from its pieces: vehicle, day, state, seconds, and whether nobody saw it."""
+    seconds, unseen = dict.fromkeys(states.STATES, 0.0), dict.fromkeys(states.STATES, 0.0)
+    for _, _, state, s, unobserved in pieces:
+        for name in (state, states.PARKED) if state == states.PLUGGED_IDLE else (state,):
+            seconds[name] += s
+            unseen[name] += s if unobserved else 0.0
+    day_h = sum(piece[3] for piece in pieces) / 3600
+    known_pct = (1 - seconds[states.UNKNOWN] / 3600 / day_h) * 100
     return {
-        "key_on_h": Figure(
-            pl.col("key_on_h"), pl.col("key_on_pct"), pl.col("key_on_h"), pl.col("key_on_method"), pl.col("key_on_note")
-        ),
-        "working_h": Figure(pl.col("working_h"), pl.lit(100.0), pl.col("key_on_h")),
+        f"{state}_h": _state_figure(s / 3600, unseen[state] / 3600, known_pct, day_h) for state, s in seconds.items()
     }
 
 
-def contact_figures(segments: pl.DataFrame) -> pl.DataFrame:
+def _state_figure(hours: float, unseen_h: float, known_pct: float, day_h: float) -> Figure:
+    if unseen_h <= 0:
+        return Figure(hours, known_pct, day_h)
+    return Figure(hours, known_pct, day_h, ESTIMATED if unseen_h >= hours else MIXED, "partly unobserved")
+
+
+def with_key_on(day: Day) -> dict[str, Any]:
+    """`key_on_h` with coverage, method and note; None where nothing is known of the day."""
+    meter_h, seen_h = day["operating_hours_h"], day["on_h"]
+    pct = _key_on_pct(day) if meter_h is None else 100.0
+    if meter_h is not None and seen_h is not None and meter_h > seen_h * 1.02 + rules.COVERAGE_MIN_H:
+        told = (meter_h, MEASURED, "hour meter")
+    elif day["observed"]:
+        words = notes(None if day["has_key"] else "from speed", scaling_note(pct))
+        told = (scaled(seen_h, pct), scaling_method(pct) if day["has_key"] else ESTIMATED, words)  # type: ignore[assignment]
+    else:
+        told = (None, MEASURED, None)  # type: ignore[assignment]
+    return {"key_on_pct": pct, "key_on_h": told[0], "key_on_method": told[1], "key_on_note": told[2]}
+
+
+def _key_on_pct(day: Day) -> float | None:
+    """Without an hour meter: the share of the distance, else of the time in service, that no silence hid."""
+    seen_h, km, hidden_h = day["on_h"], day["true_km"], day["hidden_h"]
+    if km is not None and km >= rules.COVERAGE_MIN_KM:
+        share = 1 - day["hidden_km"] / km
+    elif seen_h is not None and seen_h + hidden_h > 0:
+        share = seen_h / (seen_h + hidden_h)
+    else:
+        share = 1.0
+    return within(share * 100, 0.0, 100.0)
+
+
+def figures(day: Day) -> Figures:
+    """Figures of a day that has passed `with_key_on`."""
+    key_on_h = day["key_on_h"]
+    return {
+        "key_on_h": Figure(key_on_h, day["key_on_pct"], key_on_h, day["key_on_method"], day["key_on_note"]),
+        "working_h": Figure(day["working_h"], 100.0, key_on_h),
+    }
+
+
+def contact_figures(segments: DaySegments) -> list[tuple[Key, Figures]]:
     """Hours of contact, expected and had. A gateway that sleeps at key-off is expected while the key is on."""
-    sleeping = pl.col("sleeps_at_key_off") & pl.col("state").is_in(states.AT_REST) & ~pl.col("runs")
-    wide = (
-        segments.filter(pl.col("day").is_not_null() & ~sleeping)
-        .group_by(KEYS)
-        .agg(connected_h=pl.col("heard_s").sum() / 3600, expected_contact_h=pl.col("s").sum() / 3600)
-    )
-    return _CONTACT.of(wide)
-
-
-_CONTACT = Listing(
-    {
-        name: Figure(pl.col(name), pl.lit(100.0), pl.col("expected_contact_h"))
-        for name in ("connected_h", "expected_contact_h")
-    }
-)
+    at_rest = segments.is_state(states.PARKED) | segments.is_state(states.PLUGGED_IDLE)
+    expected = ~(segments.flag("sleeps_at_key_off") & at_rest & ~segments.flag("runs"))
+    any_expected = segments.ever(expected)
+    expected_h = segments.total(segments.numbers("s"), expected) / 3600
+    connected_h = segments.total(segments.numbers("heard_s"), expected) / 3600
+    return [
+        (segments.keys[n], {
+            "connected_h": Figure(connected_h[n].item(), 100.0, expected_h[n].item()),
+            "expected_contact_h": Figure(expected_h[n].item(), 100.0, expected_h[n].item()),
+        })
+        for n in np.flatnonzero(any_expected)
+    ]  # fmt: skip

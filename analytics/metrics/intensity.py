@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-
-import polars as pl
+from typing import Any
 
 from analytics.metrics import rules
 from analytics.metrics.metric import AC, DC, Metric, Total
-from analytics.metrics.rows import Figure, scalable, scaled, scaled_bounds, scaling_method, scaling_note
+from analytics.metrics.rows import (
+    MEASURED,
+    Day,
+    Figure,
+    Figures,
+    scalable,
+    scaled,
+    scaled_bounds,
+    scaling_method,
+    scaling_note,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One side of a ratio in the wide day table: columns of value, coverage, method and note."""
+    """One side of a ratio: what value, coverage, method and note are called among what is known of a day."""
 
     metric: str
     unit: str
@@ -57,21 +67,28 @@ class _Pair:
     top: _Side
     bottom: _Side
     words: str
-    only: pl.Expr | None = None
+    only: Callable[[Day], bool] | None = None
     idle: bool = False
 
 
-_VESSEL, _ELECTRIC = pl.col("category") == "vessel", pl.col("powertrain") == "bev"
+def _vessel(day: Day) -> bool:
+    return bool(day["category"] == "vessel")
+
+
+def _electric(day: Day) -> bool:
+    return bool(day["powertrain"] == "bev")
+
+
 PER_KM = _Pair("ratio_energy_per_km_kwh", "ratio_distance_km", ENERGY, DISTANCE, "energy per distance")
 PER_HOUR = _Pair("ratio_energy_per_hour_kwh", "ratio_key_on_h", ENERGY, KEY_ON, "energy per hour")
 PER_WORKING_HOUR = _Pair(
     "ratio_working_energy_kwh", "ratio_working_h", ENERGY, WORKING, "energy per working hour"
 )  # fmt: skip
 DGE = _Pair(
-    "ratio_dge_energy_kwh", "ratio_dge_distance_km", ENERGY, DISTANCE, "miles per diesel gallon equivalent", _ELECTRIC
+    "ratio_dge_energy_kwh", "ratio_dge_distance_km", ENERGY, DISTANCE, "miles per diesel gallon equivalent", _electric
 )
 AT_SEA = _Pair(
-    "ratio_sea_energy_kwh", "ratio_sea_distance_km", ENERGY, DISTANCE, "energy per nautical mile", _VESSEL
+    "ratio_sea_energy_kwh", "ratio_sea_distance_km", ENERGY, DISTANCE, "energy per nautical mile", _vessel
 )  # fmt: skip
 PER_WORK = _Pair("ratio_transport_energy_kwh", "ratio_transport_work_tkm", ENERGY, WORK, "energy per transport work")
 BOUGHT = _Pair(
@@ -161,53 +178,47 @@ METRICS = (
 )  # fmt: skip
 
 
-def with_work(wide: pl.LazyFrame) -> pl.LazyFrame:
-    """Add transport work, scaled to the distance whose load is not known where that is allowed."""
-    work, pct = pl.col("transport_work_tkm"), pl.col("payload_kg_pct")
+def with_work(day: Day) -> dict[str, Any]:
+    """Transport work, scaled to the distance whose load is not known where that is allowed."""
+    work, pct = day["transport_work_tkm"], day["payload_kg_pct"]
     low, high = scaled_bounds(work, pct)
-    return wide.with_columns(
-        work_tkm=scaled(work, pct), work_method=scaling_method(pct), work_low=low, work_high=high,
-        work_note=pl.when(work.is_not_null()).then(scaling_note(pct)),
-    )  # fmt: skip
+    return {
+        "work_tkm": scaled(work, pct), "work_method": scaling_method(pct), "work_low": low, "work_high": high,
+        "work_note": scaling_note(pct) if work is not None else None,
+    }  # fmt: skip
 
 
-def figures() -> dict[str, Figure]:
-    """Transport work, and the components of the ratios, from a wide day table with all their sides."""
+def figures(day: Day) -> Figures:
+    """Transport work, and the components of the ratios, of a day with all their sides."""
     work = Figure(
-        pl.col("work_tkm"), pl.col("payload_kg_pct"), pl.col("distance_km"), pl.col("work_method"),
-        pl.col("work_note"), pl.col("work_low"), pl.col("work_high"),
+        day["work_tkm"], day["payload_kg_pct"], day["distance_km"], day["work_method"], day["work_note"],
+        day["work_low"], day["work_high"],
     )  # fmt: skip
-    sides = {slug: figure for pair in PAIRS for slug, figure in _sides(pair).items()}
+    entering = [pair for pair in PAIRS if _enters(pair, day)]
+    sides = {
+        slug: _figure(side, day, day[pair.bottom.value])
+        for pair in entering
+        for slug, side in ((pair.top_slug, pair.top), (pair.bottom_slug, pair.bottom))
+    }
     return {"transport_work_tkm": work, **sides}
 
 
-def _sides(pair: _Pair) -> dict[str, Figure]:
-    top, bottom = pl.col(pair.top.value), pl.col(pair.bottom.value)
+def _enters(pair: _Pair, day: Day) -> bool:
+    """The day has both sides, covered well enough, and was active."""
+    top, bottom = day[pair.top.value], day[pair.bottom.value]
+    if top is None or bottom is None or not (_covered(pair.top, day) and _covered(pair.bottom, day)):
+        return False
     active = bottom >= 0 if pair.idle else bottom > 0
-    enters = top.is_not_null() & active & _covered(pair.top) & _covered(pair.bottom)
-    if pair.only is not None:
-        enters &= pair.only
-    return {
-        pair.top_slug: _figure(pair.top, enters, bottom),
-        pair.bottom_slug: _figure(pair.bottom, enters, bottom),
-    }
+    return bool(active and (pair.only is None or pair.only(day)))
 
 
-def _covered(side: _Side) -> pl.Expr:
-    return pl.lit(True) if side.pct is None else scalable(pl.col(side.pct))
+def _covered(side: _Side, day: Day) -> bool:
+    return side.pct is None or scalable(day[side.pct])
 
 
-def _figure(side: _Side, enters: pl.Expr, weight: pl.Expr) -> Figure:
-    def column(name: str | None) -> pl.Expr | None:
-        return None if name is None else pl.col(name)
-
+def _figure(side: _Side, day: Day, weight: float) -> Figure:
+    note, low, high = (None if name is None else day[name] for name in (side.note, side.low, side.high))
     return Figure(
-        pl.col(side.value),
-        pl.lit(100.0) if side.pct is None else pl.col(side.pct),
-        weight,
-        column(side.method),
-        column(side.note),
-        column(side.low),
-        column(side.high),
-        only=enters,
-    )
+        day[side.value], 100.0 if side.pct is None else day[side.pct], weight,
+        MEASURED if side.method is None else day[side.method], note, low, high,
+    )  # fmt: skip

@@ -7,13 +7,16 @@ added: DC and AC are never mixed. A meter signal in the telemetry is continuous,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import polars as pl
 
 from analytics.metrics import rules
 from analytics.metrics.charging_hours import seen_kwh
 from analytics.metrics.inputs import Inputs
 from analytics.metrics.intervals import merged
-from analytics.metrics.rows import MEASURED, MIXED, notes
+from analytics.metrics.rows import MEASURED, MIXED, Day, Key, notes
 
 RECORD, RECORD_PCT = "grid_by_record", "grid_by_record_pct"
 """What records tell of a day, kWh (AC), and the share of the day's charging that lies in their sessions."""
@@ -82,41 +85,51 @@ def _s(start: pl.Expr, end: pl.Expr) -> pl.Expr:
     return (end - start).dt.total_microseconds() / 1e6
 
 
-def with_records(wide: pl.LazyFrame, stretches: pl.DataFrame, inputs: Inputs) -> pl.LazyFrame:
-    """Let records tell the grid energy of a wide day table that has passed `with_energy`.
+Records = dict[Key, dict[str, Any]]
+"""What records tell of vehicle-days: `RECORD`, `RECORD_PCT` and whether some of it was spread `evenly`."""
 
-    Added are `RECORD` and `RECORD_PCT`.
-    """
+
+def records_of_days(stretches: pl.DataFrame, inputs: Inputs) -> Records:
+    """What records tell of the computed days; nothing of days without metered sessions."""
     meters = inputs.meters
     if meters.is_empty():
-        return wide.with_columns(pl.lit(None, pl.Float64).alias(name) for name in (RECORD, RECORD_PCT))
+        return {}
     windows = inputs.days.select(*DAY, *SPAN)
     told = _told(meters, windows, _charging(stretches, meters, inputs.vehicles))
-    return wide.join(told.lazy(), on=DAY, how="left", maintain_order="left").with_columns(**_grid())
+    return {(row["vehicle_id"], row["day"]): row for row in told.iter_rows(named=True)}
 
 
-def _grid() -> dict[str, pl.Expr]:
-    """The day's grid energy: records, and through the charger's efficiency what was charged outside of them."""
-    efficiency = pl.col("charger_efficiency").fill_null(rules.DEFAULT_CHARGER_EFFICIENCY)
-    outside = (pl.col("charged_kwh") * (1 - pl.col(RECORD_PCT) / 100).fill_null(0.0)).fill_null(0.0)
-    by_record = pl.col(RECORD).is_not_null() & (pl.col("grid_method") != MEASURED).fill_null(True)
-    some = outside > rules.METER_REST * pl.col(RECORD)
+def with_records(day: Day, records: Mapping[str, Any]) -> dict[str, Any]:
+    """Let the records of a day tell its grid energy, once it has passed `with_energy`; adds `RECORD`, `RECORD_PCT`."""
+    told = {name: records.get(name) for name in (RECORD, RECORD_PCT)}
+    if told[RECORD] is None or (day["grid_kwh"] is not None and day["grid_method"] == MEASURED):
+        return told
+    return told | _grid(day, records)
+
+
+def _grid(day: Day, records: Mapping[str, Any]) -> dict[str, Any]:
+    """Grid energy by records, and through the charger's efficiency what was charged outside of them."""
+    recorded, pct, evenly = records[RECORD], records[RECORD_PCT], bool(records["evenly"])
+    declared, charged = day["charger_efficiency"], day["charged_kwh"]
+    efficiency = rules.DEFAULT_CHARGER_EFFICIENCY if declared is None else declared
+    outside = (charged or 0.0) * (0.0 if pct is None else 1 - pct / 100)
+    some = outside > rules.METER_REST * recorded
+    words = notes(
+        WORDS,
+        EVENLY if evenly else None,
+        f"the rest charged / {efficiency}" if some else None,
+        ELSEWHERE if charged is None else None,
+    )
     least, most = rules.CHARGER_EFFICIENCIES
-    assumed = pl.col("charger_efficiency").is_null() & some
-    told = {
-        "grid_kwh": pl.col(RECORD) + outside / efficiency,
-        "grid_pct": pl.when(pl.col("charged_kwh").is_not_null()).then(pl.lit(100.0)),
-        "grid_method": pl.when(some | pl.col("evenly")).then(pl.lit(MIXED)).otherwise(pl.lit(MEASURED)),
-        "grid_note": notes(
-            pl.lit(WORDS),
-            pl.when("evenly").then(pl.lit(EVENLY)),
-            pl.when(some).then(pl.format("the rest charged / {}", efficiency)),
-            pl.when(pl.col("charged_kwh").is_null()).then(pl.lit(ELSEWHERE)),
-        ),
-        "grid_low": pl.when(assumed).then(pl.col(RECORD) + outside / most),
-        "grid_high": pl.when(assumed).then(pl.col(RECORD) + outside / least),
+    assumed = declared is None and some
+    return {
+        "grid_kwh": recorded + outside / efficiency,
+        "grid_pct": None if charged is None else 100.0,
+        "grid_method": MIXED if some or evenly else MEASURED,
+        "grid_note": words,
+        "grid_low": recorded + outside / most if assumed else None,
+        "grid_high": recorded + outside / least if assumed else None,
     }
-    return {name: pl.when(by_record).then(part).otherwise(name) for name, part in told.items()}
 
 
 def sessions_with_records(
@@ -127,13 +140,28 @@ def sessions_with_records(
         return sessions
     windows = sessions.select("vehicle_id", *SPAN, session_at="starts_at")
     told = _told(meters, windows, _charging(stretches, meters, vehicles), SESSION)
-    facts = vehicles.select("vehicle_id", "charger_efficiency")
-    joined = sessions.with_columns(session_at="starts_at").join(told, on=SESSION, how="left", maintain_order="left")
-    joined = joined.join(facts, on="vehicle_id", how="left", maintain_order="left")
-    grid = joined.with_columns(charged_kwh="energy_charged_kwh", grid_kwh="grid_energy_kwh").with_columns(
-        grid_pct=pl.lit(None), grid_note=pl.lit(None), grid_low=pl.lit(None), grid_high=pl.lit(None)
-    )
-    return grid.with_columns(**_grid()).with_columns(grid_energy_kwh="grid_kwh").select(sessions.columns)
+    records = {(row["vehicle_id"], row["session_at"]): row for row in told.iter_rows(named=True)}
+    efficiency = dict(vehicles.select("vehicle_id", "charger_efficiency").iter_rows())
+    rows = [
+        _session_with_record(row, records.get((row["vehicle_id"], row["starts_at"]), {}), efficiency)
+        for row in sessions.iter_rows(named=True)
+    ]
+    return pl.DataFrame(rows, schema=sessions.schema)
+
+
+def _session_with_record(
+    session: dict[str, Any], records: Mapping[str, Any], efficiency: Mapping[int, float | None]
+) -> dict[str, Any]:
+    told = with_records(
+        {
+            "grid_kwh": session["grid_energy_kwh"], "grid_method": session["grid_method"],
+            "charged_kwh": session["energy_charged_kwh"], "charger_efficiency": efficiency.get(session["vehicle_id"]),
+        },
+        records,
+    )  # fmt: skip
+    if "grid_kwh" not in told:
+        return session
+    return session | {"grid_energy_kwh": told["grid_kwh"], "grid_method": told["grid_method"]}
 
 
 def in_hours(drawn: pl.DataFrame, meters: pl.DataFrame, days: pl.DataFrame) -> pl.DataFrame:

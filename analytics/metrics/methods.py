@@ -6,21 +6,24 @@ accepted band. A ratio outside its band is a finding to show: nothing is average
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from types import MappingProxyType
+from typing import Any
 
+import dataframely as dy
 import polars as pl
 
 from analytics.metrics import dispensed, fuel, rules
 from analytics.metrics.dispensed import CHECK_OF
+from analytics.metrics.energy import by_capacity
 from analytics.metrics.metering import RECORD, RECORD_PCT
-from analytics.metrics.rows import KEYS
+from analytics.metrics.rows import Day, Key, first
 from analytics.metrics.running import POSITION, POWER, SOC, SPEED
+from schemas.frames import Agreements, MethodValues
 
 Told = tuple[str, str | None]
-"""A column of the wide day table, and one of its coverage; None: whole."""
+"""What a method's amount and its coverage are called among what is known of a day; None: whole."""
 _DISCHARGED, _REGENERATED = ("energy_discharged_kwh", "energy_regenerated_kwh")
 
 METHODS: Mapping[str, Mapping[str, Told]] = MappingProxyType(
@@ -57,19 +60,22 @@ METHODS: Mapping[str, Mapping[str, Told]] = MappingProxyType(
 """What tells of each figure: by figure and method, the best first."""
 
 
+Read = Callable[[Day], float | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """Two tellings of one quantity, and the ratio within which they agree.
 
-    `top` and `bottom` are columns or expressions over the wide day table; a day counts where the `covered` coverages
-    are 95 % or more and the bottom is at least `least`. `low` and `high` are accepted, not typical. `days` is
-    over how many days it is judged. What comes from records has no columns: see `dispensed`.
+    `top` and `bottom` read what is known of a day; a day counts where the `covered` coverages are 95 % or more and the
+    bottom is at least `least`. `low` and `high` are accepted, not typical. `days` is
+    over how many days it is judged. What comes from records reads no day: see `dispensed`.
     """
 
     slug: str
     name: str
-    top: pl.Expr | None
-    bottom: pl.Expr | None
+    top: Read | None
+    bottom: Read | None
     low: float
     high: float
     least: float
@@ -78,33 +84,48 @@ class Check:
     days: int = 1
 
 
+def _the_first(*names: str) -> Read:
+    return lambda day: first(*(day[name] for name in names))
+
+
 def _pair(slug: str, name: str, top: str, bottom: str, *more: float, unit: str, covered: tuple[str, ...]) -> Check:
     low, high, least = more
-    return Check(slug, name, pl.col(top), pl.col(bottom), low, high, least, unit, covered)
+    return Check(slug, name, _the_first(top), _the_first(bottom), low, high, least, unit, covered)
 
 
-_RECORDED = pl.when(pl.col(RECORD_PCT) >= rules.HEADLINE_COVERAGE_PCT).then(RECORD)
-_METERED = pl.coalesce("grid_energy_kwh", "grid_power_kw_sum", _RECORDED)
-_SEEN_CHARGED = pl.coalesce("energy_charged_kwh", "returned_plugged_kwh")
-_SEEN_USED = pl.coalesce("used_by_counter", "used_by_power")
-_NET_SOC_KWH = pl.col("soc_net_pts") / 100 * pl.col("usable_battery_kwh")
+def _recorded(day: Day) -> float | None:
+    pct = day[RECORD_PCT]
+    return day[RECORD] if pct is not None and pct >= rules.HEADLINE_COVERAGE_PCT else None
+
+
+def _metered(day: Day) -> float | None:
+    return first(day["grid_energy_kwh"], day["grid_power_kw_sum"], _recorded(day))
+
+
+_SEEN_CHARGED = _the_first("energy_charged_kwh", "returned_plugged_kwh")
+
+
+def _charged_less_gained(day: Day) -> float | None:
+    """A day that ends with less charge than it began with used more than it was given."""
+    charged, gained = _SEEN_CHARGED(day), by_capacity(day["soc_net_pts"], day)
+    return None if charged is None or gained is None else charged - gained
+
 
 CHECKS: Mapping[str, Check] = MappingProxyType(
     {
         check.slug: check
         for check in (
-            Check("charged_over_grid", "Energy charged (DC) / grid energy (AC)", _SEEN_CHARGED, _METERED, 0.80, 0.98,
+            Check("charged_over_grid", "Energy charged (DC) / grid energy (AC)", _SEEN_CHARGED, _metered, 0.80, 0.98,
                   rules.CHECK_MIN_KWH, "kWh"),
-            Check("recorded_over_metered", "Grid energy: metered sessions / vehicle's meter", _RECORDED,
-                  pl.coalesce("grid_energy_kwh", "grid_power_kw_sum"), 0.95, 1.05, rules.CHECK_MIN_KWH, "kWh"),
-            # A day that ends with less charge than it began with used more than it was given.
+            Check("recorded_over_metered", "Grid energy: metered sessions / vehicle's meter", _recorded,
+                  _the_first("grid_energy_kwh", "grid_power_kw_sum"), 0.95, 1.05, rules.CHECK_MIN_KWH, "kWh"),
             Check("used_over_charged", "Energy used / energy charged, set right by the change in state of charge",
-                  _SEEN_USED, _SEEN_CHARGED - _NET_SOC_KWH, 0.87, 1.00, rules.CHECK_MIN_KWH, "kWh",
-                  (f"{SOC}_pct",)),
+                  _the_first("used_by_counter", "used_by_power"), _charged_less_gained, 0.87, 1.00,
+                  rules.CHECK_MIN_KWH, "kWh", (f"{SOC}_pct",)),
             _pair("power_over_counter", "Energy used: power integral / counter", "used_by_power", "used_by_counter",
                   0.95, 1.05, rules.CHECK_MIN_KWH, unit="kWh", covered=(f"{POWER}_pct", f"{_DISCHARGED}_pct")),
-            Check("soc_over_charged", "Energy charged: state of charge / counter or power", pl.col("charged_by_soc"),
-                  _SEEN_CHARGED, 0.90, 1.10, rules.CHECK_MIN_KWH, "kWh"),
+            Check("soc_over_charged", "Energy charged: state of charge / counter or power",
+                  _the_first("charged_by_soc"), _SEEN_CHARGED, 0.90, 1.10, rules.CHECK_MIN_KWH, "kWh"),
             _pair("charged_over_charger", "Energy charged: vehicle / charger's output", "charged_seen",
                   "charger_output", 0.95, 1.02, rules.CHECK_MIN_KWH, unit="kWh", covered=()),
             _pair("odometer_over_speed", "Distance: odometer / integral of speed", "odometer_km", "speed_km", 0.97,
@@ -129,59 +150,52 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
 """Comparisons by slug. Bands are chosen for this project; a charger's losses and a pack's own are inside them."""
 
 
-def with_methods(wide: pl.LazyFrame) -> pl.LazyFrame:
-    """Add to a wide day table with all figures what single methods tell and no figure needs."""
-    efficiency = pl.col("charger_efficiency").fill_null(rules.DEFAULT_CHARGER_EFFICIENCY)
-    return wide.with_columns(
-        charged_by_soc=pl.col("soc_charged_pts") / 100 * pl.col("usable_battery_kwh"),
-        grid_by_efficiency=pl.col("charged_kwh") / efficiency,
-        charged_seen=_SEEN_CHARGED,
-        charger_output=pl.coalesce("charger_output_energy_kwh", "charger_output_power_kw_sum"),
+def with_methods(day: Day) -> dict[str, float | None]:
+    """What single methods tell and no figure needs, of a day with all figures."""
+    efficiency, charged = day["charger_efficiency"] or rules.DEFAULT_CHARGER_EFFICIENCY, day["charged_kwh"]
+    return {
+        "charged_by_soc": by_capacity(day["soc_charged_pts"], day),
+        "grid_by_efficiency": None if charged is None else charged / efficiency,
+        "charged_seen": _SEEN_CHARGED(day),
+        "charger_output": first(day["charger_output_energy_kwh"], day["charger_output_power_kw_sum"]),
+    }
+
+
+_TOLD = [(metric, method, *told) for metric, methods in METHODS.items() for method, told in methods.items()]
+
+
+def method_values(days: Iterable[tuple[Key, Day]]) -> pl.DataFrame:
+    """Rows of `MethodValues` of days that have passed `with_methods`."""
+    return _listed(
+        MethodValues,
+        (
+            (*key, metric, method, day[value], 100.0 if pct is None else day[pct])
+            for key, day in days
+            for metric, method, value, pct in _TOLD
+            if day[value] is not None
+        ),
     )
 
 
-def method_values(wide: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `MethodValues` from a table that has passed `with_methods`."""
-    return _listed(wide, _told()).filter(pl.col("value").is_not_null())
+def agreements(days: Iterable[tuple[Key, Day]]) -> pl.DataFrame:
+    """Rows of `Agreements` of days that have passed `with_methods`."""
+    rows = ((*key, *compared) for key, day in days for check in CHECKS.values() if (compared := _compared(check, day)))
+    return _listed(Agreements, rows)
 
 
-def agreements(wide: pl.DataFrame) -> pl.DataFrame:
-    """Rows of `Agreements` from a table that has passed `with_methods`."""
-    return _listed(wide, _compared()).filter(pl.col("numerator").is_not_null())
+def _compared(check: Check, day: Day) -> tuple[str, float, float, bool] | None:
+    """Both tellings of a day that counts, and whether they agree."""
+    if check.top is None or check.bottom is None:
+        return None
+    top, bottom = check.top(day), check.bottom(day)
+    if top is None or bottom is None or bottom < check.least:
+        return None
+    if any(day[pct] is None or day[pct] < rules.HEADLINE_COVERAGE_PCT for pct in check.covered):
+        return None
+    return check.slug, top, bottom, check.low <= top / bottom <= check.high
 
 
-@cache
-def _told() -> pl.Expr:
-    told = [
-        pl.struct(
-            metric=pl.lit(metric), method=pl.lit(method), value=pl.col(value).cast(pl.Float64),
-            coverage_pct=(pl.lit(100.0) if pct is None else pl.col(pct)).cast(pl.Float64),
-        )
-        for metric, methods in METHODS.items()
-        for method, (value, pct) in methods.items()
-    ]  # fmt: skip
-    return pl.concat_list(told)
-
-
-@cache
-def _compared() -> pl.Expr:
-    compared = [
-        pl.struct(
-            check=pl.lit(check.slug),
-            numerator=pl.when(_comparable(check, top, bottom)).then(top).cast(pl.Float64),
-            denominator=bottom.cast(pl.Float64),
-            agrees=(top / bottom).is_between(check.low, check.high),
-        )
-        for check in CHECKS.values()
-        if (top := check.top) is not None and (bottom := check.bottom) is not None
-    ]  # fmt: skip
-    return pl.concat_list(compared)
-
-
-def _comparable(check: Check, top: pl.Expr, bottom: pl.Expr) -> pl.Expr:
-    covered = [pl.col(pct) >= rules.HEADLINE_COVERAGE_PCT for pct in check.covered]
-    return pl.all_horizontal(top.is_not_null(), bottom >= check.least, *covered)
-
-
-def _listed(wide: pl.DataFrame, parts: pl.Expr) -> pl.DataFrame:
-    return wide.lazy().select(*KEYS, part=parts).explode("part").unnest("part").collect()
+def _listed(contract: type[dy.Schema], rows: Iterable[tuple[Any, ...]]) -> pl.DataFrame:
+    schema = contract.create_empty().schema
+    columns: list[Any] = list(zip(*rows, strict=True)) or [[] for _ in schema]
+    return pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema)

@@ -9,11 +9,12 @@ import polars as pl
 
 from analytics.metrics import rules, states
 from analytics.metrics.inputs import Inputs
-from analytics.metrics.rows import ESTIMATED, MEASURED, MIXED, notes
+from analytics.metrics.plug import notes_expr as notes
+from analytics.metrics.plug import past_pack
+from analytics.metrics.rows import ESTIMATED, MEASURED, MIXED
 from analytics.metrics.running import POWER, SOC
 from analytics.metrics.samples import PLACE
 from analytics.metrics.stretches import stretches
-from analytics.metrics.sums import past_pack
 
 COUNTER = "energy_charged_kwh"
 _METERS = {"grid_energy_kwh": "grid_energy_kwh", "grid_power_kw": "grid_power_kw_sum"}

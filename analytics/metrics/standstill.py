@@ -6,62 +6,62 @@ loads while driving may differ.
 
 from __future__ import annotations
 
-import polars as pl
+from collections.abc import Iterable
+
+import numpy as np
 
 from analytics.metrics import rules
+from analytics.metrics.arrays import Flags, Floats
 from analytics.metrics.energy import activity
-from analytics.metrics.rows import ESTIMATED, KEYS, Figure, Listing
+from analytics.metrics.rows import ESTIMATED, Day, Figure, Figures, Key
 from analytics.metrics.running import POWER
+from analytics.metrics.sums import DaySegments
 
 WORKING_AT_REST = ("equipment", "vessel")
 """Categories that may work at a standstill: without a signal of their work nothing is estimated."""
 WORDS = "median power of standstills x key-on hours"
+SLUG = "auxiliary_energy_kwh"
 
 
-def auxiliary_estimates(wide: pl.DataFrame, stretches: pl.DataFrame) -> pl.DataFrame | None:
-    """Figures of `auxiliary_energy_kwh` on days without its signal, in long form; None where there are none."""
-    if not wide["auxiliary_power_kw_sum"].null_count() or wide["drawn_kwh"].null_count() == wide.height:
-        return None  # nearly free, and so for most fleets
-    signal = pl.col("auxiliary_power_kw_sum").is_not_null()
-    untold = wide.filter(~signal & pl.col("drawn_kwh").is_not_null() & (pl.col("on_h") > 0))
-    if untold.is_empty():
+def auxiliary_estimates(days: Iterable[tuple[Key, Day]], segments: DaySegments) -> list[tuple[Key, Figures]]:
+    """Figures of auxiliary energy on days without its signal."""
+    untold = {key: day for key, day in days if _is_asked(day)}
+    if not untold:
+        return []
+    rests, works = _rests(segments), segments.rows["works"]
+    silent, busy = works.is_null().to_numpy(), segments.flag("works")
+    kwh, watched_s = segments.numbers("drawn_kwh") - segments.numbers("returned_kwh"), segments.numbers(f"{POWER}_s")
+    bounds = np.append(segments.starts, len(rests))
+    found = []
+    for n, key in enumerate(segments.keys):
+        if key not in untold:
+            continue
+        here, day = slice(bounds[n], bounds[n + 1]), untold[key]
+        # Where nothing tells of work, these may work all the same.
+        may_work = busy[here] | silent[here] if day["category"] in WORKING_AT_REST else busy[here]
+        idle = rests[here] & ~may_work
+        load_kw = _median_kw(kwh[here][idle], watched_s[here][idle])
+        if load_kw is not None:
+            day_kwh = max(load_kw, 0.0) * day["on_h"]
+            found.append((key, {SLUG: Figure(day_kwh, day[f"{POWER}_pct"], activity(day), ESTIMATED, WORDS)}))
+    return found
+
+
+def _is_asked(day: Day) -> bool:
+    return day["auxiliary_power_kw_sum"] is None and day["drawn_kwh"] is not None and bool(day["on_h"])
+
+
+def _rests(segments: DaySegments) -> Flags:
+    """Key on, standing, nothing plugged in, power watched."""
+    moves_or_charges = segments.flag("moving") | segments.flag("plugged") | segments.flag("gains")
+    return segments.flag("key") & ~moves_or_charges & (segments.numbers(f"{POWER}_s") > 0)
+
+
+def _median_kw(kwh: Floats, watched_s: Floats) -> float | None:
+    """The median of standstills' mean power (kW), each by its time; None where too little was watched."""
+    if watched_s.sum() < rules.STANDSTILL_MIN_S:
         return None
-    days = untold.select(*KEYS, "on_h", "distance_km", "category", pct=f"{POWER}_pct")
-    mean_kw = (pl.col("drawn_kwh") - pl.col("returned_kwh")) / pl.col(f"{POWER}_s") * 3600
-    rested = stretches.filter(_rests()).join(days, on=KEYS).filter(_idle()).with_columns(kw=mean_kw)
-    loads = (
-        rested.sort(*KEYS, "kw")
-        .group_by(KEYS, maintain_order=True)
-        .agg(_median(), watched_s=pl.col(f"{POWER}_s").sum(), **{n: pl.col(n).first() for n in days.columns[2:]})
-        .filter(pl.col("watched_s") >= rules.STANDSTILL_MIN_S)
-        .with_columns(day_kwh=pl.col("load_kw").clip(0) * pl.col("on_h"))
-    )
-    if loads.is_empty():
-        return None
-    return _FIGURES.of(loads)
-
-
-_FIGURES = Listing(
-    {
-        "auxiliary_energy_kwh": Figure(
-            pl.col("day_kwh"), pl.col("pct"), activity(), pl.lit(ESTIMATED), pl.lit(WORDS)
-        )
-    }
-)  # fmt: skip
-
-
-def _rests() -> pl.Expr:
-    key = pl.col("key").fill_null(False)
-    return key & ~pl.col("moving") & ~pl.col("plugged") & ~pl.col("gains") & (pl.col(f"{POWER}_s") > 0)
-
-
-def _idle() -> pl.Expr:
-    works = pl.col("works").fill_null(pl.col("category").is_in(WORKING_AT_REST))
-    return ~works
-
-
-def _median() -> pl.Expr:
-    """The median of standstills' mean power (kW), each by its time; rows are in order of power."""
-    so_far = pl.col(f"{POWER}_s").cum_sum()
-    half = so_far >= pl.col(f"{POWER}_s").sum() / 2
-    return pl.col("kw").filter(half).first().alias("load_kw")
+    mean_kw = kwh / watched_s * 3600
+    order = np.argsort(mean_kw, kind="stable")
+    so_far = np.cumsum(watched_s[order])
+    return float(mean_kw[order][np.argmax(so_far >= watched_s.sum() / 2)])

@@ -1,154 +1,234 @@
-"""One wide row per computed vehicle and day: what its segments add up to."""
+"""What the segments of each vehicle-day add up to, and how much of the day each signal covered."""
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from analytics.metrics import rules, states
+from analytics.metrics.arrays import Flags, Floats, Whole
+from analytics.metrics.plug import past_pack_kwh
+from analytics.metrics.rows import Day, Key
 from analytics.metrics.running import AMOUNTS, ODOMETER, PAYLOAD, POSITION, POWER, SOC, SPEED, TANK
 from analytics.metrics.samples import COUNTERS, RATES
 
-DRAWS = ~pl.col("gains") & ~(pl.col("silent") & pl.col("plugged"))
-"""Segments whose energy is used: not plugged in, not gaining."""
-HIDDEN = pl.col("silent") & (pl.col("state") == states.IN_SERVICE)
-"""Silences in which the vehicle was in service unobserved."""
-UNTOLD = HIDDEN & (pl.col("soc_rise_pts") >= 0).fill_null(False)
-"""Silences in which the vehicle drove and charged: the change in state of charge does not tell what it used."""
-KEYS = ["vehicle_id", "day"]
-_TIMED = (POWER, SPEED, SOC, TANK, PAYLOAD, POSITION, *COUNTERS, *RATES)
-_UNPLUGGED = ("auxiliary_power_kw", "hotel_power_kw")
+UNPLUGGED = ("auxiliary_power_kw", "hotel_power_kw")
+"""Loads that count while not plugged in alone."""
+BY_DISTANCE = (POWER, SOC, TANK, PAYLOAD, *(name for name in COUNTERS if name != ODOMETER))
+"""Signals whose coverage is told by distance where there is any; that of the others by time."""
+TIMED = (POWER, SPEED, SOC, TANK, PAYLOAD, POSITION, *COUNTERS, *RATES)
+COVERED = (*BY_DISTANCE, SPEED, POSITION, *RATES)
+AMOUNTS_OF = {name: columns[0] for name, columns in AMOUNTS.items() if name in (*COUNTERS, *RATES)}
+_SECONDS, _KM = [f"{name}_s" for name in TIMED], [f"{name}_km" for name in (*BY_DISTANCE, POSITION)]
+_SUMMED = ["s", *dict.fromkeys(c for columns in AMOUNTS.values() for c in columns), *_SECONDS, *_KM]
+_AT = {name: n for n, name in enumerate(_SUMMED)}
 
 
-def day_sums(segments: pl.DataFrame, days: pl.DataFrame, vehicles: pl.DataFrame) -> pl.LazyFrame:
-    """Sum judged `segments` by vehicle and day. Amounts a signal does not cover at all are null.
+class DaySegments:
+    """The segments of the computed days in arrays, and their sums by vehicle-day."""
 
-    Every row of `days` is present, with the vehicle's master data. `_h` and `_s` are times, `_pct` coverages.
+    def __init__(self, segments: pl.DataFrame) -> None:
+        """Take judged segments, in order of vehicle and time."""
+        self.rows = segments.filter(pl.col("day").is_not_null()) if segments["day"].null_count() else segments
+        self.starts = _starts(self.rows)
+        self._values = np.nan_to_num(self.rows.select(_SUMMED).to_numpy(), copy=True, nan=0.0)
+
+    @cached_property
+    def keys(self) -> list[Key]:
+        """Vehicle and day of each group, in order."""
+        at = self.rows.select("vehicle_id", "day")[self.starts]
+        return list(at.iter_rows())
+
+    def flag(self, name: str) -> Flags:
+        """A flag of each segment; where it is not known, it is down."""
+        return _flag(self.rows[name])
+
+    def is_state(self, state: str) -> Flags:
+        """Segments in a state."""
+        return _flag(self.rows["state"] == state)
+
+    def numbers(self, name: str) -> Floats:
+        """A column of each segment, NaN where it is not known."""
+        return self.rows[name].cast(pl.Float64).to_numpy()
+
+    def sums(self, where: Flags | None = None) -> Floats:
+        """Sums of all columns over the segments `where`: a row for each vehicle-day."""
+        if not len(self.starts):
+            return np.zeros((0, len(_SUMMED)))
+        values = self._values if where is None else self._values * where[:, None]
+        summed: Floats = np.add.reduceat(values, self.starts, axis=0)
+        return summed
+
+    def total(self, values: Floats, where: Flags | None = None) -> Floats:
+        """Sums of values of one's own; NaN counts nothing."""
+        if not len(self.starts):
+            return np.zeros(0)
+        told = ~np.isnan(values) if where is None else where & ~np.isnan(values)
+        summed: Floats = np.add.reduceat(np.where(told, values, 0.0), self.starts)
+        return summed
+
+    def ever(self, flags: Flags) -> Flags:
+        """Whether a flag is up in any segment of the vehicle-day."""
+        return np.logical_or.reduceat(flags, self.starts) if len(self.starts) else np.zeros(0, bool)
+
+
+def _flag(column: pl.Series) -> Flags:
+    flags: Flags = column.fill_null(False).cast(pl.UInt8).to_numpy().view(bool)
+    return flags
+
+
+def _starts(rows: pl.DataFrame) -> Whole:
+    """Where another vehicle or day begins."""
+    if rows.is_empty():
+        return np.zeros(0, np.int64)
+    vehicle, day = rows["vehicle_id"].to_numpy(), rows["day"].cast(pl.Int32).to_numpy()
+    return np.flatnonzero(np.append(True, (vehicle[1:] != vehicle[:-1]) | (day[1:] != day[:-1])))
+
+
+def day_sums(segments: DaySegments, days: pl.DataFrame, vehicles: pl.DataFrame) -> list[tuple[Key, Day]]:
+    """Each vehicle-day of `days`, in their order, with its sums and the vehicle's master data.
+
+    Amounts that a signal does not cover at all are None, as is everything of a day without segments. `_h` and `_s` are
+    times, `_pct` coverages.
     """
-    inside = segments.lazy().filter(pl.col("day").is_not_null())
-    summed = inside.group_by(KEYS).agg(*_times(), *_battery(), *_distance(), *_counters(), *_rates(), *_levels())
-    wide = days.lazy().select(*KEYS, day_h=(pl.col("ends_at") - pl.col("starts_at")).dt.total_seconds() / 3600)
-    wide = wide.join(summed, on=KEYS, how="left", maintain_order="left")
-    return wide.join(vehicles.lazy(), on="vehicle_id", how="left", maintain_order="left").with_columns(**_coverages())
+    summed = dict(zip(segments.keys, _sums(segments), strict=True))
+    facts = {row["vehicle_id"]: row for row in vehicles.iter_rows(named=True)}
+    found: list[tuple[Key, Day]] = []
+    for vehicle_id, day, starts_at, ends_at in days.select("vehicle_id", "day", "starts_at", "ends_at").iter_rows():
+        key = (vehicle_id, day)
+        known = facts.get(vehicle_id, {}) | summed.get(key, _NOTHING)
+        known["day_h"] = (ends_at - starts_at).total_seconds() / 3600
+        found.append((key, known | _coverages(known)))
+    return found
 
 
-def _where(condition: pl.Expr, column: str) -> pl.Expr:
-    return pl.col(column).filter(condition).sum()
+def _sums(segments: DaySegments) -> Iterator[dict[str, Any]]:
+    """What every vehicle-day with segments adds up to."""
+    runs, works, gains, silent = (segments.flag(name) for name in ("runs", "works", "gains", "silent"))
+    plugged, in_service, idle = (
+        segments.flag("plugged"),
+        segments.is_state(states.IN_SERVICE),
+        segments.is_state(states.IDLE),
+    )
+    hidden = silent & in_service
+    draws = ~gains & ~(silent & plugged)
+    rise = segments.numbers("soc_rise_pts")
+    # Silences in which the vehicle drove and charged: the change in state of charge does not tell what it used.
+    untold = hidden & (rise >= 0)
+    unknown = segments.is_state(states.UNKNOWN) | segments.flag("unobserved")
+    past, loads_told = past_pack_kwh(segments.rows)
+    told = {
+        "working_told": segments.ever(segments.rows["works"].is_not_null().to_numpy()),
+        "has_key": segments.ever(segments.rows["key"].is_not_null().to_numpy()),
+        "observed": segments.ever(~unknown),
+        "loads_told": segments.ever(loads_told),
+    }
+    more = {
+        "soc_gained_pts": segments.total(_gained_pts(segments), gains),
+        "tank_used_kg": -segments.total(segments.numbers("tank_kg"), segments.numbers("tank_kg") <= rules.REFUELLED_KG),
+        "past_pack_kwh": segments.total(past),
+    }
+    parts = {
+        "all": None, "runs": runs, "working": runs & works, "hidden": hidden, "draws": draws, "gains": gains,
+        "idle": idle, "told": ~untold, "unplugged": ~plugged,
+    }  # fmt: skip
+    sums = {name: segments.sums(where).tolist() for name, where in parts.items()}
+    for n in range(len(segments.starts)):
+        yield _named(
+            {name: dict(zip(_SUMMED, rows[n], strict=True)) for name, rows in sums.items()},
+            {name: bool(flags[n]) for name, flags in told.items()} | {name: float(x[n]) for name, x in more.items()},
+        )
 
 
-def _known(column: str, seconds: str, condition: pl.Expr = pl.lit(True)) -> pl.Expr:  # noqa: B008 - an expression
-    """The sum of `column`, null where the signal covers no time at all."""
-    return pl.when(pl.col(seconds).sum() > 0).then(_where(condition, column))
+def _gained_pts(segments: DaySegments) -> Floats:
+    """State of charge that rose where power saw nothing."""
+    watched = np.nan_to_num(segments.numbers(f"{POWER}_s")) / segments.numbers("s")
+    gained: Floats = np.maximum(segments.numbers("soc_pts"), 0) * (1 - np.clip(watched, 0, 1))
+    return gained
 
 
-@cache
-def _times() -> list[pl.Expr]:
-    runs, works = pl.col("runs"), pl.col("works").fill_null(False)
-    return [
-        (_where(runs, "s") / 3600).alias("on_h"),
-        pl.when(pl.col("works").count() > 0).then(_where(runs & works, "s") / 3600).alias("working_h"),
-        (_where(pl.col("state") == states.IDLE, "s") / 3600).alias("standing_h"),
-        (_where(HIDDEN, "s") / 3600).alias("hidden_h"),
-        _where(HIDDEN, "distance_km").alias("hidden_km"),
-        pl.col("key").is_not_null().any().alias("has_key"),
-        ((pl.col("state") != states.UNKNOWN) & ~pl.col("unobserved")).any().alias("observed"),
-        *(_where(runs, f"{name}_s").alias(f"{name}_on_s") for name in _TIMED),
-    ]
+Sums = dict[str, dict[str, float]]
 
 
-@cache
-def _battery() -> list[pl.Expr]:
-    idle = pl.col("state") == states.IDLE
-    missed = 1 - (pl.col(f"{POWER}_s").fill_null(0) / pl.col("s")).clip(0, 1)
-    gained = pl.col("soc_pts").clip(lower_bound=0) * missed
-    return [
-        _known("drawn_kwh", f"{POWER}_s", DRAWS),
-        _known("returned_kwh", f"{POWER}_s", DRAWS),
-        _known("returned_kwh", f"{POWER}_s", pl.col("gains")).alias("returned_plugged_kwh"),
-        pl.when(pl.col(f"{SOC}_s").sum() > 0).then(-_where(DRAWS, "soc_pts")).alias("soc_used_pts"),
-        pl.when(pl.col(f"{SOC}_s").sum() > 0).then(gained.filter(pl.col("gains")).sum()).alias("soc_gained_pts"),
-        _known("soc_pts", f"{SOC}_s", pl.col("gains")).alias("soc_charged_pts"),
-        _known("soc_pts", f"{SOC}_s").alias("soc_net_pts"),
-        pl.when(_where(idle, f"{POWER}_s") > 0)
-        .then(_where(idle, "drawn_kwh") - _where(idle, "returned_kwh"))
-        .alias("idle_kwh"),
-        _where(idle, f"{POWER}_s").alias("idle_power_s"),
-        _past_the_pack(),
-        pl.col(f"{POWER}_km").sum(),
-        _where(~UNTOLD, f"{SOC}_km"),
-        *(pl.col(f"{name}_s").sum().alias(f"{name}_s") for name in (POWER, SOC)),
-    ]
+def _named(sums: Sums, more: dict[str, Any]) -> dict[str, Any]:
+    """The sums of one vehicle-day under the names by which figures know them."""
+    every = sums["all"]
+
+    def known(name: str, of: str, part: str = "all") -> float | None:
+        """A sum, if the signal covers any time at all."""
+        return sums[part][name] if every[f"{of}_s"] > 0 else None
+
+    idles = sums["idle"][f"{POWER}_s"] > 0
+    return {
+        "on_h": sums["runs"]["s"] / 3600,
+        "working_h": sums["working"]["s"] / 3600 if more["working_told"] else None,
+        "standing_h": sums["idle"]["s"] / 3600,
+        "hidden_h": sums["hidden"]["s"] / 3600,
+        "hidden_km": sums["hidden"]["distance_km"],
+        "has_key": more["has_key"],
+        "observed": more["observed"],
+        **{f"{name}_on_s": sums["runs"][f"{name}_s"] for name in TIMED},
+        "drawn_kwh": known("drawn_kwh", POWER, "draws"),
+        "returned_kwh": known("returned_kwh", POWER, "draws"),
+        "returned_plugged_kwh": known("returned_kwh", POWER, "gains"),
+        "soc_used_pts": -sums["draws"]["soc_pts"] if every[f"{SOC}_s"] > 0 else None,
+        "soc_gained_pts": more["soc_gained_pts"] if every[f"{SOC}_s"] > 0 else None,
+        "soc_charged_pts": known("soc_pts", SOC, "gains"),
+        "soc_net_pts": known("soc_pts", SOC),
+        "idle_kwh": sums["idle"]["drawn_kwh"] - sums["idle"]["returned_kwh"] if idles else None,
+        "idle_power_s": sums["idle"][f"{POWER}_s"],
+        "past_pack_kwh": more["past_pack_kwh"] if more["loads_told"] else None,
+        "odometer_km": known("distance_km", ODOMETER),
+        "speed_km": known("speed_km", SPEED),
+        "position_km": known("position_km", POSITION),
+        "true_km": every["distance_km"],
+        **{name: known(name, name) for name in COUNTERS if name != ODOMETER},
+        **{
+            AMOUNTS[name][0]: known(AMOUNTS[name][0], name, "unplugged" if name in UNPLUGGED else "all")
+            for name in RATES
+        },
+        "tank_used_kg": more["tank_used_kg"] if every[f"{TANK}_s"] > 0 else None,
+        "transport_work_tkm": known("transport_work_tkm", PAYLOAD),
+        **{f"{name}_km": every[f"{name}_km"] for name in (*BY_DISTANCE, POSITION)},
+        f"{SOC}_km": sums["told"][f"{SOC}_km"],
+        **{f"{name}_s": every[f"{name}_s"] for name in (POWER, SOC)},
+    }
 
 
-def _past_the_pack() -> pl.Expr:
-    told = pl.any_horizontal(pl.col(f"{name}_s") > 0 for name in _UNPLUGGED).any()
-    return pl.when(told).then(past_pack().sum()).alias("past_pack_kwh")
+_NOTHING: dict[str, Any] = dict.fromkeys(
+    _named(
+        dict.fromkeys(
+            ("all", "runs", "working", "hidden", "draws", "gains", "idle", "told", "unplugged"),
+            dict.fromkeys(_SUMMED, 0.0),
+        ),
+        dict.fromkeys(
+            ("working_told", "has_key", "observed", "loads_told", "soc_gained_pts", "tank_used_kg", "past_pack_kwh"),
+            0.0,
+        ),
+    )
+)
+"""A day without a segment."""
 
 
-@cache
-def past_pack() -> pl.Expr:
-    """What a charger gave in each segment that never reached the battery: heat, cold, hotel loads (kWh, DC).
-
-    Null where nothing was plugged in, or neither loads nor power were watched.
-    """
-    loads = pl.coalesce(*(pl.when(pl.col(f"{name}_s") > 0).then(AMOUNTS[name][0]) for name in _UNPLUGGED))
-    pack = pl.col("returned_kwh") - pl.col("drawn_kwh")
-    watched = pl.col("plugged") & ~pl.col("silent") & (pl.col(f"{POWER}_s") > 0)
-    return pl.when(watched).then((pack + loads).clip(0) - pack.clip(0))
-
-
-@cache
-def _distance() -> list[pl.Expr]:
-    return [
-        _known("distance_km", f"{ODOMETER}_s").alias("odometer_km"),
-        _known("speed_km", f"{SPEED}_s"),
-        _known("position_km", f"{POSITION}_s"),
-        pl.col("distance_km").sum().alias("true_km"),
-    ]
-
-
-@cache
-def _counters() -> list[pl.Expr]:
-    names = [name for name in COUNTERS if name != ODOMETER]
-    return [
-        *(_known(name, f"{name}_s") for name in names),
-        *(pl.col(f"{name}_km").sum() for name in names),
-        *(pl.col(f"{name}_s").sum().alias(f"{name}_s") for name in names),
-    ]
-
-
-@cache
-def _rates() -> list[pl.Expr]:
-    unplugged = ~pl.col("plugged")
-    return [_known(AMOUNTS[name][0], f"{name}_s", unplugged if name in _UNPLUGGED else pl.lit(True)) for name in RATES]
-
-
-@cache
-def _levels() -> list[pl.Expr]:
-    """What left the tank, refuelling aside, and the transport work."""
-    drawn = pl.col("tank_kg") <= rules.REFUELLED_KG
-    return [
-        (-_known("tank_kg", f"{TANK}_s", drawn.fill_null(False))).alias("tank_used_kg"),
-        _known("transport_work_tkm", f"{PAYLOAD}_s"),
-        *(pl.col(f"{name}_km").sum() for name in (TANK, PAYLOAD, POSITION)),
-    ]
-
-
-@cache
-def _coverages() -> dict[str, pl.Expr]:
+def _coverages(day: Day) -> dict[str, float]:
     """Coverage of each signal: by distance where it can be told, else by time."""
-    by_distance = (POWER, SOC, TANK, PAYLOAD, *(name for name in COUNTERS if name != ODOMETER))
-    covered = {f"{name}_pct": coverage_pct(f"{name}_on_s", f"{name}_km") for name in by_distance}
-    return covered | {f"{name}_pct": coverage_pct(f"{name}_on_s", None) for name in (SPEED, POSITION, *RATES)}
+    by_distance = {f"{name}_pct": coverage_pct(day, f"{name}_on_s", f"{name}_km") for name in BY_DISTANCE}
+    return by_distance | {f"{name}_pct": coverage_pct(day, f"{name}_on_s") for name in (SPEED, POSITION, *RATES)}
 
 
-def coverage_pct(on_s: str, km: str | None) -> pl.Expr:
+def coverage_pct(day: Day, on_s: str, km: str | None = None) -> float:
     """Observed activity / true activity: by odometer, else by hour meter, else by key-on time; 100 without activity."""
-    shares = []
-    if km is not None:
-        shares.append(pl.when(pl.col("true_km") >= rules.COVERAGE_MIN_KM).then(pl.col(km) / pl.col("true_km")))
-    meter = pl.col("operating_hours_h")
-    shares.append(pl.when(meter >= rules.COVERAGE_MIN_H).then(pl.col(on_s) / 3600 / meter))
-    shares.append(pl.when(pl.col("on_h") > 0).then(pl.col(on_s) / 3600 / pl.col("on_h")))
-    return (pl.coalesce(*shares, pl.lit(1.0)) * 100).clip(0, 100)
+    true_km, meter_h, on_h = day["true_km"], day["operating_hours_h"], day["on_h"]
+    if km is not None and true_km is not None and true_km >= rules.COVERAGE_MIN_KM:
+        share = day[km] / true_km
+    elif meter_h is not None and meter_h >= rules.COVERAGE_MIN_H:
+        share = day[on_s] / 3600 / meter_h
+    elif on_h:
+        share = day[on_s] / 3600 / on_h
+    else:
+        share = 1.0
+    return float(min(max(share * 100, 0.0), 100.0))

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import polars as pl
 
 from analytics.metrics import poisson
 from analytics.metrics.metric import Metric, Total
 from analytics.metrics.registry import METRICS
-from analytics.metrics.rows import COLUMNS, ESTIMATED, MEASURED, MIXED, NOTE_SEPARATOR, notes
+from analytics.metrics.rows import (
+    COLUMNS,
+    ESTIMATED,
+    MEASURED,
+    MIXED,
+    NOTE_SEPARATOR,
+    Figure,
+    Figures,
+    first,
+    notes,
+)  # fmt: skip
 
 PARTS = [name for name in COLUMNS if name not in ("vehicle_id", "day")]
 
@@ -27,8 +38,7 @@ def totals(figures: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     if unknown:
         raise ValueError(f"not registered as metrics: {', '.join(sorted(unknown))}")
     sums = _summed(figures, list(by))
-    formed = [_FORMS[metric.total](sums, metric, list(by)) for metric in METRICS.values() if metric.total in _FORMS]
-    return pl.concat([sums, _ratios(sums, list(by)), *formed]).sort(*by, "metric")
+    return pl.concat([sums, _formed_of_groups(sums, list(by))]).sort(*by, "metric")
 
 
 def _summed(figures: pl.DataFrame, by: list[str]) -> pl.DataFrame:
@@ -72,118 +82,83 @@ def _method(methods: pl.Expr) -> pl.Expr:
     return pl.when(methods.is_not_null().any()).then(pure)
 
 
-def _sides(sums: pl.DataFrame, metric: Metric, by: list[str], more: Sequence[str] = ()) -> pl.DataFrame:
-    """Groups that have the metric's denominator, with `numerator`, `denominator` and their parts."""
-
-    def side(slug: str | None, prefix: str) -> pl.DataFrame:
-        rows = sums.filter(pl.col("metric") == slug)
-        return rows.select(*by, pl.col("value").alias(prefix), pl.col(*PARTS[2:]).name.prefix(f"{prefix}_"))
-
-    joined = _joined(side(metric.denominator, "denominator"), side(metric.numerator, "numerator"), by)
-    for slug in more:
-        joined = _joined(joined, side(slug, slug), by)
-    return joined
-
-
-def _joined(left: pl.DataFrame, right: pl.DataFrame, by: list[str]) -> pl.DataFrame:
-    if by:
-        return left.join(right, on=by, how="left", nulls_equal=True)
-    return (
-        left.join(right, how="cross")
-        if right.height
-        else left.with_columns(pl.lit(None, right.schema[name]).alias(name) for name in right.columns)
-    )
-
-
-def _formed(sides: pl.DataFrame, metric: Metric, by: list[str], **parts: pl.Expr) -> pl.DataFrame:
-    given = {"metric": pl.lit(metric.slug), **parts}
-    nothing = pl.lit(None)
-    return sides.select(*by, *(given.get(name, nothing).cast(COLUMNS[name]).alias(name) for name in PARTS))
-
-
-_RATIOS = pl.DataFrame(
-    [(m.slug, m.numerator, m.denominator, m.scale, m.printed) for m in METRICS.values() if m.total is Total.RATIO],
-    schema={"ratio": pl.String, "top": pl.String, "bottom": pl.String, "scale": pl.Float64, "printed": pl.String},
-    orient="row",
-)
-
-
-def _ratios(sums: pl.DataFrame, by: list[str]) -> pl.DataFrame:
-    """Every ratio of groups that have its denominator, all at once."""
-
-    def side(key: str, prefix: str) -> pl.DataFrame:
-        parts = pl.col(*PARTS[2:]).name.prefix(f"{prefix}_")
-        return sums.select(*by, pl.col("metric").alias(key), pl.col("value").alias(prefix), parts)
-
-    both = _RATIOS.join(side("bottom", "denominator"), on="bottom").join(
-        side("top", "numerator"), on=[*by, "top"], how="left", nulls_equal=True
-    )
-    value = pl.when(pl.col("denominator") > 0).then(pl.col("scale") * pl.col("numerator") / pl.col("denominator"))
-    bounded = pl.any_horizontal(pl.col(f"{side}_low").is_not_null() for side in ("numerator", "denominator"))
-
-    def bound(above: str, below: str) -> pl.Expr:
-        top, bottom = pl.coalesce(f"numerator_{above}", "numerator"), pl.coalesce(f"denominator_{below}", "denominator")
-        return pl.when(bounded & value.is_not_null() & (bottom > 0)).then(pl.col("scale") * top / bottom)
-
-    same = pl.col("numerator_method") == pl.col("denominator_method")
-    parts = {
-        "metric": pl.col("ratio"),
-        "value": value,
-        "low": bound("low", "high"),
-        "high": bound("high", "low"),
-        "coverage_pct": pl.col("numerator_coverage_pct"),
-        "weight": pl.col("numerator_weight"),
-        "method": pl.when(value.is_not_null()).then(pl.when(same).then("numerator_method").otherwise(pl.lit(MIXED))),
-        "note": notes(pl.when(value.is_not_null()).then("printed"), _side_notes()),
+def formed(sums: Figures) -> Figures:
+    """What is formed of the sums of one group or vehicle-day: ratios, availability, distance between roadcalls."""
+    return {
+        metric.slug: _FORMS[metric.total](sums, metric)
+        for metric in _FORMED
+        if metric.denominator is not None and metric.denominator in sums
     }
-    return both.select(*by, *(parts[name].cast(COLUMNS[name]).alias(name) for name in PARTS))
 
 
-@cache
-def _side_notes() -> pl.Expr:
-    """What is to be read of both sides; the distance in miles per gallon stands above, its energy below."""
-    return pl.coalesce("numerator_note", "denominator_note")
+def _formed_of_groups(sums: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """Everything that is formed of each group's sums, in the columns of `sums`."""
+    groups: dict[tuple[Any, ...], Figures] = {}
+    sided = sums.filter(pl.col("metric").is_in(_SIDES)).select(*by, "metric", *Figure._fields)
+    for row in sided.iter_rows():
+        groups.setdefault(row[: len(by)], {})[row[len(by)]] = Figure(*row[len(by) + 1 :])
+    rows = [
+        (*group, slug, *figure) for group, figures in groups.items() for slug, figure in formed(figures).items()
+    ]  # fmt: skip
+    schema = {name: sums.schema[name] for name in (*by, "metric", *Figure._fields)}
+    return pl.DataFrame(rows, schema=schema, orient="row").select(sums.columns)
 
 
-def _availability(sums: pl.DataFrame, metric: Metric, by: list[str]) -> pl.DataFrame:
-    available, planned, unknown = pl.col("numerator"), pl.col("denominator"), pl.col("unknown_days").fill_null(0.0)
+def _ratio(sums: Figures, metric: Metric) -> Figure:
+    """Top over bottom, at the ends of their bounds as well; coverage and weight are those of the top."""
+    top, bottom = sums.get(metric.numerator or "", _NONE), sums[metric.denominator or ""]
+    value = _over(top.value, bottom.value, metric.scale)
+    low = high = None
+    if value is not None and (top.low is not None or bottom.low is not None):
+        low = _over(first(top.low, top.value), first(bottom.high, bottom.value), metric.scale)
+        high = _over(first(top.high, top.value), first(bottom.low, bottom.value), metric.scale)
+    # What is to be read of both sides; the distance in miles per gallon stands above, its energy below.
+    said = in_order(bottom.note if top.note is None else top.note)
+    if value is None:
+        return Figure(None, top.coverage_pct, top.weight, None, said)
+    method = top.method if top.method == bottom.method and top.method is not None else MIXED
+    return Figure(value, top.coverage_pct, top.weight, method, notes(metric.printed, said), low, high)
+
+
+def _over(top: float | None, bottom: float | None, scale: float) -> float | None:
+    return None if top is None or bottom is None or not bottom > 0 else scale * top / bottom
+
+
+def in_order(note: str | None) -> str | None:
+    """The parts of a note as the note of a sum has them: in order, each once."""
+    return None if note is None else NOTE_SEPARATOR.join(sorted(set(note.split(NOTE_SEPARATOR))))
+
+
+def _availability(sums: Figures, metric: Metric) -> Figure:
+    available, planned = sums.get(metric.numerator or "", _NONE).value, sums[metric.denominator or ""].value
+    unknown = sums.get("unknown_days", _NONE).value or 0.0
+    if available is None or not planned:
+        return Figure(None, note="no evidence")
     known = planned - unknown
-    value = pl.when(known > 0).then(100 * available / known)
-    return _formed(
-        _sides(sums, metric, by, ["unknown_days"]), metric, by,
-        value=value,
-        low=100 * available / planned,
-        high=100 * (available + unknown) / planned,
-        coverage_pct=100 * known / planned,
-        weight=planned,
-        method=pl.when(value.is_not_null()).then(pl.lit(MEASURED)),
-        note=pl.when(value.is_null()).then(pl.lit("no evidence")),
+    value = 100 * available / known if known > 0 else None
+    return Figure(
+        value, 100 * known / planned, planned, None if value is None else MEASURED,
+        "no evidence" if value is None else None, 100 * available / planned, 100 * (available + unknown) / planned,
     )  # fmt: skip
 
 
-def _roadcall_distance(sums: pl.DataFrame, metric: Metric, by: list[str]) -> pl.DataFrame:
-    sides = _sides(sums, metric, by)
-    counts = sorted({round(count) for count in sides["denominator"].drop_nulls()} - {0})
-    bounds = pl.DataFrame(
-        [(float(count), *poisson.interval(count)) for count in counts],
-        schema={"denominator": pl.Float64, "fewest": pl.Float64, "most": pl.Float64},
-        orient="row",
-    )
-    none = pl.col("denominator") == 0
-    km, calls = pl.col("numerator"), pl.col("denominator")
-    return _formed(
-        sides.join(bounds, on="denominator", how="left"), metric, by,
-        value=pl.when(calls > 0).then(km / calls),
-        low=pl.when(none).then(km / poisson.NONE_SEEN_UPPER).otherwise(km / pl.col("most")),
-        high=km / pl.col("fewest"),
-        coverage_pct=pl.col("numerator_coverage_pct"),
-        weight=km,
-        method=pl.when(calls > 0).then("numerator_method"),
-        note=pl.when(none).then(pl.lit("no roadcalls: low is a one-sided 95 % bound")),
+def _roadcall_distance(sums: Figures, metric: Metric) -> Figure:
+    km, calls = sums.get(metric.numerator or "", _NONE), sums[metric.denominator or ""].value
+    if calls == 0:
+        low = None if km.value is None else km.value / poisson.NONE_SEEN_UPPER
+        words = "no roadcalls: low is a one-sided 95 % bound"
+        return Figure(None, km.coverage_pct, km.value, None, words, low)
+    if calls is None or km.value is None:
+        return Figure(None, km.coverage_pct, km.value, km.method if calls else None)
+    fewest, most = poisson.interval(round(calls))
+    return Figure(
+        km.value / calls, km.coverage_pct, km.value, km.method, low=km.value / most, high=km.value / fewest
     )  # fmt: skip
 
 
-_FORMS = {
-    Total.AVAILABILITY: _availability,
-    Total.ROADCALL_DISTANCE: _roadcall_distance,
-}
+_NONE = Figure(None, method=None)
+_FORMS: Mapping[Total, Callable[[Figures, Metric], Figure]] = {
+    Total.RATIO: _ratio, Total.AVAILABILITY: _availability, Total.ROADCALL_DISTANCE: _roadcall_distance,
+}  # fmt: skip
+_FORMED = [metric for metric in METRICS.values() if metric.total in _FORMS]
+_SIDES = sorted({slug for m in _FORMED for slug in (m.numerator, m.denominator) if slug} | {"unknown_days"})

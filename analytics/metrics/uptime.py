@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from functools import cache
+import datetime as dt
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
 
 import polars as pl
 
 from analytics.metrics import states
-from analytics.metrics.inputs import Inputs
+from analytics.metrics.inputs import Inputs, Policy
 from analytics.metrics.metric import Metric, Total
-from analytics.metrics.rows import Figure, Listing
-
-KEYS = ["vehicle_id", "day"]
+from analytics.metrics.rows import KEYS, Figure, Figures, Key
 
 
 def _days(slug: str, name: str, meaning: str) -> Metric:
@@ -64,68 +64,87 @@ METRICS = (
 )  # fmt: skip
 
 
-def availability(timeline: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
+class _Piece(NamedTuple):
+    """A piece of the timeline of a planned day."""
+
+    starts_at: dt.datetime
+    s: float
+    state: str
+    cause: str | None
+    service: bool
+    planned_at: dt.datetime
+
+
+def availability_figures(timeline: pl.DataFrame, inputs: Inputs) -> list[tuple[Key, Figures]]:
     """Judge each planned vehicle-day: 1 or 0 in `available_days`, `unknown_days` and the other components.
 
     Not available: down at the planned pull-out and not recovered within the grace, or down for longer than the limit
     in planned service. Unknown: nothing is known of the whole planned service.
     """
-    grace = timedelta(minutes=inputs.policy.pull_out_grace_min)
-    limit_s = inputs.policy.down_limit_min * 60
-    # Back at the very end of the grace is back within it.
-    at_pull_out = (pl.col("starts_at") >= pl.col("planned_at")) & (pl.col("starts_at") <= pl.col("planned_at") + grace)
-    causes = {cause: pl.col("cause") == cause for cause in states.CAUSES}
-
-    def lost(down: pl.Expr) -> pl.Expr:
-        late = at_pull_out.any() & (down | ~at_pull_out).all()
-        return late | (_seconds(down & pl.col("service")) > limit_s)
-
-    down = pl.col("cause").is_not_null()
-    judged = timeline.filter(pl.col("planned_at").is_not_null()).group_by(KEYS, maintain_order=True).agg(
-        lost=lost(down),
-        lost_unplanned=lost(down & ~causes["planned_maintenance"].fill_null(False)),
-        unknown=_seconds(pl.col("service") & (pl.col("state") != states.UNKNOWN)) == 0,
-        **{f"{cause}_s": _seconds(is_cause & (pl.col("service") | at_pull_out)) for cause, is_cause in causes.items()},
-    )  # fmt: skip
-    return judged.with_columns(unknown=pl.col("unknown") & ~pl.col("lost"))
+    planned = timeline.filter(pl.col("planned_at").is_not_null()).select(*KEYS, *_Piece._fields)
+    days = groupby(planned.iter_rows(), key=lambda row: (row[0], row[1]))
+    return [(key, _judged([_Piece(*row[2:]) for row in rows], inputs.policy)) for key, rows in days]
 
 
-def _seconds(condition: pl.Expr) -> pl.Expr:
-    return pl.col("s").filter(condition.fill_null(False)).sum()
-
-
-def availability_figures(timeline: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
-    """Components of availability as figures, one vehicle-day each."""
-    return _components().of(availability(timeline, inputs))
-
-
-@cache
-def _components() -> Listing:
-    most = pl.max_horizontal(f"{cause}_s" for cause in states.CAUSES)
-    worst = pl.coalesce(pl.when(pl.col(f"{cause}_s") == most).then(pl.lit(cause)) for cause in states.CAUSES)
-    values = {
-        "planned_days": pl.lit(1.0),
-        "available_days": ~pl.col("lost") & ~pl.col("unknown"),
-        "unknown_days": pl.col("unknown"),
-        "available_excl_planned_maintenance_days": ~pl.col("lost_unplanned") & ~pl.col("unknown"),
-        **{f"unavailable_{cause}_days": pl.col("lost") & (worst == cause) for cause in states.CAUSES},
-    }
-    known = pl.when("unknown").then(0.0).otherwise(100.0)
-    return Listing({slug: Figure(value, known, pl.lit(1.0)) for slug, value in values.items()})
-
-
-def roadcall_figures(inputs: Inputs) -> pl.DataFrame:
-    """Roadcalls of each vehicle and day, zero included."""
-    days = inputs.days.select(*KEYS, "starts_at", "ends_at").sort("vehicle_id", "starts_at")
-    calls = inputs.roadcalls.sort("vehicle_id", "time").join_asof(
-        days, left_on="time", right_on="starts_at", by="vehicle_id", check_sortedness=False
+def _judged(pieces: list[_Piece], policy: Policy) -> Figures:
+    """The components of one planned day."""
+    pull_out = _at_pull_out(pieces, dt.timedelta(minutes=policy.pull_out_grace_min))
+    limit_s = policy.down_limit_min * 60
+    lost = _is_lost(pieces, pull_out, limit_s, states.CAUSES)
+    unplanned = _is_lost(
+        pieces, pull_out, limit_s, [cause for cause in states.CAUSES if cause != "planned_maintenance"]
     )
-    counts = calls.filter(pl.col("time") < pl.col("ends_at")).group_by(KEYS).agg(
-        roadcalls=pl.len().cast(pl.Float64),
-        **{name: (pl.col("system") == system).sum().cast(pl.Float64) for name, system in _SYSTEMS.items()},
-    )  # fmt: skip
-    return _COUNTS.of(days.join(counts, on=KEYS, how="left"))
+    heard_s = sum(piece.s for piece in pieces if piece.service and piece.state != states.UNKNOWN)
+    unknown = heard_s == 0 and not lost
+    worst = _worst_cause(pieces, pull_out)
+    values = {
+        "planned_days": True,
+        "available_days": not lost and not unknown,
+        "unknown_days": unknown,
+        "available_excl_planned_maintenance_days": not unplanned and not unknown,
+        **{f"unavailable_{cause}_days": lost and worst == cause for cause in states.CAUSES},
+    }
+    return {slug: Figure(float(value), 0.0 if unknown else 100.0, 1.0) for slug, value in values.items()}
 
 
-_SYSTEMS = {f"{system}_roadcalls": system for system in ("propulsion", "storage")}
-_COUNTS = Listing({name: Figure(pl.col(name).fill_null(0.0)) for name in ("roadcalls", *_SYSTEMS)})
+def _at_pull_out(pieces: list[_Piece], grace: dt.timedelta) -> list[bool]:
+    """Pieces that begin within the grace; back at the very end of it is back within it."""
+    return [piece.planned_at <= piece.starts_at <= piece.planned_at + grace for piece in pieces]
+
+
+def _is_lost(pieces: list[_Piece], at_pull_out: list[bool], limit_s: float, causes: Sequence[str]) -> bool:
+    """Down for one of the causes from the pull-out through the grace, or for too long in planned service."""
+    down = [piece.cause in causes for piece in pieces]
+    late = any(at_pull_out) and all(is_down for is_down, asked in zip(down, at_pull_out, strict=True) if asked)
+    down_s = sum(piece.s for piece, is_down in zip(pieces, down, strict=True) if is_down and piece.service)
+    return late or down_s > limit_s
+
+
+def _worst_cause(pieces: list[_Piece], at_pull_out: list[bool]) -> str:
+    """The cause that took the most of planned service and of the pull-out; the first of several."""
+    seconds = dict.fromkeys(states.CAUSES, 0.0)
+    for piece, asked in zip(pieces, at_pull_out, strict=True):
+        if piece.cause in seconds and (piece.service or asked):
+            seconds[piece.cause] += piece.s
+    return max(seconds, key=lambda cause: seconds[cause])
+
+
+def roadcall_figures(inputs: Inputs) -> list[tuple[Key, Figures]]:
+    """Roadcalls of each vehicle and day, zero included."""
+    calls = list(inputs.roadcalls.select("vehicle_id", "time", "system").iter_rows())
+    days = inputs.days.select(*KEYS, "starts_at", "ends_at").iter_rows()
+    return [
+        (
+            (vehicle_id, day),
+            _roadcalls([system for id_, at, system in calls if id_ == vehicle_id and start <= at < end]),
+        )
+        for vehicle_id, day, start, end in days
+    ]
+
+
+def _roadcalls(systems: list[str]) -> Figures:
+    counts = {"roadcalls": len(systems), **{f"{system}_roadcalls": systems.count(system) for system in SYSTEMS}}
+    return {slug: Figure(float(count)) for slug, count in counts.items()}
+
+
+SYSTEMS = ("propulsion", "storage")
