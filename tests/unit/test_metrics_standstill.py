@@ -23,6 +23,8 @@ def test_the_median_at_a_standstill_times_key_on_hours() -> None:
     assert day["auxiliary_energy_kwh"] == pytest.approx((290 * 4 + 10 * 32) / 300 * 2)
     assert day.part("auxiliary_energy_kwh", "method") == "estimated"
     assert "standstill" in str(day.part("auxiliary_energy_kwh", "note"))
+    # Covered is to be the whole of what was driven, not of one standstill.
+    assert day.part("auxiliary_energy_kwh", "weight") == pytest.approx(day["distance_km"])
 
 
 def test_a_signal_goes_before() -> None:
