@@ -45,11 +45,11 @@ RISES = {ODOMETER: "odometer_rise_km", SOC: "soc_rise_pts"}
 _MORE = {ODOMETER: (RISES[ODOMETER],), SOC: (RISES[SOC], "soc_start_pct")}
 
 
-def running(rows: pl.DataFrame, marked: Whole, roll_over: RollOver) -> pl.DataFrame:
-    """Running sums on the rows numbered `marked`.
+def running(rows: pl.DataFrame, marked: Whole, roll_over: RollOver) -> dict[str, Floats | None]:
+    """Running sums on the rows numbered `marked`, by name.
 
-    Columns: `AMOUNTS` with coverages, `heard_s` (time with rows at most `contact_s` apart), and at the mark itself
-    `RISES` and `soc_start_pct`, the level. Columns of a signal without samples are null.
+    They are `AMOUNTS` with coverages, `heard_s` (time with rows at most `contact_s` apart), and at the mark itself
+    `RISES` and `soc_start_pct`, the level. There is None for a signal without samples, NaN for a vehicle without.
     """
     reader = Reader(rows)
     have = {name for name in AMOUNTS if name in rows.columns and rows[name].null_count() < rows.height}
@@ -64,14 +64,7 @@ def running(rows: pl.DataFrame, marked: Whole, roll_over: RollOver) -> pl.DataFr
             columns |= _columns(_track(reader, name, roll_over), places)
         else:
             columns |= dict.fromkeys(_names(name))
-    height = len(places.marks.row)
-    return pl.DataFrame([_series(name, values, height) for name, values in columns.items()])
-
-
-def _series(name: str, values: Floats | None, height: int) -> pl.Series:
-    if values is None:
-        return pl.Series(name, [None], pl.Float64).new_from_index(0, height)
-    return pl.Series(name, values, pl.Float64, nan_to_null=True)
+    return columns
 
 
 def split_power(here: Floats, there: Floats, hours: Floats, km: Floats) -> dict[str, Floats]:

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from analytics.metrics import rules
-from analytics.metrics.arrays import Whole
+from analytics.metrics.arrays import Flags, Floats, Whole, floats, nullable, of_vehicles, times
 from analytics.metrics.charging_hours import cut_at_hours
-from analytics.metrics.fill import US_PER_S, Memory, Said, following
+from analytics.metrics.fill import US_PER_S, Memory, following
 from analytics.metrics.running import RISES, running
 from analytics.metrics.samples import PLACE
 from analytics.metrics.tracks import RollOver
@@ -35,29 +35,44 @@ def segments(
     `soc_start_pct`, `soc_end_pct`, and the sums of `running.running` as amounts. A null amount means that the vehicle
     has no value of the signal at all.
     """
-    rows = cut_at_hours(rows.with_columns(_gaps(rows, vehicles)), hours)
+    rows = cut_at_hours(rows.hstack(_gaps(rows, vehicles)), hours)
     at = _starts(rows)
-    place = (pl.col(f"last_{name}").alias(name) for name in PLACE)
-    kept = rows.select("vehicle_id", "time", "cut", "silent", *FLAGS, "silence_s", "unheard_s", *place)[at]
     sums = running(rows, at, roll_over)
-    amounts = [c for c in sums.columns if c not in (*RISES.values(), "soc_start_pct")]
-    marked = pl.concat([kept, sums], how="horizontal")
-    return (
-        marked.lazy()
-        .with_columns(
-            (pl.col(*amounts).shift(-1) - pl.col(*amounts)),
-            ends_at=pl.col("time").shift(-1),
-            soc_end_pct=pl.col("soc_start_pct").shift(-1),
-            last=(pl.col("vehicle_id") != pl.col("vehicle_id").shift(-1)).fill_null(True),
-        )
-        .filter(~pl.col("last"))
-        .rename({"time": "starts_at"})
-        .with_columns(s=(pl.col("ends_at") - pl.col("starts_at")).dt.total_microseconds() / US_PER_S)
-        .filter(pl.col("s") > 0)
-        .join(cuts.lazy().select("cut", "day"), on="cut", how="left", maintain_order="left")
-        .drop("last", "cut")
-        .collect()
-    )
+    us, vehicle = rows["us"].to_numpy()[at], rows["vehicle_id"].to_numpy()[at]
+    begin = np.flatnonzero((vehicle[1:] == vehicle[:-1]) & (us[1:] > us[:-1]))
+    kept = pl.DataFrame([rows[name].alias(as_name) for name, as_name in _KEPT.items()])[at[begin]]
+    more = [
+        times("ends_at", us[begin + 1]),
+        _amount("soc_end_pct", sums["soc_start_pct"], begin + 1),
+        pl.Series("s", (us[begin + 1] - us[begin]) / US_PER_S),
+        _day(rows["cut"], at[begin], cuts),
+    ]
+    amounts = [_amount(name, values, begin, at_mark=name in _AT_MARK) for name, values in sums.items()]
+    return pl.DataFrame([*kept.get_columns(), *amounts, *more])
+
+
+_KEPT = {
+    "vehicle_id": "vehicle_id", "time": "starts_at",
+    **{name: name for name in ("silent", *FLAGS, "silence_s", "unheard_s")}, **{f"last_{name}": name for name in PLACE},
+}  # fmt: skip
+"""Columns of rows that hold for the segment that starts there, and their names in segments."""
+_AT_MARK = (*RISES.values(), "soc_start_pct")
+
+
+def _amount(name: str, sums: Floats | None, begin: Whole, *, at_mark: bool = True) -> pl.Series:
+    """What is told at the marks numbered `begin`, or the sum from there to the next; null where nothing is known."""
+    if sums is None:
+        return pl.Series(name, [None], pl.Float64).new_from_index(0, len(begin))
+    return nullable(name, sums[begin] if at_mark else sums[begin + 1] - sums[begin])
+
+
+def _day(cut: pl.Series, rows: Whole, cuts: pl.DataFrame) -> pl.Series:
+    """The day that starts at the cut of each of `rows`; they are numbered as `cuts` are."""
+    last, starting = floats(cut)[rows], floats(cuts["day"])
+    inside = ~np.isnan(last)
+    day = np.full(len(last), np.nan)
+    day[inside] = starting[last[inside].astype(np.int64)]
+    return nullable("day", day, pl.Date)
 
 
 def _gaps(rows: pl.DataFrame, vehicles: pl.DataFrame) -> list[pl.Series]:
@@ -65,12 +80,10 @@ def _gaps(rows: pl.DataFrame, vehicles: pl.DataFrame) -> list[pl.Series]:
 
     `contact_s` is the longest time between rows that still proves contact.
     """
-    periods = vehicles.sort("vehicle_id")
-    vehicle = np.searchsorted(periods["vehicle_id"].to_numpy(), rows["vehicle_id"].to_numpy())
-    slowest_s = periods["sample_period_s"].to_numpy()[vehicle] * rules.GAP_FACTOR
-    patience_s = np.where(rows["key"].is_null().to_numpy(), rules.TRIP_BREAK_S, rules.CONTACT_GAP_S)
-    silence_s, plugged = Said.of(rows["silence_s"]), Said.of(rows["plugged"]).known()
-    silent = ~(silence_s.told & (silence_s.value <= np.maximum(slowest_s, patience_s)))
+    slowest_s = of_vehicles(vehicles, "sample_period_s", rows["vehicle_id"].to_numpy()) * rules.GAP_FACTOR
+    patience_s = np.where(np.isnan(floats(rows["key"])), rules.TRIP_BREAK_S, rules.CONTACT_GAP_S)
+    silent = ~(floats(rows["silence_s"]) <= np.maximum(slowest_s, patience_s))
+    plugged: Flags = rows["plugged"].to_numpy()
     joins = following(plugged) & Memory.of(rows).has_next & ~silent & ~rows["moving"].to_numpy()
     return [
         pl.Series("silent", silent),
@@ -81,8 +94,9 @@ def _gaps(rows: pl.DataFrame, vehicles: pl.DataFrame) -> list[pl.Series]:
 
 def _starts(rows: pl.DataFrame) -> Whole:
     """Rows at which a segment starts: another state, cut, vehicle or hour, each interval without rows, the last row."""
-    starts = rows["silent"].to_numpy() | rows["hour"].to_numpy()
+    starts = rows["silent"].to_numpy() | rows["hour"].to_numpy() | ~Memory.of(rows).has_next
     for name in ("vehicle_id", "cut", "silent", *FLAGS):
-        state = rows[name].cast(pl.Int32).fill_null(-1).to_numpy()
-        starts |= np.append(True, state[1:] != state[:-1])
-    return np.flatnonzero(starts | ~Memory.of(rows).has_next)
+        state = rows[name].to_numpy() if rows[name].null_count() == 0 else np.nan_to_num(floats(rows[name]), nan=-1.0)
+        starts[1:] |= state[1:] != state[:-1]
+    starts[:1] = True
+    return np.flatnonzero(starts)

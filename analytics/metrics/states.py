@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from analytics.metrics import rules
+from analytics.metrics.arrays import Flags, Floats, Whole, floats, microseconds, of_vehicles, words
+from analytics.metrics.fill import US_PER_S, Said
 
 IN_SERVICE, CHARGING, PLUGGED_IDLE, IDLE, PARKED = "in_service", "charging", "plugged_idle", "idle", "parked"
 DOWN, PLANNED_MAINTENANCE, UNKNOWN = "down", "planned_maintenance", "unknown"
@@ -17,7 +21,7 @@ AT_REST = (PARKED, PLUGGED_IDLE)
 SUPPLY_CAUSES = ("charger", "supply")
 CAUSES = ("vehicle", "supply", "planned_maintenance")
 
-_SPELL = ("vehicle_id", "silent", "on", "active", "plugged")
+_OF = {state: number for number, state in enumerate(STATES)}
 
 
 def judged(segments: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
@@ -26,113 +30,145 @@ def judged(segments: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
     Adds `active` (moving or working), `runs` (key on, or between movements where there is no key), `state`, `gains`
     (what the battery gains here is charging, not regeneration) and `unobserved` (busy during a silence).
     """
-    policy = vehicles.select("vehicle_id", "sleeps_at_key_off")
-    known = segments.lazy().join(policy.lazy(), on="vehicle_id", how="left", maintain_order="left")
-    known = known.with_columns(
-        on=pl.when("moving").then(True).otherwise("key"), active=pl.col("moving") | pl.col("works").fill_null(False)
-    )
-    known = _without_short_charges(_with_spells(known))
-    around = pl.col("charges") | pl.col("charges").shift(-1, fill_value=False)
-    known = _with_gains(_with_states(_with_spells(known.with_columns(charges_around=around))))
-    known = known.with_columns(runs=_on() & ~pl.col("silent"), unobserved=pl.col("silent") & _busy())
-    return known.drop("spell_s", "spell_pts", "between", "charges_around").collect()
-
-
-def _with_spells(segments: pl.LazyFrame) -> pl.LazyFrame:
-    """Number the stretches of one behaviour, over cuts and lamps; each silent interval stands alone."""
-    changes = [pl.col(name).ne_missing(pl.col(name).shift(1)) for name in _SPELL]
-    begins = pl.any_horizontal(*changes) | (pl.col("silent") & _new_silence())
-    numbered = segments.with_columns(spell=begins.cum_sum())
-    spells = numbered.group_by("spell", maintain_order=True).agg(
-        pl.col("vehicle_id", "active", "silent").first(),
-        spell_s=pl.col("s").sum(),
-        spell_pts=pl.col("soc_pts").sum(),
-    )
-    drives = pl.col("active") & ~pl.col("silent")
-    sides = [
-        drives.shift(n, fill_value=False) & (pl.col("vehicle_id") == pl.col("vehicle_id").shift(n)) for n in (1, -1)
-    ]
-    between = pl.all_horizontal(*sides).fill_null(False)
-    return numbered.join(
-        spells.select("spell", "spell_s", "spell_pts", between=between), on="spell", how="left", maintain_order="left"
+    told = Told.of(segments)
+    told = _without_short_charges(told, Spells.of(told))
+    spells = Spells.of(told)
+    sleeps = of_vehicles(vehicles, "sleeps_at_key_off", told.vehicle_id) == 1
+    runs = _runs(told, spells)
+    state = _states(told, spells, sleeps, runs)
+    flags = {
+        "plugged": told.plugged, "charges": told.charges, "plugs_in": told.plugs_in, "sleeps_at_key_off": sleeps,
+        "active": told.active, "gains": _gains(told, spells), "runs": runs & ~told.silent,
+        "unobserved": told.silent & np.isin(state, [_OF[IN_SERVICE], _OF[CHARGING]]),
+    }  # fmt: skip
+    return segments.with_columns(
+        *(pl.Series(name, flag) for name, flag in flags.items()), words("state", state, STATES)
     )
 
 
-def _without_short_charges(segments: pl.LazyFrame) -> pl.LazyFrame:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is told of each segment, in order of vehicle and time. `on`: the key is, or it moves."""
+
+    vehicle_id: Whole
+    us: Whole
+    s: Floats
+    silent: Flags
+    moving: Flags
+    active: Flags
+    plugged: Flags
+    charges: Flags
+    plugs_in: Flags
+    cable_told: Flags
+    key: Said
+    on: Said
+    silence_s: Floats
+    unheard_s: Floats
+    odometer_rise_km: Floats
+    soc_rise_pts: Floats
+    soc_pts: Floats
+
+    @classmethod
+    def of(cls, segments: pl.DataFrame) -> Told:
+        """Read what `segments` tell."""
+        told: dict[str, Any] = {name: segments[name].to_numpy() for name in _FLAGS}
+        told |= {name: floats(segments[name]) for name in _NUMBERS}
+        us = microseconds(segments["ends_at"]) - microseconds(segments["starts_at"])
+        key, moving = Said.read(segments["key"]), told["moving"]
+        return cls(
+            vehicle_id=segments["vehicle_id"].to_numpy(), us=us, key=key, on=Said(moving, moving).otherwise(key),
+            active=moving | Said.read(segments["works"]).known(), **told,
+        )  # fmt: skip
+
+
+_FLAGS = ("silent", "moving", "plugged", "charges", "plugs_in", "cable_told")
+_NUMBERS = ("s", "silence_s", "unheard_s", "odometer_rise_km", "soc_rise_pts", "soc_pts")
+
+
+@dataclass(frozen=True, slots=True)
+class Spells:
+    """The stretches of one behaviour, over cuts and lamps; each silent interval stands alone.
+
+    Of each segment: the number of its spell, the length of that and what it gains in state of charge (percentage
+    points), and whether the vehicle moves or works both before and after it.
+    """
+
+    number: Whole
+    starts: Whole
+    s: Floats
+    pts: Floats
+    between: Flags
+
+    @classmethod
+    def of(cls, told: Told) -> Spells:
+        """Number the spells of all vehicles."""
+        # A silent segment that no cut separates from the one before it starts a silence of its own.
+        begins = told.silent & (told.unheard_s == 0)
+        on = np.where(told.on.told, told.on.value, -1)
+        for state in (told.vehicle_id, told.silent, on, told.active, told.plugged):
+            begins[1:] |= state[1:] != state[:-1]
+        begins[:1] = True
+        starts, number = np.flatnonzero(begins), np.cumsum(begins) - 1
+        length_us = np.add.reduceat(told.us, starts)
+        pts = np.add.reduceat(np.nan_to_num(told.soc_pts), starts)
+        vehicle, drives = told.vehicle_id[starts], (told.active & ~told.silent)[starts]
+        joined = vehicle[1:] == vehicle[:-1]
+        after, before = np.append(False, drives[:-1] & joined), np.append(drives[1:] & joined, False)
+        return cls(number, starts, length_us[number] / US_PER_S, pts[number], (after & before)[number])
+
+    def any(self, flags: Flags) -> Flags:
+        """True in the whole of each spell in which a flag is up."""
+        return np.logical_or.reduceat(flags, self.starts)[self.number]
+
+
+def _next(flags: Flags, told: Told) -> Flags:
+    """The flags of each segment's next one of the same vehicle; false on its last."""
+    follows = told.vehicle_id[1:] == told.vehicle_id[:-1]
+    return np.append(flags[1:] & follows, False)
+
+
+def _without_short_charges(told: Told, spells: Spells) -> Told:
     """Without a signal of the cable, a moment of power into a standing pack is the end of braking, not charging."""
-    brief = ~pl.col("cable_told") & pl.col("plugged") & (pl.col("spell_s") < rules.IDLE_AFTER_S)
-    lasts = ~brief.shift(-1, fill_value=False)
-    kept = {"plugged": ~brief, "charges": ~brief, "plugs_in": lasts}
-    known = segments.with_columns(pl.col(flag) & holds for flag, holds in kept.items())
-    return known.drop("spell", "spell_s", "spell_pts", "between")
+    brief = ~told.cable_told & told.plugged & (spells.s < rules.IDLE_AFTER_S)
+    plugged, charges, plugs_in = told.plugged & ~brief, told.charges & ~brief, told.plugs_in & ~_next(brief, told)
+    return replace(told, plugged=plugged, charges=charges, plugs_in=plugs_in)
 
 
-@cache
-def _new_silence() -> pl.Expr:
-    """A silent segment that no cut separates from the one before it starts a silence of its own."""
-    return pl.col("unheard_s").fill_null(-1.0) == 0
-
-
-@cache
-def _silent_state() -> pl.Expr:
-    """A silence by its far sides: moved, charged, parked, or unknown where nothing tells."""
-    hours = pl.col("silence_s") / 3600
-    standing = rules.STANDING_LOSS_PTS + rules.STANDING_LOSS_PTS_PER_H * hours
-    distance, rise = pl.col("odometer_rise_km"), pl.col("soc_rise_pts")
-    moved = (distance > rules.MOVED_KM).fill_null(False) | (rise < -standing).fill_null(False)
-    charged = (rise >= rules.CHARGE_GAIN_PTS).fill_null(False) & pl.col("charges_around").any().over("spell")
-    sleeps = pl.col("sleeps_at_key_off") & (pl.col("key") == False).fill_null(False)  # noqa: E712 - an expression
-    still_recent = pl.col("unheard_s") + pl.col("s") <= rules.OPEN_SILENCE.total_seconds()
-    return (
-        pl.when(pl.col("silence_s").is_null())
-        .then(pl.when(sleeps & still_recent).then(pl.lit(PARKED)).otherwise(pl.lit(UNKNOWN)))
-        .when(pl.col("silence_s") > rules.REACH.total_seconds())
-        .then(pl.lit(UNKNOWN))
-        .when(moved)
-        .then(pl.lit(IN_SERVICE))
-        .when(charged)
-        .then(pl.lit(CHARGING))
-        .when(distance.is_not_null() | rise.is_not_null() | sleeps)
-        .then(pl.lit(PARKED))
-        .otherwise(pl.lit(UNKNOWN))
-    )
-
-
-def _with_states(segments: pl.LazyFrame) -> pl.LazyFrame:
-    short = pl.col("spell_s") <= rules.IDLE_AFTER_S
-    waits = pl.when(short).then(pl.lit(IN_SERVICE)).otherwise(pl.lit(IDLE))
-    state = (
-        pl.when("silent")
-        .then(_silent_state())
-        .when(pl.col("charges") & ~pl.col("moving"))
-        .then(pl.lit(CHARGING))
-        .when("plugged")
-        .then(pl.lit(PLUGGED_IDLE))
-        .when("active")
-        .then(pl.lit(IN_SERVICE))
-        .when(_on())
-        .then(waits)
-        .otherwise(pl.lit(PARKED))
-    )
-    rests = (state == PARKED) & pl.col("plugged")
-    return segments.with_columns(state=pl.when(rests).then(pl.lit(PLUGGED_IDLE)).otherwise(state))
-
-
-@cache
-def _on() -> pl.Expr:
+def _runs(told: Told, spells: Spells) -> Flags:
     """Key on; where the key is unknown, a standstill between two movements that is too short to end a trip."""
-    return pl.coalesce("on", pl.col("between") & (pl.col("spell_s") < rules.TRIP_STOP_S)).fill_null(False)
+    return np.where(told.on.told, told.on.value, spells.between & (spells.s < rules.TRIP_STOP_S))
 
 
-def _with_gains(segments: pl.LazyFrame) -> pl.LazyFrame:
+def _states(told: Told, spells: Spells, sleeps: Flags, runs: Flags) -> Whole:
+    """The number of each segment's state among `STATES`. What is not known is NaN, and compares false."""
+    waits = np.where(spells.s <= rules.IDLE_AFTER_S, _OF[IN_SERVICE], _OF[IDLE])
+    state = np.select(
+        [told.silent, told.charges & ~told.moving, told.plugged, told.active, runs],
+        [_silent_states(told, spells, sleeps), _OF[CHARGING], _OF[PLUGGED_IDLE], _OF[IN_SERVICE], waits],
+        _OF[PARKED],
+    )
+    return np.where((state == _OF[PARKED]) & told.plugged, _OF[PLUGGED_IDLE], state)
+
+
+def _silent_states(told: Told, spells: Spells, sleeps: Flags) -> Whole:
+    """A silence by its far sides: moved, charged, parked, or unknown where nothing tells."""
+    standing = rules.STANDING_LOSS_PTS + rules.STANDING_LOSS_PTS_PER_H * told.silence_s / 3600
+    distance, rise = told.odometer_rise_km, told.soc_rise_pts
+    moved = (distance > rules.MOVED_KM) | (rise < -standing)
+    charged = (rise >= rules.CHARGE_GAIN_PTS) & spells.any(told.charges | _next(told.charges, told))
+    asleep = sleeps & told.key.told & ~told.key.known()
+    recent = told.unheard_s + told.s <= rules.OPEN_SILENCE.total_seconds()
+    tells = ~np.isnan(distance) | ~np.isnan(rise) | asleep
+    open_state = np.where(asleep & recent, _OF[PARKED], _OF[UNKNOWN])
+    return np.select(
+        [np.isnan(told.silence_s), told.silence_s > rules.REACH.total_seconds(), moved, charged, tells],
+        [open_state, _OF[UNKNOWN], _OF[IN_SERVICE], _OF[CHARGING], _OF[PARKED]],
+        _OF[UNKNOWN],
+    )
+
+
+def _gains(told: Told, spells: Spells) -> Flags:
     """Where a rise in state of charge is charging: plugged in, across a silence, or over a long standstill."""
-    across = pl.col("silent") & (pl.col("soc_rise_pts") >= rules.CHARGE_GAIN_PTS).fill_null(False)
-    rose = (pl.col("spell_pts") > rules.CHARGE_GAIN_PTS) & (pl.col("spell_s") >= rules.IDLE_AFTER_S)
-    still = ~pl.col("active") & ~pl.col("silent") & rose
-    plugged = (pl.col("plugged") | pl.col("plugs_in")) & ~pl.col("silent")
-    return segments.with_columns(gains=(plugged | across | still.fill_null(False)))
-
-
-@cache
-def _busy() -> pl.Expr:
-    return pl.col("state").is_in([IN_SERVICE, CHARGING])
+    across = told.soc_rise_pts >= rules.CHARGE_GAIN_PTS
+    still = ~told.active & (spells.pts > rules.CHARGE_GAIN_PTS) & (spells.s >= rules.IDLE_AFTER_S)
+    return np.where(told.silent, across, told.plugged | told.plugs_in | still)

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from analytics.metrics import rules
-from analytics.metrics.arrays import Flags, Floats, Numbers, Whole
+from analytics.metrics.arrays import Flags, Floats, Numbers, Whole, floats
 from analytics.metrics.fill import US_PER_S
 
 US_PER_H = 3.6e9
@@ -44,7 +44,8 @@ class Rows:
     def of(cls, rows: pl.DataFrame) -> Rows:
         """Take what tracks need out of prepared rows. A row before the first cut has cut -1, and all `km` are zero."""
         row, us, first_row, last_row = (_whole(rows[name]) for name in ("row", "us", "first_row", "last_row"))
-        return cls(row, us, np.zeros(len(row)), first_row, last_row, _whole(rows["cut"].fill_null(-1)))
+        cut = np.nan_to_num(floats(rows["cut"]), nan=-1.0).astype(np.int64)
+        return cls(row, us, np.zeros(len(row)), first_row, last_row, cut)
 
     def at(self, positions: Whole | Flags) -> Rows:
         """Some of the rows."""
@@ -209,7 +210,7 @@ class Reader:
         column = self.frame[name].cast(pl.Float64)
         if column.null_count() == self._unread:
             # Read on every row but the cuts, which have no readings.
-            return Readings(self.sampled(self.real), column.drop_nulls().to_numpy())
+            return Readings(self.sampled(self.real), column.to_numpy()[self.real])
         x = column.to_numpy()
         read = ~np.isnan(x)
         return Readings(self.sampled(read), x[read])
@@ -352,10 +353,15 @@ class Places:
         return self._found[id(sampling)][1]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
-    """The last reading up to each mark and the first one from it on: positions, and whether the vehicle has one."""
+    """The last reading up to each mark and the first one from it on: positions, and whether the vehicle has one.
 
+    Everything in it is the same for all tracks of one sampling.
+    """
+
+    rows: Rows
+    marks: Rows
     before: Whole
     after: Whole
     has_before: Flags
@@ -368,9 +374,57 @@ class Place:
         before = np.searchsorted(row, marks.row, side="right") - 1
         after = np.searchsorted(row, marks.row + beyond, side="left")
         last = len(row) - 1
-        has_before = (before >= 0) & (row[np.maximum(before, 0)] >= marks.first_row)
-        has_after = (after <= last) & (row[np.minimum(after, last)] <= marks.last_row)
-        return cls(np.maximum(before, 0), np.minimum(after, last), has_before, has_after)
+        before, after, follows, precedes = np.maximum(before, 0), np.minimum(after, last), after <= last, before >= 0
+        has_before = precedes & (row[before] >= marks.first_row)
+        has_after = follows & (row[after] <= marks.last_row)
+        return cls(sampling.rows, marks, before, after, has_before, has_after)
+
+    @cached_property
+    def here(self) -> Whole:
+        """The reading to start from: the one before, or after where there is none before."""
+        return np.where(self.has_before, self.before, self.after)
+
+    @cached_property
+    def there(self) -> Whole:
+        """The reading to go to: the one after, or the only one."""
+        return np.where(self.has_before & self.has_after, self.after, self.here)
+
+    @cached_property
+    def unknown(self) -> Flags:
+        """The vehicle has no reading at all."""
+        return ~(self.has_before | self.has_after)
+
+    @cached_property
+    def inside(self) -> Flags:
+        """The mark lies between two readings, on neither."""
+        return self.has_before & self.has_after & (self.rows.row[self.before] < self.marks.row)
+
+    @cached_property
+    def seconds(self) -> Floats:
+        """Time since the reading to start from."""
+        return (self.marks.us - self.rows.us[self.here]) / US_PER_S
+
+    @cached_property
+    def hours(self) -> Floats:
+        """The same time in hours."""
+        return self.seconds / 3600
+
+    @cached_property
+    def km(self) -> Floats:
+        """Distance since the reading to start from."""
+        return self.marks.km - self.rows.km[self.here]
+
+    @cached_property
+    def share(self) -> Floats:
+        """How far the mark is on the way from here to there."""
+        since, span = self.marks.us - self.rows.us[self.here], self.rows.us[self.there] - self.rows.us[self.here]
+        share: Floats = np.divide(since, span, out=np.zeros(len(span)), where=span > 0)
+        return share
+
+    def between(self, x: Floats) -> Floats:
+        """The value at each mark on the line from here to there."""
+        here = x[self.here]
+        return here + (x[self.there] - here) * self.share
 
 
 def at(track: Track, places: Places) -> dict[str, Floats]:
@@ -378,29 +432,22 @@ def at(track: Track, places: Places) -> dict[str, Floats]:
 
     A row before a vehicle's first reading gets the sum at that reading; NaN means that the vehicle has none.
     """
-    place, marks, rows = places.among(track.sampling), places.marks, track.sampling.rows
-    inside = place.has_before & place.has_after & track.covered[place.before]
-    inside &= rows.row[place.before] < marks.row
-    seconds = (marks.us - rows.us[place.before]) / US_PER_S
-    km = marks.km - rows.km[place.before]
-    parts = track.amounts(track.x[place.before], _between(track, place, marks), seconds / 3600, km)
-    parts |= {f"{track.name}_s": seconds}
+    place = places.among(track.sampling)
+    parts = track.amounts(track.x[place.here], place.between(track.x), place.hours, place.km)
+    parts |= {f"{track.name}_s": place.seconds}
     if track.with_km:
-        parts |= {f"{track.name}_km": km}
-    sums = {}
-    for name, part in parts.items():
-        told = np.where(place.has_before, track.sums[name][place.before], np.nan)
-        told = np.where(~place.has_before & place.has_after, track.sums[name][place.after], told)
-        sums[name] = told + np.where(inside, part, 0.0)
+        parts |= {f"{track.name}_km": place.km}
+    part_way = place.inside & track.covered[place.before]
+    sums = {name: track.sums[name][place.here] + np.where(part_way, part, 0.0) for name, part in parts.items()}
+    for values in sums.values():
+        values[place.unknown] = np.nan
     return sums
 
 
 def level(track: Track, places: Places) -> Floats:
     """The track's value at each mark, linear between readings, the nearest one outside them."""
     place = places.among(track.sampling)
-    outside = np.where(place.has_before, track.x[place.before], track.x[place.after])
-    value = np.where(place.has_before & place.has_after, _between(track, place, places.marks), outside)
-    return np.where(place.has_before | place.has_after, value, np.nan)
+    return np.where(place.unknown, np.nan, place.between(track.x))
 
 
 def rise_across(track: Track, places: Places) -> Floats:
@@ -411,12 +458,3 @@ def rise_across(track: Track, places: Places) -> Floats:
     place = Place.of(track.sampling, places.marks, beyond=1)
     covered = place.has_before & place.has_after & track.covered[place.before]
     return np.where(covered, track.x[place.after] - track.x[place.before], np.nan)
-
-
-def _between(track: Track, place: Place, marks: Rows) -> Floats:
-    """The value at each mark on the line from the reading before to the one after."""
-    us = track.sampling.rows.us
-    span = us[place.after] - us[place.before]
-    share = np.where(span > 0, (marks.us - us[place.before]) / np.where(span > 0, span, 1), 0.0)
-    here, there = track.x[place.before], track.x[place.after]
-    return here + (there - here) * share
