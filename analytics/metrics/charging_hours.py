@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from functools import cache
 
+import numpy as np
 import polars as pl
 
 from analytics.factors.hourly import filled
 from analytics.factors.own import HourlyTables
-from analytics.metrics.fill import US_PER_S, indexed
+from analytics.metrics.arrays import Flags, Whole
+from analytics.metrics.fill import US_PER_S
 from analytics.metrics.metric import Metric, Total
+from analytics.metrics.readings import Samples
 from analytics.metrics.rows import Figure, Figures, Key
+from analytics.metrics.samples import States
 
 KEYS = ["vehicle_id", "day"]
 US_PER_HOUR = 3_600 * int(US_PER_S)
@@ -71,27 +75,31 @@ def day_hours(days: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def cut_at_hours(rows: pl.DataFrame, hours: pl.DataFrame | None) -> pl.DataFrame:
+def cut_at_hours(states: States, hours: pl.DataFrame) -> tuple[States, Whole, Flags]:
     """Insert a row at each of `hours` (vehicle_id, time), with all that was said of the interval it cuts.
 
-    `rows` are ready to be cut into segments. Added is `hour`: true where a segment has to start for the hour's sake.
+    Besides, the old row that each row stands for or comes after, and where a segment has to start for the hour's sake.
     """
-    if hours is None:
-        return rows.with_columns(hour=pl.lit(False))
-    said = [name for name, kind in rows.schema.items() if kind == pl.Boolean or name in _OF_INTERVALS]
-    before = rows.select("vehicle_id", "time", "row", *said, read_at="time").sort("time")
-    cut = hours.sort("time").join_asof(before, on="time", by="vehicle_id", strategy="backward", check_sortedness=False)
-    since_s = (pl.col("time") - pl.col("read_at")).dt.total_microseconds() / US_PER_S
-    inside = cut.filter(since_s > 0).with_columns(
-        unheard_s=pl.col("unheard_s") + since_s, real=pl.lit(False), hour=pl.lit(True)
-    )
-    whole = rows.with_columns(hour=pl.col("us") % US_PER_HOUR == 0)
-    both = pl.concat([whole, inside.drop("read_at")], how="diagonal").sort("row", "time", maintain_order=True)
-    return indexed(both)
+    samples = states.samples
+    at, us = _hours_within(samples, hours)
+    source = np.insert(np.arange(samples.height), at + 1, at)
+    fresh = np.insert(np.zeros(samples.height, bool), at + 1, True)
+    new_us = np.insert(samples.rows.us, at + 1, us)
+    cut = states.with_rows(source, new_us, fresh)
+    cut.said["unheard_s"].value[fresh] += (us - samples.rows.us[at]) / US_PER_S
+    return cut, source, new_us % US_PER_HOUR == 0
 
 
-_OF_INTERVALS = ("cut", "silence_s", "unheard_s", "contact_s")
-"""What rows say of the interval up to the next one, besides their flags."""
+def _hours_within(samples: Samples, hours: pl.DataFrame) -> tuple[Whole, Whole]:
+    """The row before each hour that no row is at, and the hour (microseconds); in order."""
+    ordered = hours.sort("vehicle_id", "time")
+    vehicle_id, us = ordered["vehicle_id"].to_numpy(), ordered["time"].to_physical().to_numpy()
+    before = np.full(len(us), -1)
+    for id_ in np.unique(vehicle_id):
+        mine, rows = vehicle_id == id_, np.flatnonzero(samples.vehicle_id == id_)
+        before[mine] = np.append(rows, -1)[np.searchsorted(samples.rows.us[rows], us[mine], side="right") - 1]
+    inside = (before >= 0) & (us > samples.rows.us[before])
+    return before[inside], us[inside]
 
 
 def charging_hours(stretches: pl.DataFrame, vehicles: pl.DataFrame, figures: pl.DataFrame) -> pl.DataFrame:

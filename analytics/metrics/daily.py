@@ -50,8 +50,9 @@ def compute(inputs: Inputs) -> Results:
     vehicles = inputs.vehicles.filter(pl.col("vehicle_id").is_in(inputs.days["vehicle_id"].implode()))
     cuts = day_cuts(inputs.days)
     believed, set_aside = quality.examined(ordered(inputs.telemetry, vehicles, cuts), vehicles, cuts, inputs.roll_over)
-    rows = prepare(believed, vehicles)
-    stretches = judged(segments(rows, cuts, vehicles, inputs.roll_over, _hours(inputs)), vehicles)
+    stretches = judged(
+        segments(prepare(believed, vehicles), cuts, vehicles, inputs.roll_over, _hours(inputs)), vehicles
+    )
     states, of_days = timeline(stretches, inputs), DaySegments(stretches)
     days = _days(of_days, stretches, inputs)
     measured = _measured(days, of_days, states, inputs)

@@ -6,16 +6,19 @@ interval counts as its first row says.
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from analytics.metrics import rules
+from analytics.metrics.arrays import Floats, Whole
+from analytics.metrics.fill import Said
 from analytics.metrics.metric import Metric, Total
+from analytics.metrics.readings import Samples
 from analytics.metrics.rows import Figure, Figures, Key
 
 HYBRIDS = ("phev", "hev")
 ENGINE = ("engine_speed_rpm", "fuel_rate_l_h")
 ELECTRIC, TOLD = "electric_distance_km", "engine_told_distance_km"
-US_PER_H = 3.6e9
 
 
 def _distance(slug: str, name: str, meaning: str) -> Metric:
@@ -43,29 +46,32 @@ METRICS = (
 )
 
 
-def share_figures(rows: pl.DataFrame, cuts: pl.DataFrame, vehicles: pl.DataFrame) -> list[tuple[Key, Figures]]:
-    """Figures of hybrids from `ordered` rows; vehicles that never tell of their engine have none."""
-    hybrids = vehicles.filter(pl.col("powertrain").is_in(HYBRIDS))["vehicle_id"]
-    says = [name for name in ENGINE if name in rows.columns]
-    if hybrids.is_empty() or not says or "speed_kmh" not in rows.columns:
+def share_figures(samples: Samples, cuts: pl.DataFrame, vehicles: pl.DataFrame) -> list[tuple[Key, Figures]]:
+    """Figures of hybrids; vehicles that never tell of their engine have none."""
+    hybrids = set(vehicles.filter(pl.col("powertrain").is_in(HYBRIDS))["vehicle_id"])
+    says = [samples.said(name) for name in ENGINE if name in samples.signals]
+    if not hybrids or not says or "speed_kmh" not in samples.signals:
         return []
-    runs = pl.coalesce(pl.col(name) > 0 for name in says)
-    read = rows.filter(pl.col("vehicle_id").is_in(hybrids.implode()) & pl.col("speed_kmh").is_not_null())
-    same = pl.col("vehicle_id") == pl.col("vehicle_id").shift(-1)
-    hours = (pl.col("time").shift(-1) - pl.col("time")).dt.total_microseconds() / US_PER_H
-    km = (pl.col("speed_kmh") + pl.col("speed_kmh").shift(-1)) / 2 * hours
-    steps = read.select(
-        "vehicle_id", "cut", runs=runs, km=pl.when(same & (hours * 3600 <= rules.GAP_CEILING_S)).then(km)
-    )
-    days = cuts.select("cut", "day").drop_nulls()
-    wide = steps.join(days, on="cut").group_by("vehicle_id", "day").agg(
-        all_km=pl.col("km").sum(),
-        told_km=pl.col("km").filter(pl.col("runs").is_not_null()).sum(),
-        electric_km=pl.col("km").filter(~pl.col("runs")).sum(),
-        told=pl.col("runs").is_not_null().any(),
-    )  # fmt: skip
-    told = wide.filter("told").select("vehicle_id", "day", "all_km", "told_km", "electric_km")
-    return [((vehicle_id, day), _figures(*km)) for vehicle_id, day, *km in told.iter_rows()]
+    runs = Said(says[0].value > 0, says[0].told)
+    for other in says[1:]:
+        runs = runs.otherwise(Said(other.value > 0, other.told))
+    at, km = _steps(samples)
+    told, off, cut = runs.told[at], runs.told[at] & ~runs.value[at], samples.rows.cut[at]
+    found = []
+    for number, vehicle_id, day in cuts.select("cut", "vehicle_id", "day").drop_nulls().iter_rows():
+        mine = cut == number
+        if vehicle_id in hybrids and (mine & told).any():
+            parts = (mine, mine & told, mine & off)
+            found.append(((vehicle_id, day), _figures(*(km[part].sum().item() for part in parts))))
+    return found
+
+
+def _steps(samples: Samples) -> tuple[Whole, Floats]:
+    """The rows with a speed, and the way from each to the next; none over gaps, nor from a vehicle's last."""
+    signal = samples.signals["speed_kmh"]
+    sampling = samples.sampling(signal.told)
+    near, there = sampling.gap_s <= rules.GAP_CEILING_S, np.append(signal.x[1:], 0.0)
+    return signal.told.at, np.where(near, (signal.x + there) / 2 * sampling.gap_h, 0.0)
 
 
 def _figures(all_km: float, told_km: float, electric_km: float) -> Figures:

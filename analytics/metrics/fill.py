@@ -6,6 +6,7 @@ row and the next one of its vehicle; what is said of it is stored on its first r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from analytics.metrics.arrays import Flags, Floats, Numbers, Whole, floats
 
-US_PER_S = 1e6
+US_PER_S, US_PER_H = 1e6, 3.6e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,11 @@ class Said:
         """What this says, and where it says nothing what the other does."""
         return Said(np.where(self.told, self.value, other.value), self.told | other.told)
 
+    @classmethod
+    def both(cls, one: Said, other: Said, of: Callable[[Any, Any], Any]) -> Said:
+        """What follows from two that are told together."""
+        return cls(of(one.value, other.value), one.told & other.told)
+
     def known(self) -> Flags:
         """A flag that was told and is up."""
         known: Flags = self.told & self.value.astype(bool)
@@ -68,11 +74,6 @@ class Memory:
     first_row: Whole
     last_row: Whole
     _last: dict[bytes, tuple[Whole, Flags, Floats]] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, rows: pl.DataFrame) -> Memory:
-        """Take what is needed out of `ordered` rows."""
-        return cls(rows["us"].to_numpy(), rows["first_row"].to_numpy(), rows["last_row"].to_numpy())
 
     def last(self, told: Flags) -> tuple[Whole, Flags, Floats]:
         """The row up to each on which it was last told, whether that was by this vehicle, and its age in seconds."""
@@ -111,16 +112,3 @@ class Memory:
 def following(values: Numbers) -> Numbers:
     """Each row's values on the next one; the last keeps its own."""
     return np.append(values[1:], values[-1:])
-
-
-def indexed(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add `row`, `first_row`, `last_row` (those of the row's vehicle) and `us` to rows in order of vehicle and time."""
-    vehicle = rows["vehicle_id"].to_numpy()
-    starts = np.flatnonzero(np.append(True, vehicle[1:] != vehicle[:-1])) if len(vehicle) else np.array([], np.int64)
-    counts = np.diff(np.append(starts, len(vehicle)))
-    return rows.with_columns(
-        pl.Series("row", np.arange(len(vehicle))),
-        pl.Series("first_row", np.repeat(starts, counts)),
-        pl.Series("last_row", np.repeat(starts + counts - 1, counts)),
-        rows["time"].dt.epoch("us").alias("us"),
-    )

@@ -25,6 +25,7 @@ from analytics.metrics.plausible import (
     Reason,
 )  # fmt: skip
 from analytics.metrics.positions import apart_km, at_most_km
+from analytics.metrics.readings import Fixes, Samples, Sampling
 from analytics.metrics.samples import COUNTERS, LASTING, PLACE
 from analytics.metrics.tracks import RollOver
 
@@ -46,29 +47,21 @@ class Fault:
 
 
 def examined(
-    rows: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame, roll_over: RollOver
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Ordered rows without the readings that cannot be true, and what was found: `SCHEMA`, of the days alone.
-
-    `rows` have `row`, `first_row`, `us` and `cut` (null before the first) beside the signals.
-    """
-    frame = _Frame(rows, vehicles, roll_over)
-    faults = [fault for fault in frame.faults() if len(fault.rows)]
-    return frame.cleaned(faults), _counted(faults, rows, cuts)
+    samples: Samples, vehicles: pl.DataFrame, cuts: pl.DataFrame, roll_over: RollOver
+) -> tuple[Samples, pl.DataFrame]:
+    """Samples without the readings that cannot be true, and what was found: `SCHEMA`, of the days alone."""
+    look = _Look(samples, vehicles, roll_over)
+    faults = [fault for fault in look.faults() if len(fault.rows)]
+    return look.cleaned(faults), _counted(faults, samples, cuts)
 
 
-class _Frame:
-    """The rows as arrays."""
+class _Look:
+    """The signals, as they are after what was found so far."""
 
-    def __init__(self, rows: pl.DataFrame, vehicles: pl.DataFrame, roll_over: RollOver) -> None:
-        self.rows, self.vehicles, self.roll_over = rows, vehicles, roll_over
-        self.us = rows["us"].to_numpy()
-        self.first_row = rows["first_row"].to_numpy()
-        self.names = [name for name in PLAUSIBLE if name in rows.columns and rows[name].null_count() < rows.height]
-        self.real_at = np.flatnonzero(rows["real"].to_numpy())
-        self.changed: dict[str, Floats] = {}
-        self.read: dict[str, tuple[Whole, Floats]] = {}
-        self.extremes = _extremes(rows, self.names)
+    def __init__(self, samples: Samples, vehicles: pl.DataFrame, roll_over: RollOver) -> None:
+        self.samples, self.vehicles, self.roll_over = samples, vehicles, roll_over
+        self.signals = dict(samples.signals)
+        self.names = [name for name in PLAUSIBLE if name in samples.signals]
 
     def faults(self) -> Iterator[Fault]:
         """Everything that is flagged. Later looks do not see what earlier ones found."""
@@ -83,15 +76,16 @@ class _Frame:
         yield from self._out_of_order()
         yield from self._positions()
 
-    def cleaned(self, faults: list[Fault]) -> pl.DataFrame:
-        """The rows without what was left out. A row of another time keeps no signal at all."""
-        rows = self.rows.with_columns(pl.Series(name, x, nan_to_null=True) for name, x in self.changed.items())
+    def cleaned(self, faults: list[Fault]) -> Samples:
+        """The samples without what was left out. A row of another time keeps no signal at all."""
         astray = [fault.rows for fault in faults if fault.signal == ROW]
         if astray:
-            kept = pl.Series("kept", ~_flagged(np.concatenate(astray), rows.height))
-            signals = [name for name in rows.columns if name in self.names or name in LASTING]
-            rows = rows.with_columns(kept).with_columns(pl.when("kept").then(pl.col(*signals))).drop("kept")
-        return rows
+            flagged = _flagged(np.concatenate(astray), self.samples.height)
+            for name, signal in self.signals.items():
+                if name in self.names or name in LASTING:
+                    self.signals[name] = signal.kept(~flagged[signal.told.at])
+        told = {name: signal for name, signal in self.signals.items() if len(signal.x)}
+        return self.samples.with_signals(told)
 
     def _without(self, name: str, faults: Iterator[Fault]) -> Iterator[Fault]:
         for fault in faults:
@@ -101,27 +95,28 @@ class _Frame:
 
     def _beyond(self, name: str) -> Iterator[Fault]:
         """Values out of limits, and unlikely ones."""
-        known, (least, most) = PLAUSIBLE[name], self.extremes[name]
+        at, x = self._readings(name)
+        known, least, most = PLAUSIBLE[name], x.min(), x.max()
         high: float | Floats = known.high
         if known.high_for and most > min(known.high_for.values()):
-            high = self._by_category(known)
+            high = self._by_category(known)[at]
         low, likely_high = known.likely
         if known.low <= least and not np.any(most > high) and low <= least and most <= likely_high:
             return
-        x = self._values(name)
-        if least < known.low or np.any(most > high):
-            bad = (x < known.low) | (x > high)
-            yield Fault(name, Reason.LIMIT, np.flatnonzero(bad))
-        if least < low or most > likely_high:
-            odd = ((x < low) | (x > likely_high)) & ~np.isnan(x)
-            yield Fault(name, Reason.UNLIKELY, np.flatnonzero(odd & (x >= known.low) & (x <= known.high)))
+        bad = (x < known.low) | (x > high)
+        if bad.any():
+            yield Fault(name, Reason.LIMIT, at[bad])
+        odd = ((x < low) | (x > likely_high)) & ~bad
+        yield Fault(name, Reason.UNLIKELY, at[odd])
 
     def _by_category(self, known: Plausible) -> Floats:
         highs = self.vehicles["category"].replace_strict(
             dict(known.high_for), default=known.high, return_dtype=pl.Float64
         )
-        by_vehicle = dict(zip(self.vehicles["vehicle_id"], highs, strict=True))
-        return self.rows["vehicle_id"].replace_strict(by_vehicle, return_dtype=pl.Float64).to_numpy()
+        limit = dict(zip(self.vehicles["vehicle_id"].to_list(), highs.to_list(), strict=True))
+        vehicles, which = np.unique(self.samples.vehicle_id, return_inverse=True)
+        of_rows: Floats = np.array([limit[vehicle_id] for vehicle_id in vehicles.tolist()])[which]
+        return of_rows
 
     def _spikes(self, name: str, per_s: float) -> Iterator[Fault]:
         """Single readings that leave and return faster than the quantity can change."""
@@ -129,9 +124,9 @@ class _Frame:
         step, at_once = np.diff(x), SPIKE_STEP.get(name, 0.0)
         if len(step) == 0 or max(-step.min(), step.max()) <= at_once:
             return
-        same, gap_s = self.first_row[at[1:]] == self.first_row[at[:-1]], np.diff(self.us[at]) / US_PER_S
-        limit = np.maximum(per_s * gap_s, at_once)
-        fast = (np.abs(step) > limit) & same
+        sampling = self._sampling(name)
+        limit = np.maximum(per_s * sampling.gap_s[:-1], at_once)
+        fast = (np.abs(step) > limit) & sampling.same[:-1]
         if not fast.any():
             return
         there_and_back = fast[:-1] & fast[1:] & (np.sign(step[:-1]) != np.sign(step[1:]))
@@ -140,21 +135,30 @@ class _Frame:
 
     def _stuck(self, name: str, longest_s: float) -> Iterator[Fault]:
         """Stretches without any change while the speed changes; zero is no fault where an engine may drive alone."""
-        if "speed_kmh" not in self.names:
+        if "speed_kmh" not in self.names or not len(self.signals[name].x):
             return
-        at, x = self._readings(name)
-        changes = np.flatnonzero((x[1:] != x[:-1]) | (self.first_row[at[1:]] != self.first_row[at[:-1]]))
-        starts, ends = np.append(0, changes + 1), np.append(changes, len(x) - 1)
-        long = (self.us[at[ends]] - self.us[at[starts]]) / US_PER_S > longest_s
-        speed, none = self._values("speed_kmh"), np.array([], np.int64)
-        spells = [at[first : last + 1] for first, last in zip(starts[long], ends[long], strict=True)]
-        found = [rows for rows in spells if _varies(speed[rows[0] : rows[-1] + 1]) and self._drives_on(name, rows[0])]
-        yield Fault(name, Reason.STUCK, np.concatenate([none, *found]))
+        (at, x), sampling = self._readings(name), self._sampling(name)
+        changes = np.flatnonzero((x[1:] != x[:-1]) | ~sampling.same[:-1])
+        starts, ends, us = np.append(0, changes + 1), np.append(changes, len(x) - 1), sampling.rows.us
+        long = np.flatnonzero((us[ends] - us[starts]) / US_PER_S > longest_s)
+        spells = [
+            at[starts[n] : ends[n] + 1] for n in long.tolist() if self._drives_on(name, x[starts[n]], at[starts[n]])
+        ]
+        found = [rows for rows in spells if self._varies(rows[0], rows[-1])]
+        yield Fault(name, Reason.STUCK, np.concatenate([np.array([], np.int64), *found]))
 
-    def _drives_on(self, name: str, row: int) -> bool:
+    def _varies(self, first: int, last: int) -> bool:
+        """The speed changes between two rows."""
+        at, speed_kmh = self._readings("speed_kmh")
+        between = speed_kmh[np.searchsorted(at, first) : np.searchsorted(at, last, side="right")]
+        return len(between) > 0 and float(np.ptp(between)) >= STUCK_SPEED_KMH
+
+    def _drives_on(self, name: str, value: float, row: int) -> bool:
         """The vehicle cannot drive without this signal being other than zero, or it is other than zero."""
-        own = self.vehicles.filter(pl.col("vehicle_id") == self.rows["vehicle_id"][int(row)])
-        return bool(self._values(name)[row] != 0 or own["powertrain"].item() == "bev")
+        if value != 0:
+            return True
+        own = self.vehicles.filter(pl.col("vehicle_id") == self.samples.vehicle_id[row].item())
+        return bool(own["powertrain"].item() == "bev")
 
     def _out_of_order(self) -> Iterator[Fault]:
         """Counters that fall back or run ahead and return; rows on which two do are of another time."""
@@ -171,15 +175,17 @@ class _Frame:
     def _strays(self, name: str) -> Whole:
         """Rows of a counter's excursions: down and back in one leap, or up in one leap and back down."""
         at, x = self._readings(name)
-        falls = np.flatnonzero(x[1:] < x[:-1])
-        same = self.first_row[at[1:]] == self.first_row[at[:-1]] if len(falls) else falls.astype(bool)
-        if not same[falls].any():
+        falls = x[1:] < x[:-1]
+        if not falls.any():
+            return np.array([], np.int64)
+        same, us = self._sampling(name).same[:-1], self._sampling(name).rows.us
+        if not (falls & same).any():
             return np.array([], np.int64)
         behind, ahead, rolling = [], [], self.roll_over.get(name, {})
         for first, last in _vehicles(same):
-            if self.rows["vehicle_id"][int(at[first])] in rolling:
+            if self.samples.vehicle_id[at[first]].item() in rolling:
                 continue  # what falls there may have started again
-            part, when = x[first:last], self.us[at[first:last]]
+            part, when = x[first:last], us[first:last]
             behind.append(first + _below(part, when, name))
             ahead.append(last - 1 - _below(-part[::-1], -when[::-1], name))
         none = np.array([], np.int64)
@@ -191,26 +197,32 @@ class _Frame:
     def _positions(self) -> Iterator[Fault]:
         if not all(name in self.names for name in PLACE):
             return
-        latitude, longitude = (self._values(name) for name in PLACE)
-        yield from self._lost(Reason.NO_FIX, np.flatnonzero((latitude == 0) & (longitude == 0)))
+        yield from self._lost(Reason.NO_FIX, self._nowhere())
         if "gnss_hdop" in self.names:
-            yield from self._lost(Reason.IMPRECISE, np.flatnonzero(self._values("gnss_hdop") > HDOP_MAX))
-        latitude, longitude = (self._values(name) for name in PLACE)
-        at = np.flatnonzero(~np.isnan(latitude) & ~np.isnan(longitude))
-        if len(at) > 2:
-            yield from self._lost(Reason.JUMP, self._jumps(at, latitude[at], longitude[at]))
+            at, hdop = self._readings("gnss_hdop")
+            yield from self._lost(Reason.IMPRECISE, at[hdop > HDOP_MAX])
+        fixes = Fixes.of(*(self.signals[name] for name in PLACE))
+        if len(fixes.told.at) > 2:
+            yield from self._lost(Reason.JUMP, self._jumps(fixes))
 
-    def _jumps(self, at: Whole, latitude: Floats, longitude: Floats) -> Whole:
+    def _nowhere(self) -> Whole:
+        """Rows with both coordinates exactly zero."""
+        north, east = (signal.told.at[signal.x == 0] for signal in (self.signals[name] for name in PLACE))
+        rows: Whole = np.intersect1d(north, east, assume_unique=True)
+        return rows
+
+    def _jumps(self, fixes: Fixes) -> Whole:
         """Single fixes that are too far from both neighbours, which are close to each other."""
-        reach_km = rules.GNSS_MAX_KMH * np.diff(self.us[at]) / US_PER_S / 3600 + rules.GNSS_NOISE_KM
+        sampling, latitude, longitude = self.samples.sampling(fixes.told), fixes.latitude_deg, fixes.longitude_deg
+        reach_km = rules.GNSS_MAX_KMH * np.diff(sampling.rows.us) / US_PER_S / 3600 + rules.GNSS_NOISE_KM
         if (at_most_km(latitude, longitude) <= reach_km).all():
             return np.array([], np.int64)
-        far = apart_km(latitude, longitude) > reach_km
-        far &= self.first_row[at[1:]] == self.first_row[at[:-1]]
+        far = (apart_km(latitude, longitude) > reach_km) & sampling.same[:-1]
         alone = np.flatnonzero(far[:-1] & far[1:]) + 1
         around = [np.stack([c[alone - 1], c[alone + 1]]) for c in (latitude, longitude)]
         together = np.array([apart_km(a, b)[0] for a, b in zip(around[0].T, around[1].T, strict=True)])
-        return at[alone[together <= reach_km[alone - 1] + reach_km[alone]]] if len(alone) else alone
+        found = alone[together <= reach_km[alone - 1] + reach_km[alone]] if len(alone) else alone
+        return fixes.told.at[found]
 
     def _lost(self, reason: Reason, rows: Whole) -> Iterator[Fault]:
         """Fixes to leave out: both coordinates go, and are counted once."""
@@ -219,45 +231,17 @@ class _Frame:
                 self._lose(name, rows)
                 yield Fault(name, reason, rows)
 
-    def _values(self, name: str) -> Floats:
-        """The signal on every row, NaN where it is not known or was found wrong."""
-        if name in self.changed:
-            return self.changed[name]
-        return self.rows[name].cast(pl.Float64).to_numpy(writable=False)
-
     def _lose(self, name: str, rows: Whole) -> None:
-        if name not in self.changed:
-            self.changed[name] = self._values(name).copy()
-        self.changed[name][rows] = np.nan
-        self.read.pop(name, None)
+        signal, flagged = self.signals[name], _flagged(rows, self.samples.height)
+        self.signals[name] = signal.kept(~flagged[signal.told.at])
 
     def _readings(self, name: str) -> tuple[Whole, Floats]:
         """The rows on which the signal is known, and its values there."""
-        if name not in self.read:
-            self.read[name] = self._read(name)
-        return self.read[name]
+        signal = self.signals[name]
+        return signal.told.at, signal.x
 
-    def _read(self, name: str) -> tuple[Whole, Floats]:
-        column = self.rows[name]
-        if name not in self.changed and column.null_count() == self.rows.height - len(self.real_at):
-            # Read on every row but the cuts, which have no readings.
-            return self.real_at, column.cast(pl.Float64).drop_nulls().to_numpy()
-        x = self._values(name)
-        at = np.flatnonzero(~np.isnan(x))
-        return at, x[at]
-
-
-def _varies(speed_kmh: Floats) -> bool:
-    """The speed changes."""
-    known = speed_kmh[~np.isnan(speed_kmh)]
-    return len(known) > 0 and float(np.ptp(known)) >= STUCK_SPEED_KMH
-
-
-def _extremes(rows: pl.DataFrame, names: list[str]) -> dict[str, tuple[float, float]]:
-    """The least and the most of each signal."""
-    bounds = [pl.struct(least=pl.col(name).min(), most=pl.col(name).max()).alias(name) for name in names]
-    found = rows.lazy().select(bounds).collect().row(0, named=True) if names else {}
-    return {name: (both["least"], both["most"]) for name, both in found.items()}
+    def _sampling(self, name: str) -> Sampling:
+        return self.samples.sampling(self.signals[name].told)
 
 
 def _vehicles(same: Flags) -> list[tuple[int, int]]:
@@ -296,13 +280,12 @@ def _flagged(rows: Whole, height: int) -> Flags:
     return flags
 
 
-def _counted(faults: list[Fault], rows: pl.DataFrame, cuts: pl.DataFrame) -> pl.DataFrame:
+def _counted(faults: list[Fault], samples: Samples, cuts: pl.DataFrame) -> pl.DataFrame:
     """Faults by vehicle, day, signal and reason; those of the padding are other days' concern."""
     if not faults:
         return pl.DataFrame(schema=SCHEMA)
-    cut = rows["cut"]
     parts = [
-        pl.DataFrame({"cut": cut.gather(fault.rows)}).with_columns(
+        pl.DataFrame({"cut": samples.rows.cut[fault.rows]}, schema={"cut": pl.Int32}).with_columns(
             signal=pl.lit(fault.signal), reason=pl.lit(fault.reason.value), left_out=pl.lit(fault.reason not in KEPT)
         )
         for fault in faults

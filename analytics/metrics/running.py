@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 
-from analytics.metrics.arrays import Floats, Whole
+from analytics.metrics.arrays import Flags, Floats, Whole
 from analytics.metrics.positions import run_km
-from analytics.metrics.samples import COUNTERS, RATES
+from analytics.metrics.readings import Fixes, Readings, Rows, Samples
+from analytics.metrics.samples import COUNTERS, PLACE, RATES
 from analytics.metrics.tracks import (  # fmt: skip
     Amounts,
     Places,
-    Reader,
-    Readings,
     RollOver,
     Track,
     at,
@@ -45,23 +43,27 @@ RISES = {ODOMETER: "odometer_rise_km", SOC: "soc_rise_pts"}
 _MORE = {ODOMETER: (RISES[ODOMETER],), SOC: (RISES[SOC], "soc_start_pct")}
 
 
-def running(rows: pl.DataFrame, marked: Whole, roll_over: RollOver) -> dict[str, Floats | None]:
+Sums = dict[str, Floats | None]
+"""Sums by name; None for a signal without samples."""
+
+
+def running(samples: Samples, stands: Flags, contact_s: Floats, marked: Whole, roll_over: RollOver) -> Sums:
     """Running sums on the rows numbered `marked`, by name.
 
     They are `AMOUNTS` with coverages, `heard_s` (time with rows at most `contact_s` apart), and at the mark itself
-    `RISES` and `soc_start_pct`, the level. There is None for a signal without samples, NaN for a vehicle without.
+    `RISES` and `soc_start_pct`, the level; NaN for a vehicle without samples. `stands` and `contact_s` are told of
+    every row.
     """
-    reader = Reader(rows)
-    have = {name for name in AMOUNTS if name in rows.columns and rows[name].null_count() < rows.height}
-    if "longitude_deg" not in rows.columns:
-        have -= {POSITION}
-    if ODOMETER in have:
-        reader.spread(_spread(_track(reader, ODOMETER, roll_over), reader))
-    places = Places(reader.rows.at(marked))
-    columns: dict[str, Floats | None] = _heard(reader, places)
+    odometer = _track(samples, ODOMETER, roll_over) if ODOMETER in samples.signals else None
+    if odometer is not None:
+        samples.spread(_spread(odometer, samples.rows))
+    places = Places(samples.rows.at(marked))
+    columns = _heard(samples, contact_s, places)
     for name in AMOUNTS:
-        if name in have:
-            columns |= _columns(_track(reader, name, roll_over), places)
+        if name == POSITION and all(part in samples.signals for part in PLACE):
+            columns |= _columns(_position(samples, stands), places)
+        elif name in samples.signals and name != POSITION:
+            columns |= _columns(_track(samples, name, roll_over), places)
         else:
             columns |= dict.fromkeys(_names(name))
     return columns
@@ -86,28 +88,29 @@ def _carried(here: Floats, there: Floats, hours: Floats, km: Floats) -> dict[str
     return {"transport_work_tkm": here / 1000 * km}
 
 
-def _track(reader: Reader, name: str, roll_over: RollOver) -> Track:
-    readings = reader.readings(name)
+def _track(samples: Samples, name: str, roll_over: RollOver) -> Track:
+    readings = samples.readings(name)
     if name in COUNTERS:
-        modulus = reader.modulus(readings, roll_over.get(name, {}))
+        modulus = samples.modulus(readings, roll_over.get(name, {}))
         return bridged(name, counted(readings, name, modulus), AMOUNTS[name][0])
     if name in (SOC, TANK):
         return bridged(name, readings, AMOUNTS[name][0])
     if name == PAYLOAD:
         return held(name, readings, _carried)
-    if name == POSITION:
-        return integrated(name, *_positions(reader), with_km=True)
     amounts = split_power if name == POWER else _trapezoid(AMOUNTS[name][0])
     return integrated(name, readings, amounts, with_km=name == POWER)
 
 
-def _positions(reader: Reader) -> tuple[Readings, Amounts]:
+def _position(samples: Samples, stands: Flags) -> Track:
     """Fixes as the distance run up to each, and the difference as what an interval adds."""
-    latitude, longitude = (reader.frame[name].cast(pl.Float64).to_numpy() for name in (POSITION, "longitude_deg"))
-    read = ~np.isnan(latitude) & ~np.isnan(longitude)
-    sampling = reader.sampled(read)
-    x = run_km(latitude[read], longitude[read], sampling.gap_s, reader.frame["stands"].to_numpy()[read])
-    return Readings(sampling, x), lambda here, there, hours, km: {"position_km": there - here}
+    fixes = Fixes.of(*(samples.signals[name] for name in PLACE))
+    sampling = samples.sampling(fixes.told)
+    x = run_km(fixes.latitude_deg, fixes.longitude_deg, sampling.gap_s, stands[fixes.told.at])
+    return integrated(POSITION, Readings(sampling, x), _run, with_km=True)
+
+
+def _run(here: Floats, there: Floats, hours: Floats, km: Floats) -> dict[str, Floats]:
+    return {"position_km": there - here}
 
 
 def _columns(track: Track, places: Places) -> dict[str, Floats]:
@@ -119,11 +122,11 @@ def _columns(track: Track, places: Places) -> dict[str, Floats]:
     return columns
 
 
-def _heard(reader: Reader, places: Places) -> dict[str, Floats | None]:
-    if not reader.real.any():
+def _heard(samples: Samples, contact_s: Floats, places: Places) -> Sums:
+    if not len(samples.real.at):
         return {"heard_s": None}
-    steps = reader.frame["contact_s"].to_numpy()[reader.real]
-    return {"heard_s": at(in_step("heard", Readings(reader.sampled(reader.real), steps)), places)["heard_s"]}
+    readings = Readings(samples.sampling(samples.real), contact_s[samples.real.at])
+    return {"heard_s": at(in_step("heard", readings), places)["heard_s"]}
 
 
 def _names(signal: str) -> list[str]:
@@ -132,11 +135,11 @@ def _names(signal: str) -> list[str]:
     return [*AMOUNTS[signal], f"{signal}_s", *km, *_MORE.get(signal, ())]
 
 
-def _spread(odometer: Track, reader: Reader) -> Floats:
+def _spread(odometer: Track, rows: Rows) -> Floats:
     """The odometer's running distance on every row, linear between its samples and flat outside them."""
-    km = np.zeros(len(reader.rows.row))
+    km = np.zeros(len(rows.row))
     km[odometer.sampling.rows.row] = odometer.sums["distance_km"]
     between = np.ones(len(km), bool)
     between[odometer.sampling.rows.row] = False
-    km[between] = np.nan_to_num(at(odometer, Places(reader.rows.at(between)))["distance_km"], nan=0.0)
+    km[between] = np.nan_to_num(at(odometer, Places(rows.at(between)))["distance_km"], nan=0.0)
     return km

@@ -7,13 +7,17 @@ works on whole intervals.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from analytics.metrics import rules
 from analytics.metrics.arrays import Flags, Whole
-from analytics.metrics.fill import US_PER_S, Memory, Said, following, indexed
+from analytics.metrics.fill import US_PER_S, Memory, Said, following
+from analytics.metrics.readings import Rows, Samples, Signal, Told
 from schemas.frames import TELEMETRY_SCHEMA
 
 COUNTERS = (
@@ -62,33 +66,61 @@ def day_cuts(days: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def ordered(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame) -> pl.DataFrame:
-    """`telemetry` in order of vehicle and time, with a row at each of `cuts` and without duplicates.
+def ordered(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame) -> Samples:
+    """`telemetry` of `vehicles` in order of vehicle and time, without duplicates, with a row at each of `cuts`.
 
-    Signals without any value are absent, but for those that states are read from. Added are the columns of `indexed`,
-    `real` (false on the rows of cuts) and `cut`, the last cut passed (null before the first).
+    Signals without any value are absent.
     """
-    read, order = _in_order(_read(telemetry, vehicles), vehicles["vehicle_id"])
-    ends = [*np.searchsorted(order, _order(cuts, vehicles["vehicle_id"])).tolist(), read.height]
-    at_cuts = cuts.select("vehicle_id", "time", real=pl.lit(False))
-    empty, parts, begin = read.clear(), [], 0
-    at_cuts = pl.concat([empty, at_cuts], how="diagonal")
-    for cut, end in enumerate(ends):  # one turn for each day
-        parts += [read[begin:end], at_cuts[cut : cut + 1]]
-        begin = end
-    rows = indexed(pl.concat(parts, rechunk=True))
-    return rows.with_columns(_cut(rows))
+    ids = vehicles["vehicle_id"]
+    read, order = _in_order(_of_vehicles(telemetry, ids), ids)
+    at_cuts = np.searchsorted(order, _order(cuts, ids)) + np.arange(cuts.height)
+    real = np.ones(read.height + cuts.height, bool)
+    real[at_cuts] = False
+    told = Told.where(real)
+    us, vehicle_id = np.empty(len(real), np.int64), np.empty(len(real), np.int32)
+    for into, name in ((us, "time"), (vehicle_id, "vehicle_id")):
+        into[told.at], into[at_cuts] = (frame[name].to_physical().to_numpy() for frame in (read, cuts))
+    signals = {name: _signal(read[name], name, told) for name in SIGNALS if name in present(read)}
+    return Samples(vehicle_id, Rows.of(vehicle_id, us, real), told, signals)
 
 
-def prepare(ordered_rows: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
-    """Derive the state of the vehicle on each of `ordered` rows.
+def _signal(column: pl.Series, name: str, real: Told) -> Signal:
+    """A column of telemetry as readings; numbers and flags come as arrays without copying where that can be."""
+    told = real
+    if column.null_count():
+        on = real.on.copy()
+        on[real.at] = column.is_not_null().to_numpy()
+        told, column = Told.where(on), column.drop_nulls()
+    x = column.cast(TELEMETRY_SCHEMA[name])
+    return Signal(told, x.cast(pl.UInt8).to_numpy().view(bool) if x.dtype == pl.Boolean else x.to_numpy())
 
-    Added are `silence_s` (time between the rows around the interval, null at the end of the data), and the flags `key`,
-    `moving`, `stands`, `works`, `plugged`, `charges`, `red_lamp`, `cable_told`.
+
+@dataclass(frozen=True, eq=False)
+class States:
+    """Samples with what the vehicle was doing on each row: flags that are known, and what may not be known."""
+
+    samples: Samples
+    flags: dict[str, Flags]
+    said: dict[str, Said]
+
+    def with_rows(self, source: Whole, us: Whole, fresh: Flags) -> States:
+        """Rows put in between, of which holds what was said on the row before: see `Samples.with_rows`."""
+        return States(
+            self.samples.with_rows(source, us, fresh),
+            {name: flags[source] for name, flags in self.flags.items()},
+            {name: Said(said.value[source], said.told[source]) for name, said in self.said.items()},
+        )
+
+
+def prepare(samples: Samples, vehicles: pl.DataFrame) -> States:
+    """Derive the state of the vehicle on each row.
+
+    Said are `silence_s` (time between the rows around the interval, unknown at the end of the data), `unheard_s` (time
+    since the last row), `key`, `works`, and where the vehicle last was; flags are `moving`, `stands`, `plugged`,
+    `charges`, `red_lamp`, `cable_told`.
     """
-    rows = ordered_rows.with_columns(_battery_power())
-    real = rows["real"].to_numpy()
-    memory, said = Memory.of(rows), {name: Said.of(rows[name], real) for name in _READ}
+    samples = samples.with_signals(_with_power(samples.signals))
+    memory, said = samples.memory, {name: samples.said(name) for name in _READ}
     speed, power = said["speed_kmh"], said["battery_power_kw"]
     moving = _moving(memory, speed, said["odometer_km"])
     stands = memory.last(speed.told)[1] & ~moving
@@ -102,17 +134,27 @@ def prepare(ordered_rows: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
         "red_lamp": _lasting(memory, said["red_stop_lamp"]).known(), "cable_told": cable_told,
     }  # fmt: skip
     known = {
-        **_silence(memory, real),
+        **_silence(memory, samples.real.on),
         "key": _lasting(memory, said["ignition_on"].otherwise(said["ready"])),
-        "works": _works(memory, said, rows["vehicle_id"], vehicles),
+        "works": _works(memory, said, samples.vehicle_id, vehicles),
         **{f"last_{name}": memory.carried(said[name]) for name in PLACE},
     }
-    return rows.drop(*STATES, "battery_voltage_v", "battery_current_a").with_columns(
-        *(pl.Series(name, flag) for name, flag in flags.items()), *(is_.series(name) for name, is_ in known.items())
-    )
+    return States(samples, flags, known)
 
 
 _READ = (*STATES, *PLACE, "speed_kmh", "odometer_km", "battery_power_kw")
+
+
+def _with_power(signals: Mapping[str, Signal]) -> Mapping[str, Signal]:
+    """Battery power is voltage x current where it is not told itself."""
+    own, *parts = (signals.get(name) for name in ("battery_power_kw", "battery_voltage_v", "battery_current_a"))
+    volts, amps = parts
+    if volts is None or amps is None or (own is not None and own.told.on[volts.told.at].all()):
+        return signals
+    there = Said.both(volts.on_rows(), amps.on_rows(), lambda u, i: u * i / 1000)
+    power = there if own is None else own.on_rows().otherwise(there)
+    told = Told.where(power.told)
+    return {**signals, "battery_power_kw": Signal(told, power.value[told.at])} if len(told.at) else signals
 
 
 def present(telemetry: pl.DataFrame) -> frozenset[str]:
@@ -120,22 +162,16 @@ def present(telemetry: pl.DataFrame) -> frozenset[str]:
     return frozenset(n for n in SIGNALS if n in telemetry.columns and telemetry[n].null_count() < telemetry.height)
 
 
-def _read(telemetry: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
-    """The rows of `vehicles`, with the signals that are needed."""
-    have = present(telemetry)
-    always = {*STATES, *BATTERY, *PLACE, "speed_kmh", "odometer_km"}
-    needed = [name for name in SIGNALS if name in have or name in always]
-    columns = [
-        pl.col(n).cast(TELEMETRY_SCHEMA[n]) if n in have else pl.lit(None, TELEMETRY_SCHEMA[n]).alias(n) for n in needed
-    ]
-    mine = telemetry.lazy().filter(pl.col("vehicle_id").is_in(vehicles["vehicle_id"].implode()))
-    return mine.select("vehicle_id", "time", *columns, real=pl.lit(True)).collect()
+def _of_vehicles(telemetry: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
+    """The rows of some vehicles: as they are where there are no others."""
+    mine = telemetry["vehicle_id"].is_in(ids.implode())
+    return telemetry if mine.all() else telemetry.filter(mine)
 
 
 def _in_order(rows: pl.DataFrame, ids: pl.Series) -> tuple[pl.DataFrame, Whole]:
     """Rows by vehicle and time, the first of each instant; and their `_order`."""
     order = _order(rows, ids)
-    if (np.diff(order) > 0).all():
+    if (order[1:] > order[:-1]).all():
         return rows, order
     at = np.argsort(order, kind="stable")
     at = at[np.append(True, np.diff(order[at]) > 0)]
@@ -146,16 +182,10 @@ def _order(rows: pl.DataFrame, ids: pl.Series) -> Whole:
     """Vehicle and time as one number: sorting by it is many times faster than by two columns."""
     if len(ids) > _MAX_VEHICLES:
         raise ValueError(f"{len(ids)} vehicles at once; at most {_MAX_VEHICLES}")
-    rank = np.searchsorted(np.sort(ids.to_numpy()), rows["vehicle_id"].to_numpy())
-    us: Whole = rank * _ORDER_SPAN + rows["time"].dt.epoch("us").to_numpy()
+    us: Whole = rows["time"].to_physical().to_numpy()
+    if len(ids) > 1:
+        us = us + np.searchsorted(np.sort(ids.to_numpy()), rows["vehicle_id"].to_numpy()) * _ORDER_SPAN
     return us
-
-
-def _cut(rows: pl.DataFrame) -> pl.Series:
-    """The last cut that each row's vehicle has passed: they are numbered in the order of the rows."""
-    at_cut = ~rows["real"].to_numpy()
-    _, known, _ = Memory.of(rows).last(at_cut)
-    return Said((np.cumsum(at_cut) - 1).astype(np.int32), known).series("cut")
 
 
 def _silence(memory: Memory, real: Flags) -> dict[str, Said]:
@@ -181,17 +211,12 @@ def _moving(memory: Memory, speed: Said, odometer: Said) -> Flags:
     return moving
 
 
-def _battery_power() -> pl.Expr:
-    product = pl.col("battery_voltage_v") * pl.col("battery_current_a") / 1000
-    return pl.coalesce("battery_power_kw", product)
-
-
-def _works(memory: Memory, said: Mapping[str, Said], vehicle_id: pl.Series, vehicles: pl.DataFrame) -> Said:
+def _works(memory: Memory, said: Mapping[str, Said], vehicle_id: NDArray[Any], vehicles: pl.DataFrame) -> Said:
     """Power take-off engaged, or motor or shaft power above the threshold; null but where equipment and vessels say."""
     working = vehicles.filter(pl.col("category").is_in(WORKING_CATEGORIES))["vehicle_id"]
     works, says = np.zeros(len(vehicle_id), bool), np.zeros(len(vehicle_id), bool)
     if len(working):
-        mine = vehicle_id.is_in(working.implode()).to_numpy()
+        mine = np.isin(vehicle_id, working.to_numpy())
         for name in ("motor_power_kw", "shaft_power_kw"):
             power = memory.carried_for(said[name], rules.CONTACT_GAP_S)
             works |= power.told & (np.abs(power.value) > rules.WORKING_KW)

@@ -6,15 +6,18 @@ source of a figure covered. A segment never reaches over a day cut.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
 from analytics.metrics import rules
 from analytics.metrics.arrays import Flags, Floats, Whole, floats, nullable, of_vehicles, times
 from analytics.metrics.charging_hours import cut_at_hours
-from analytics.metrics.fill import US_PER_S, Memory, following
+from analytics.metrics.fill import US_PER_S, Said, following
 from analytics.metrics.running import RISES, running
-from analytics.metrics.samples import PLACE
+from analytics.metrics.samples import States
 from analytics.metrics.tracks import RollOver
 
 FLAGS = ("key", "moving", "works", "plugged", "charges", "red_lamp", "cable_told", "plugs_in")
@@ -22,40 +25,52 @@ FLAGS = ("key", "moving", "works", "plugged", "charges", "red_lamp", "cable_told
 
 
 def segments(
-    rows: pl.DataFrame,
+    states: States,
     cuts: pl.DataFrame,
     vehicles: pl.DataFrame,
     roll_over: RollOver,
     hours: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """Cut prepared `rows` into segments, in order of vehicle and time; at `hours` (vehicle_id, time) as well.
+    """Cut rows whose states are known into segments, in order of vehicle and time; at `hours` as well.
 
     Columns: `vehicle_id`, `starts_at`, `ends_at`, `s` (duration), `day` (null in the padding), `silent`, the `FLAGS`,
     `silence_s`, `unheard_s` (time since the last row), `PLACE` (where the vehicle last said it was),
     `soc_start_pct`, `soc_end_pct`, and the sums of `running.running` as amounts. A null amount means that the vehicle
-    has no value of the signal at all.
+    has no value of the signal at all. `hours` has vehicle_id and time.
     """
-    rows = cut_at_hours(rows.hstack(_gaps(rows, vehicles)), hours)
-    at = _starts(rows)
-    sums = running(rows, at, roll_over)
-    us, vehicle = rows["us"].to_numpy()[at], rows["vehicle_id"].to_numpy()[at]
-    begin = np.flatnonzero((vehicle[1:] == vehicle[:-1]) & (us[1:] > us[:-1]))
-    kept = pl.DataFrame([rows[name].alias(as_name) for name, as_name in _KEPT.items()])[at[begin]]
-    more = [
-        times("ends_at", us[begin + 1]),
-        _amount("soc_end_pct", sums["soc_start_pct"], begin + 1),
-        pl.Series("s", (us[begin + 1] - us[begin]) / US_PER_S),
-        _day(rows["cut"], at[begin], cuts),
-    ]
-    amounts = [_amount(name, values, begin, at_mark=name in _AT_MARK) for name, values in sums.items()]
-    return pl.DataFrame([*kept.get_columns(), *amounts, *more])
+    states, contact_s = _with_gaps(states, vehicles)
+    at_hours = np.zeros(states.samples.height, bool)
+    if hours is not None:
+        states, source, at_hours = cut_at_hours(states, hours)
+        contact_s = contact_s[source]
+    samples, rows = states.samples, states.samples.rows
+    marks = _starts(states, at_hours)
+    sums = running(samples, states.flags["stands"], contact_s, marks, roll_over)
+    us, vehicle_id = rows.us[marks], samples.vehicle_id[marks]
+    begin = np.flatnonzero((vehicle_id[1:] == vehicle_id[:-1]) & (us[1:] > us[:-1]))
+    return pl.DataFrame(
+        [
+            pl.Series("vehicle_id", vehicle_id[begin]),
+            times("starts_at", us[begin]),
+            *_held(states, marks[begin]),
+            *(_amount(name, values, begin, at_mark=name in _AT_MARK) for name, values in sums.items()),
+            times("ends_at", us[begin + 1]),
+            _amount("soc_end_pct", sums["soc_start_pct"], begin + 1),
+            pl.Series("s", (us[begin + 1] - us[begin]) / US_PER_S),
+            _day(rows.cut[marks[begin]], cuts),
+        ]
+    )
 
 
-_KEPT = {
-    "vehicle_id": "vehicle_id", "time": "starts_at",
-    **{name: name for name in ("silent", *FLAGS, "silence_s", "unheard_s")}, **{f"last_{name}": name for name in PLACE},
-}  # fmt: skip
-"""Columns of rows that hold for the segment that starts there, and their names in segments."""
+def _held(states: States, at: Whole) -> Iterator[pl.Series]:
+    """What is said on the rows at which segments start holds for all of them."""
+    for name in ("silent", *FLAGS):
+        if name in states.flags:
+            yield pl.Series(name, states.flags[name][at])
+    for name, said in states.said.items():
+        yield Said(said.value[at], said.told[at]).series(name.removeprefix("last_"))
+
+
 _AT_MARK = (*RISES.values(), "soc_start_pct")
 
 
@@ -66,37 +81,33 @@ def _amount(name: str, sums: Floats | None, begin: Whole, *, at_mark: bool = Tru
     return nullable(name, sums[begin] if at_mark else sums[begin + 1] - sums[begin])
 
 
-def _day(cut: pl.Series, rows: Whole, cuts: pl.DataFrame) -> pl.Series:
-    """The day that starts at the cut of each of `rows`; they are numbered as `cuts` are."""
-    last, starting = floats(cut)[rows], floats(cuts["day"])
-    inside = ~np.isnan(last)
-    day = np.full(len(last), np.nan)
-    day[inside] = starting[last[inside].astype(np.int64)]
-    return nullable("day", day, pl.Date)
+def _day(cut: Whole, cuts: pl.DataFrame) -> pl.Series:
+    """The day that starts at each cut; they are numbered as `cuts` are."""
+    starting = np.append(floats(cuts["day"]), np.nan)  # the last is of those before the first cut
+    return nullable("day", starting[cut], pl.Date)
 
 
-def _gaps(rows: pl.DataFrame, vehicles: pl.DataFrame) -> list[pl.Series]:
+def _with_gaps(states: States, vehicles: pl.DataFrame) -> tuple[States, Floats]:
     """Silences, by the time between the real rows around an interval; shorter ones count where no key is known.
 
-    `contact_s` is the longest time between rows that still proves contact.
+    Added are the flags `silent` and `plugs_in`. Besides, the longest time between rows that still proves contact.
     """
-    slowest_s = of_vehicles(vehicles, "sample_period_s", rows["vehicle_id"].to_numpy()) * rules.GAP_FACTOR
-    patience_s = np.where(np.isnan(floats(rows["key"])), rules.TRIP_BREAK_S, rules.CONTACT_GAP_S)
-    silent = ~(floats(rows["silence_s"]) <= np.maximum(slowest_s, patience_s))
-    plugged: Flags = rows["plugged"].to_numpy()
-    joins = following(plugged) & Memory.of(rows).has_next & ~silent & ~rows["moving"].to_numpy()
-    return [
-        pl.Series("silent", silent),
-        pl.Series("plugs_in", joins),
-        pl.Series("contact_s", np.maximum(slowest_s, rules.CONTACT_STEP_S)),
-    ]
+    memory, silence_s = states.samples.memory, states.said["silence_s"]
+    slowest_s = of_vehicles(vehicles, "sample_period_s", states.samples.vehicle_id) * rules.GAP_FACTOR
+    patience_s = np.where(states.said["key"].told, rules.CONTACT_GAP_S, rules.TRIP_BREAK_S)
+    silent = ~(silence_s.told & (silence_s.value <= np.maximum(slowest_s, patience_s)))
+    joins = following(states.flags["plugged"]) & memory.has_next & ~silent & ~states.flags["moving"]
+    known = replace(states, flags={**states.flags, "silent": silent, "plugs_in": joins})
+    return known, np.maximum(slowest_s, rules.CONTACT_STEP_S)
 
 
-def _starts(rows: pl.DataFrame) -> Whole:
+def _starts(states: States, at_hours: Flags) -> Whole:
     """Rows at which a segment starts: another state, cut, vehicle or hour, each interval without rows, the last row."""
-    starts = rows["silent"].to_numpy() | rows["hour"].to_numpy() | ~Memory.of(rows).has_next
-    for name in ("vehicle_id", "cut", "silent", *FLAGS):
-        state = rows[name].to_numpy() if rows[name].null_count() == 0 else np.nan_to_num(floats(rows[name]), nan=-1.0)
+    samples, flags, said = states.samples, states.flags, states.said
+    starts = flags["silent"] | at_hours | ~samples.memory.has_next
+    told = (part for name in FLAGS if name in said for part in (said[name].known(), said[name].told))
+    known = (flags[name] for name in ("silent", *FLAGS) if name in flags)
+    for state in (samples.vehicle_id, samples.rows.cut, *known, *told):
         starts[1:] |= state[1:] != state[:-1]
     starts[:1] = True
     return np.flatnonzero(starts)
