@@ -13,11 +13,34 @@ EARTH_RADIUS_KM = 6371.0088
 
 def apart_km(latitude_deg: Floats, longitude_deg: Floats) -> Floats:
     """Great-circle distance from each fix to the next (haversine formula), one shorter than the fixes."""
-    latitude, longitude = np.radians(latitude_deg), np.radians(longitude_deg)
-    half, across = np.sin(np.diff(latitude) / 2) ** 2, np.cos(latitude)
-    half += across[1:] * across[:-1] * np.sin(np.diff(longitude) / 2) ** 2
-    apart: Floats = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
+    latitude = np.radians(latitude_deg)
+    north, east, across = np.diff(latitude), np.radians(np.diff(longitude_deg)), np.cos(latitude)
+    near = _largest(north) < SERIES_RAD and _largest(east) < SERIES_RAD
+    half = _half_chord(north, near) + across[1:] * across[:-1] * _half_chord(east, near)
+    if near:
+        # arcsin of a small root h: the next term is 3/40 h^2.
+        apart: Floats = np.sqrt(half) * (1 + half / 6) * (2 * EARTH_RADIUS_KM)
+    else:
+        apart = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
     return apart
+
+
+SERIES_RAD = 1e-3
+"""Steps below (6 km) for which two terms of the series are exact to 1e-13."""
+
+
+def _largest(angle: Floats) -> float:
+    return max(angle.max(), -angle.min()) if len(angle) else 0.0
+
+
+def _half_chord(angle_rad: Floats, near: bool) -> Floats:
+    """The square of the sine of half the angle."""
+    if near:
+        square = angle_rad * angle_rad / 4
+        half: Floats = square * (1 - square / 3)
+    else:
+        half = np.sin(angle_rad / 2) ** 2
+    return half
 
 
 def at_most_km(latitude_deg: Floats, longitude_deg: Floats) -> Floats:

@@ -125,21 +125,24 @@ class _Look:
         if len(step) == 0 or max(-step.min(), step.max()) <= at_once:
             return
         sampling = self._sampling(name)
-        limit = np.maximum(per_s * sampling.gap_s[:-1], at_once)
-        fast = (np.abs(step) > limit) & sampling.same[:-1]
-        if not fast.any():
-            return
-        there_and_back = fast[:-1] & fast[1:] & (np.sign(step[:-1]) != np.sign(step[1:]))
-        back = np.abs(x[2:] - x[:-2]) <= np.maximum(limit[:-1], limit[1:])
-        yield Fault(name, Reason.SPIKE, at[1:-1][there_and_back & back])
+        leaps = np.flatnonzero((step > at_once) | (step < -at_once))
+        limit = np.maximum(per_s * sampling.gap_s[leaps], at_once)
+        fast = (np.abs(step[leaps]) > limit) & sampling.same[leaps]
+        leaps, limit = leaps[fast], limit[fast]
+        there, back = leaps[:-1], leaps[1:]
+        returns = (back == there + 1) & (np.sign(step[there]) != np.sign(step[back]))
+        there, limit = there[returns], np.maximum(limit[:-1], limit[1:])[returns]
+        returned = np.abs(x[there + 2] - x[there]) <= limit
+        yield Fault(name, Reason.SPIKE, at[there[returned] + 1])
 
     def _stuck(self, name: str, longest_s: float) -> Iterator[Fault]:
         """Stretches without any change while the speed changes; zero is no fault where an engine may drive alone."""
         if "speed_kmh" not in self.names or not len(self.signals[name].x):
             return
         (at, x), sampling = self._readings(name), self._sampling(name)
-        changes = np.flatnonzero((x[1:] != x[:-1]) | ~sampling.same[:-1])
-        starts, ends, us = np.append(0, changes + 1), np.append(changes, len(x) - 1), sampling.rows.us
+        last = np.concatenate([[-1], np.flatnonzero((x[1:] != x[:-1]) | ~sampling.same[:-1]), [len(x) - 1]])
+        several = np.flatnonzero(np.diff(last) > 1)
+        starts, ends, us = last[several] + 1, last[several + 1], sampling.rows.us
         long = np.flatnonzero((us[ends] - us[starts]) / US_PER_S > longest_s)
         spells = [
             at[starts[n] : ends[n] + 1] for n in long.tolist() if self._drives_on(name, x[starts[n]], at[starts[n]])
@@ -214,7 +217,7 @@ class _Look:
     def _jumps(self, fixes: Fixes) -> Whole:
         """Single fixes that are too far from both neighbours, which are close to each other."""
         sampling, latitude, longitude = self.samples.sampling(fixes.told), fixes.latitude_deg, fixes.longitude_deg
-        reach_km = rules.GNSS_MAX_KMH * np.diff(sampling.rows.us) / US_PER_S / 3600 + rules.GNSS_NOISE_KM
+        reach_km = rules.GNSS_MAX_KMH / 3600 * (np.diff(sampling.rows.us) / US_PER_S) + rules.GNSS_NOISE_KM
         if (at_most_km(latitude, longitude) <= reach_km).all():
             return np.array([], np.int64)
         far = (apart_km(latitude, longitude) > reach_km) & sampling.same[:-1]

@@ -19,6 +19,9 @@ from analytics.metrics import rules
 from analytics.metrics.arrays import Flags, Floats, Numbers, Whole
 from analytics.metrics.fill import US_PER_H, US_PER_S, Memory, Said
 
+MOST_STRETCHES = 64
+"""Copying so many stretches is faster than picking rows one by one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -52,6 +55,10 @@ class Rows:
         """Some of the rows."""
         return Rows(*(getattr(self, name)[positions] for name in Rows.__dataclass_fields__))
 
+    def told(self, told: Told) -> Rows:
+        """The rows on which something was read."""
+        return Rows(*(told.of(getattr(self, name)) for name in Rows.__dataclass_fields__))
+
 
 @dataclass(frozen=True, eq=False)
 class Told:
@@ -65,6 +72,31 @@ class Told:
         """The rows with a flag."""
         return cls(np.flatnonzero(on), on)
 
+    @cached_property
+    def _stretches(self) -> list[slice] | None:
+        """The rows as a few stretches without a gap; None where there are many."""
+        gaps = np.flatnonzero(self.at[1:] - self.at[:-1] != 1) + 1
+        if not len(self.at) or len(gaps) > MOST_STRETCHES:
+            return None
+        firsts, ends = self.at[np.append(0, gaps)], self.at[np.append(gaps - 1, len(self.at) - 1)] + 1
+        return [slice(first, end) for first, end in zip(firsts.tolist(), ends.tolist(), strict=True)]
+
+    def of(self, values: NDArray[Any]) -> NDArray[Any]:
+        """What there is on these rows, out of what there is on every row."""
+        parts = self._stretches
+        return values[self.at] if parts is None else np.concatenate([values[part] for part in parts])
+
+    def spread(self, x: NDArray[Any], into: NDArray[Any]) -> None:
+        """Put what there is on these rows among what there is on every row."""
+        if self._stretches is None:
+            into[self.at] = x
+            return
+        done = 0
+        for part in self._stretches:
+            size = part.stop - part.start
+            into[part] = x[done : done + size]
+            done += size
+
 
 @dataclass(frozen=True, eq=False)
 class Signal:
@@ -76,7 +108,7 @@ class Signal:
     def on_rows(self) -> Said:
         """On every row, what was read there."""
         value = np.zeros(len(self.told.on), self.x.dtype)
-        value[self.told.at] = self.x
+        self.told.spread(self.x, value)
         return Said(value, self.told.on)
 
     def kept(self, stays: Flags) -> Signal:
@@ -147,14 +179,19 @@ class Sampling:
         return bool((self.bridgeable | ~self.same).all())
 
     @cached_property
+    def long(self) -> Whole:
+        """All other steps, and the vehicles' last readings."""
+        return np.flatnonzero(~self.short)
+
+    @cached_property
     def short_s(self) -> Floats:
-        """Time of such steps before each reading."""
-        return sum_before(np.where(self.short, self.gap_s, 0.0))
+        """Time of each short step, 0 of the others."""
+        return np.where(self.short, self.gap_s, 0.0)
 
     @cached_property
     def short_km(self) -> Floats:
-        """Distance of such steps before each reading."""
-        return sum_before(np.where(self.short, self.km, 0.0))
+        """Distance of each short step, 0 of the others."""
+        return np.where(self.short, self.km, 0.0)
 
     @cached_property
     def bridgeable(self) -> Flags:
@@ -172,7 +209,7 @@ class Sampling:
         for start, end in pairwise(edges):  # one turn for each day
             told = gap[start:end][self.same[start:end]]
             if cut[start] >= 0 and len(told):
-                limit[start:end] = _limit_s(np.median(told))
+                limit[start:end] = _limit_s(told[0] if told.min() == told.max() else np.median(told))
         over = np.flatnonzero(self.same & (to_next(cut) != 0))
         if len(over):
             padded = np.concatenate([[np.nan], gap, [np.nan]])
@@ -273,7 +310,7 @@ class Samples:
         if known is None:
             key = np.packbits(told.on).tobytes()
             if key not in self._samplings:
-                self._samplings[key] = Sampling(self.rows.at(told.at))
+                self._samplings[key] = Sampling(self.rows.told(told))
             known = self._of_told[id(told)] = (told, self._samplings[key])
         return known[1]
 

@@ -72,10 +72,10 @@ def running(samples: Samples, stands: Flags, contact_s: Floats, marked: Whole, r
 def split_power(here: Floats, there: Floats, hours: Floats, km: Floats) -> dict[str, Floats]:
     """Battery energy of an interval, drawn and returned, split where the power crosses zero."""
     net = (here + there) / 2 * hours
-    high, low = np.maximum(here, there), np.minimum(here, there)
-    crosses = (low < 0) & (high > 0)
-    part = np.divide(high * high, high - low, out=np.zeros_like(high), where=crosses) / 2 * hours
-    returned = np.where(crosses, part, np.where(low >= 0, net, 0.0))
+    returned = np.maximum(net, 0.0)
+    crosses = np.flatnonzero(here * there < 0)
+    high, low = np.maximum(here[crosses], there[crosses]), np.minimum(here[crosses], there[crosses])
+    returned[crosses] = high * high / (high - low) / 2 * hours[crosses]
     return {"drawn_kwh": returned - net, "returned_kwh": returned}
 
 
@@ -138,7 +138,7 @@ def _names(signal: str) -> list[str]:
 def _spread(odometer: Track, rows: Rows) -> Floats:
     """The odometer's running distance on every row, linear between its samples and flat outside them."""
     km = np.zeros(len(rows.row))
-    km[odometer.sampling.rows.row] = odometer.sums["distance_km"]
+    km[odometer.sampling.rows.row] = odometer.everywhere("distance_km")
     between = np.ones(len(km), bool)
     between[odometer.sampling.rows.row] = False
     km[between] = np.nan_to_num(at(odometer, Places(rows.at(between)))["distance_km"], nan=0.0)

@@ -80,7 +80,8 @@ def ordered(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame)
     us, vehicle_id = np.empty(len(real), np.int64), np.empty(len(real), np.int32)
     for into, name in ((us, "time"), (vehicle_id, "vehicle_id")):
         into[told.at], into[at_cuts] = (frame[name].to_physical().to_numpy() for frame in (read, cuts))
-    signals = {name: _signal(read[name], name, told) for name in SIGNALS if name in present(read)}
+    have = present(read)
+    signals = {name: _signal(read[name], name, told) for name in SIGNALS if name in have}
     return Samples(vehicle_id, Rows.of(vehicle_id, us, real), told, signals)
 
 

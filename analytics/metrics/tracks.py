@@ -29,15 +29,27 @@ Amounts = Callable[[Floats, Floats, Floats, Floats], dict[str, Floats]]
 
 @dataclass(frozen=True)
 class Track:
-    """Readings of a signal, which steps to the next are `covered`, and the sums before each reading."""
+    """Readings of a signal, which steps to the next are `covered`, and what the steps add up to.
+
+    A sum is either known at each reading (`running`), or what the `steps` add is.
+    """
 
     name: str
     sampling: Sampling
     x: Floats
     covered: Flags
-    sums: dict[str, Floats]
+    running: Mapping[str, Floats]
+    steps: Mapping[str, Floats]
     amounts: Amounts
     with_km: bool = True
+
+    def everywhere(self, name: str) -> Floats:
+        """A sum before each reading."""
+        return self.running[name] if name in self.running else sum_before(self.steps[name])
+
+    def before(self, name: str, place: Place) -> Floats:
+        """A sum before the readings to start from."""
+        return self.running[name][place.here] if name in self.running else place.sum_before(self.steps[name])
 
 
 def counted(readings: Readings, name: str, modulus: Floats | None = None) -> Readings:
@@ -99,8 +111,8 @@ def bridged(name: str, readings: Readings, amount: str) -> Track:
 
     if readings.lost is None and sampling.unbroken:
         # Nothing to leave out: the value itself runs.
-        sums = {amount: x, f"{name}_s": sampling.until_s, f"{name}_km": sampling.rows.km}
-        return Track(name, sampling, x, covered, sums, amounts)
+        running = {amount: x, f"{name}_s": sampling.until_s, f"{name}_km": sampling.rows.km}
+        return Track(name, sampling, x, covered, running, {}, amounts)
     return _track(name, sampling, x, covered, amounts)
 
 
@@ -125,16 +137,18 @@ def _track(
     name: str, sampling: Sampling, x: Floats, covered: Flags, amounts: Amounts, *, with_km: bool = True
 ) -> Track:
     there = np.append(x[1:], x[-1:])
-    steps, skipped = amounts(x, there, sampling.gap_h, sampling.km), np.flatnonzero(~covered)
+    # What follows from steps that any rate may be integrated over is the same for all signals of these rows.
+    shared = covered is sampling.short
+    steps, skipped = (
+        amounts(x, there, sampling.gap_h, sampling.km),
+        sampling.long if shared else np.flatnonzero(~covered),
+    )
     for step in steps.values():
         step[skipped] = 0.0
-    sums = {column: sum_before(step) for column, step in steps.items()}
-    # Steps that any rate may be integrated over are summed once for all signals of these rows.
-    shared = covered is sampling.short
-    sums[f"{name}_s"] = sampling.short_s if shared else sum_before(np.where(covered, sampling.gap_s, 0.0))
+    steps[f"{name}_s"] = sampling.short_s if shared else np.where(covered, sampling.gap_s, 0.0)
     if with_km:
-        sums[f"{name}_km"] = sampling.short_km if shared else sum_before(np.where(covered, sampling.km, 0.0))
-    return Track(name, sampling, x, covered, sums, amounts, with_km)
+        steps[f"{name}_km"] = sampling.short_km if shared else np.where(covered, sampling.km, 0.0)
+    return Track(name, sampling, x, covered, {}, steps, amounts, with_km)
 
 
 @dataclass(frozen=True)
@@ -164,6 +178,7 @@ class Place:
     after: Whole
     has_before: Flags
     has_after: Flags
+    _sums: dict[int, tuple[Floats, Floats]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, sampling: Sampling, marks: Rows, *, beyond: int = 0) -> Place:
@@ -219,6 +234,21 @@ class Place:
         share: Floats = np.divide(since, span, out=np.zeros(len(span)), where=span > 0)
         return share
 
+    @cached_property
+    def _bounds(self) -> tuple[Whole, Whole]:
+        """The readings to start from, each once and after the very first, and which of them each mark has."""
+        return np.unique(np.append(0, self.here), return_inverse=True)
+
+    def sum_before(self, steps: Floats) -> Floats:
+        """What the steps before the readings to start from add up to."""
+        known = self._sums.get(id(steps))
+        if known is None:
+            bounds, which = self._bounds
+            between = np.add.reduceat(steps, bounds)
+            sums = np.append(0.0, np.cumsum(between[:-1]))[which[1:]]
+            known = self._sums[id(steps)] = (steps, sums)
+        return known[1]
+
     def between(self, x: Floats) -> Floats:
         """The value at each mark on the line from here to there."""
         here = x[self.here]
@@ -236,7 +266,7 @@ def at(track: Track, places: Places) -> dict[str, Floats]:
     if track.with_km:
         parts |= {f"{track.name}_km": place.km}
     part_way = place.inside & track.covered[place.before]
-    sums = {name: track.sums[name][place.here] + np.where(part_way, part, 0.0) for name, part in parts.items()}
+    sums = {name: track.before(name, place) + np.where(part_way, part, 0.0) for name, part in parts.items()}
     for values in sums.values():
         values[place.unknown] = np.nan
     return sums
