@@ -15,6 +15,9 @@ from analytics.metrics.vehicle_days import OWN_FUELS, Told, VehicleDay
 from schemas.frames import FactorIds, Figures
 
 
+_FACTOR_IDS = FactorIds.create_empty().schema
+
+
 @dataclass(frozen=True, slots=True)
 class Avoided:
     """Figures, and the factors behind them: columns vehicle_id, day, factor_id."""
@@ -97,5 +100,5 @@ def in_frames(found: Iterable[Found]) -> Avoided:
     }
     return Avoided(
         figures=Figures.cast(pl.DataFrame(rows, COLUMNS, orient="row")),
-        factor_ids=pl.DataFrame(sorted(ids), FactorIds.create_empty().schema, orient="row"),
+        factor_ids=pl.DataFrame(sorted(ids), _FACTOR_IDS, orient="row"),
     )
