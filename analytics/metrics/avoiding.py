@@ -14,7 +14,6 @@ from analytics.metrics.rows import COLUMNS, MEASURED, MIXED, NOTE_SEPARATOR
 from analytics.metrics.vehicle_days import OWN_FUELS, Told, VehicleDay
 from schemas.frames import FactorIds, Figures
 
-
 _FACTOR_IDS = FactorIds.create_empty().schema
 
 
