@@ -83,7 +83,7 @@ class Work:
 
     @property
     def engine_runs(self) -> bool:
-        """Whether the vehicle's own engine did work, or may have done."""
+        """Whether the vehicle's own engine did work, as far as that is known; where it does all, it may have."""
         if self.own_work_kwh is None:
             return self.day.vehicle.powertrain in WHOLE_WORK
         return self.own_work_kwh > 0
@@ -124,13 +124,12 @@ def _work_kwh(day: VehicleDay) -> float | None:
     return None if activity is None else day.vehicle.work_rate * rate.scale * activity
 
 
-def _engine_l(day: VehicleDay) -> float:
-    return day.used("fuel_used_l") + day.used("genset_fuel_used_l")
-
-
 def _own_work_kwh(day: VehicleDay, work_kwh: float | None) -> float | None:
-    """Work of the vehicle's own engine: all of it, or as much as its share of the baseline's fuel."""
-    engine_l, baseline_l = _engine_l(day), day.baseline_l
+    """Work of the vehicle's own engine: all of it, or as much as its share of the baseline's fuel.
+
+    A share of no fuel, or of fuel that is counted in kg, is not known.
+    """
+    engine_l, baseline_l = day.used("fuel_used_l") + day.used("genset_fuel_used_l"), day.baseline_l
     if day.vehicle.powertrain in WHOLE_WORK:
         return work_kwh
     if engine_l <= 0:
@@ -200,6 +199,8 @@ def _unmeasured(work: Work) -> list[str]:
         and day.value("genset_fuel_used_l") is None
     ):
         missing.append("neither fuel_used_l nor genset_fuel_used_l of the day is known")
+    if work.work_kwh is not None and work.own_work_kwh is None:
+        missing.append("the share of the work that the vehicle's engine did is not known")
     return missing
 
 
