@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -75,11 +75,11 @@ class Biogenic:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What holds in one case: by metric a pair, or the reason why there is none; it may lie in what is declared."""
+    """What holds in one case: by metric a pair, or the reasons why there is none, besides what is not declared."""
 
-    pairs: Mapping[str, Pair] = field(default_factory=dict)
-    reasons: Mapping[str, str | None] = field(default_factory=dict)
-    biogenic: Biogenic | None = None
+    pairs: Mapping[str, Pair]
+    reasons: Mapping[str, tuple[str, ...]]
+    biogenic: Biogenic | None
 
 
 class Case(NamedTuple):
@@ -141,7 +141,7 @@ def _resolved(cases: Sequence[Case], table: pl.DataFrame, hourly: ByTheHour) -> 
 def _held(rows: list[dict[str, Any]], biogenic: Biogenic | None) -> Held:
     return Held(
         {row["metric"]: _pair(row) for row in rows if row["complete"]},
-        {row["metric"]: row["pair_reason"] for row in rows if not row["complete"]},
+        {row["metric"]: tuple(filter(None, [row["pair_reason"]])) for row in rows if not row["complete"]},
         biogenic,
     )
 

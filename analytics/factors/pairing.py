@@ -150,6 +150,7 @@ def _best(pairs: pl.DataFrame) -> pl.DataFrame:
     ordered = pairs.with_columns(shipped_fuel=shipped_fuel, own_known=pl.col("own_unknown").is_null()).sort(
         *CASE, "complete", "own_known", "shipped_fuel", "grid_rank", "starts_on", "gases", "fuel_rank", "grid_id",
         descending=[False, False, False, True, True, False, False, True, False, False, False], nulls_last=True,
+        maintain_order=True,
     )  # fmt: skip
     comparable = pl.col("complete") & (pl.col("gases") == pl.col("gases").first())
     spread = pl.col("kg_per_kwh").filter(comparable)

@@ -144,7 +144,7 @@ def _emissions(day: VehicleDay, slug: str, held: Held) -> Found:
     pair = held.pairs.get(slug)
     impossible, missing = _undeclared(day), _unmeasured(day)
     if pair is None:
-        impossible += [reason for reason in [held.reasons[slug]] if reason is not None]
+        impossible += held.reasons[slug]
     else:
         missing += _unmeasured_for(day, pair)
     if pair is None or impossible or missing:
