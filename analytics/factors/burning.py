@@ -56,12 +56,11 @@ def _with_trace_gases(found: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
     ).select(found.columns)
 
 
-_DAY = {"vehicle_id": pl.Int32(), "day": pl.Date()}
+_OWN = {"fuel": pl.String(), "amount": pl.String(), "kg": pl.Float64(), "low": pl.Float64(), "high": pl.Float64()}
 NOTHING_BURNED = pl.DataFrame(
     schema={
-        **_DAY, "metric": pl.String(), "gases": pl.String(),
-        **{f"own_kg{end}": pl.Float64() for end in ("", "_low", "_high")}, "own_ids": pl.List(pl.String()),
-        "own_unknown": pl.String(),
+        "vehicle_id": pl.Int32(), "day": pl.Date(), "metric": pl.String(), "gases": pl.String(),
+        "own": pl.List(pl.Struct(_OWN)), "own_ids": pl.List(pl.String()), "own_unknown": pl.String(),
     }
 )  # fmt: skip
 
@@ -73,12 +72,12 @@ def with_trace(burns: pl.DataFrame) -> pl.DataFrame:
 
 
 def own_emissions(burns: pl.DataFrame, boundaries: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """What vehicles burned themselves, kg, for every boundary and choice of gases.
+    """What vehicles burned themselves emits per amount, for every boundary and choice of gases.
 
     `burns` has one row per vehicle, day and fuel: vehicle_id, day, pilot_id, region, category, fuel, amount (L or kg),
-    quantity, and trace. `boundaries` has columns metric, fuel_boundary, carrier_boundary; `known` is the answer of
-    `burned` for these fuels. One row per `CASE` and gases: own_kg, own_ids, and own_unknown, the fuels that have no
-    factor there (then own_kg lacks them). own_kg_low and own_kg_high are by the other sources that hold there.
+    and trace. `boundaries` has columns metric, fuel_boundary, carrier_boundary; `known` is the answer of `burned` for
+    these fuels. One row per `CASE` and gases: own (of each fuel: fuel, amount, kg, and low and high by the other
+    sources that hold there), own_ids, and own_unknown, the fuels that have no factor there.
     """
     if burns.is_empty():
         return NOTHING_BURNED
@@ -94,22 +93,21 @@ def own_emissions(burns: pl.DataFrame, boundaries: pl.DataFrame, known: pl.DataF
     found = found.join(spread, on=key, how="left")
     unknown = pl.col("kg_per_amount").is_null()
     return found.group_by(*CASE, "gases").agg(
-        own_kg=(pl.col("quantity") * pl.col("kg_per_amount")).sum(),
-        own_kg_low=(pl.col("quantity") * pl.col("low")).sum(),
-        own_kg_high=(pl.col("quantity") * pl.col("high")).sum(),
+        own=pl.struct("fuel", "amount", "low", "high", kg="kg_per_amount"),
         own_ids=pl.col("fuel_ids").explode(empty_as_null=False).drop_nulls().unique().sort(),
         own_unknown=pl.col("fuel").filter(unknown).unique().sort().str.join(", ").replace("", None),
     )
 
 
 def biogenic_emissions(burns: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """Biogenic CO2 of what vehicles burned themselves: vehicle_id, day, biogenic_kg, biogenic_ids, biogenic_words.
+    """Biogenic CO2 of what vehicles burned themselves: vehicle_id, day, biogenic, biogenic_ids, biogenic_words.
 
-    `burns` and `known` are those of `own_emissions`. A vehicle-day without a fuel of biological origin has no row.
+    `burns` and `known` are those of `own_emissions`; `biogenic` holds fuel, amount and kg per amount of each factor.
+    A vehicle-day without a fuel of biological origin has no row.
     """
     best = _best(known.filter(pl.col("fuel_boundary") == "tailpipe_biogenic"))
     return burns.join(best, on=BURNED).group_by("vehicle_id", "day").agg(
-        biogenic_kg=(pl.col("quantity") * pl.col("kg_per_amount")).sum(),
+        biogenic=pl.struct("fuel", "amount", kg="kg_per_amount"),
         biogenic_ids=pl.col("fuel_ids").explode(empty_as_null=False).unique().sort(),
         biogenic_words=pl.col("fuel_words").unique().sort().str.join("; "),
     )  # fmt: skip
@@ -117,4 +115,4 @@ def biogenic_emissions(burns: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame
 
 def _best(known: pl.DataFrame) -> pl.DataFrame:
     key = [*BURNED, "fuel_boundary", "gases"]
-    return known.sort("fuel_rank").unique(key, keep="first", maintain_order=True)
+    return known.sort("fuel_rank", maintain_order=True).unique(key, keep="first", maintain_order=True)

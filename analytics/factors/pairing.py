@@ -18,9 +18,7 @@ from analytics.factors.hourly import matched
 from analytics.factors.own import NO_TABLES, HourlyTables
 from analytics.factors.resolve import OWN_FUEL_RANK, electricity, grid_reasons, line_losses
 from schemas.frames import UTC_TIME
-from schemas.units import FUEL_RATES
 
-AMOUNT_OF_RATE = {unit: rate.amount for unit, rate in FUEL_RATES.items()}
 TRACE_OF_CATEGORY = {"truck": "on-road", "bus": "on-road", "equipment": "off-road", "vessel": "vessel"}
 FUEL_KEYS = {"propane": "lpg"}
 """What a declared fuel is called in the tables, where that is another word."""
@@ -73,9 +71,8 @@ def _boundaries() -> pl.DataFrame:
 def _cases(vehicle_days: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
     """One row per vehicle-day and boundary with all that decides the factors."""
     cases = vehicle_days.select(
-        "vehicle_id", "day", "pilot_id", "region", "grid", "line_loss", "category", "draws",
+        "vehicle_id", "day", "pilot_id", "region", "grid", "line_loss", "category", "draws", "amount",
         fuel=pl.col("baseline_fuel").replace(FUEL_KEYS),
-        amount=pl.col("baseline_unit").replace_strict(AMOUNT_OF_RATE, return_dtype=pl.String),
         trace=pl.format("{}/{}", "baseline_fuel", pl.col("category").replace(TRACE_OF_CATEGORY)),
     )  # fmt: skip
     losses = line_losses(cases, table)
@@ -153,6 +150,7 @@ def _best(pairs: pl.DataFrame) -> pl.DataFrame:
     ordered = pairs.with_columns(shipped_fuel=shipped_fuel, own_known=pl.col("own_unknown").is_null()).sort(
         *CASE, "complete", "own_known", "shipped_fuel", "grid_rank", "starts_on", "gases", "fuel_rank", "grid_id",
         descending=[False, False, False, True, True, False, False, True, False, False, False], nulls_last=True,
+        maintain_order=True,
     )  # fmt: skip
     comparable = pl.col("complete") & (pl.col("gases") == pl.col("gases").first())
     spread = pl.col("kg_per_kwh").filter(comparable)
@@ -195,7 +193,7 @@ def _reason() -> pl.Expr:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """The factors of vehicle-days, and the biogenic CO2 of what the vehicles burned themselves."""
+    """The factors of vehicle-days, and those of biogenic CO2 of what the vehicles burned themselves."""
 
     factors: pl.DataFrame
     biogenic: pl.DataFrame
@@ -204,11 +202,12 @@ class Pairs:
 def pairs(vehicle_days: pl.DataFrame, burns: pl.DataFrame, table: pl.DataFrame, hourly: ByTheHour = NO_HOURS) -> Pairs:
     """The factors of every vehicle-day at each of the three boundaries.
 
-    `vehicle_days` has the columns of `Vehicles`, day, and draws (whether electricity is drawn, or may be); `burns` is
-    what the vehicles burned themselves: see `own_emissions`; `table` follows `Factors`. Of the factors, one row per
-    vehicle, day and metric: `kg_per_amount` (baseline fuel, per L or kg), `trace_kg_per_km`, `own_kg` (emitted by the
-    vehicle's own fuel), `kg_per_kwh` (AC at the charger, line losses in it), all of them with `_low` and `_high` over
-    other sources that hold there, `gases`, `factor_ids`, `pair_note` and, where `complete` is false, `pair_reason`.
+    `vehicle_days` has columns vehicle_id, day, pilot_id, region, grid, line_loss, category, draws (whether electricity
+    is drawn, or may be), baseline_fuel and amount (L or kg); `burns` is what the vehicles burned themselves: see
+    `own_emissions`; `table` follows `Factors`. Of the factors, one row per vehicle, day and metric: `kg_per_amount`
+    (baseline fuel, per L or kg), `trace_kg_per_km`, `own` (see there), `kg_per_kwh` (AC at the charger, line losses in
+    it), all of them with low and high over other sources that hold there, `gases`, `factor_ids`, `pair_note` and,
+    where `complete` is false, `pair_reason`.
     """
     cases = _cases(vehicle_days, table)
     burns = with_trace(burns)
@@ -222,7 +221,7 @@ def pairs(vehicle_days: pl.DataFrame, burns: pl.DataFrame, table: pl.DataFrame, 
         .join(fuel, on=[*BURNED, "fuel_boundary", "gases"], how="left")
         .join(known, on=[*BURNED, "fuel_boundary"], how="left")
         .join(own, on=[*CASE, "gases"], how="left")
-        .with_columns(pl.col("own_kg", "own_kg_low", "own_kg_high").fill_null(0.0), complete=paired)
+        .with_columns(complete=paired)
     )
     best = _best(found)
     silent = best.filter(~pl.col("has_grid")).select("grid", "region")

@@ -9,16 +9,17 @@ Standards are limits of certification: engines in use emit more at low speed and
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
-from analytics.factors.resolve import fuels
+from analytics.factors.limits import ENGINE, HEATER, Limit, Limits, Source, limits
 from analytics.factors.standards import standard_of
-from analytics.metrics.emissions import KEYS, NO_BASELINES, Avoided, completed, day_inputs, joined, own_fuel_inputs
+from analytics.metrics.avoiding import Avoided, Found, in_frames, known, told_fuels, unknown
 from analytics.metrics.metric import Metric, Total
 from analytics.metrics.rows import ESTIMATED
-from schemas.frames import Figures
+from analytics.metrics.vehicle_days import NO_BASELINES, VehicleDay, day_inputs
 from schemas.units import WORK_RATES
 
 NOX, PM = "nox_avoided_screening_g", "pm25_avoided_screening_g"
@@ -27,6 +28,7 @@ WHOLE_WORK = ("cng", "lng", "hev")
 """Powertrains whose own engine does all the work."""
 NOX_ONLY = ("cng", "lng")
 GRAMS_PER_KG = 1000.0
+ACTIVITY_NAMES = {"km": "distance_km", "h": "key_on_h", "L": "fuel of the baseline"}
 
 
 def _metric(slug: str, name: str, meaning: str) -> Metric:
@@ -53,145 +55,163 @@ def screened(
     return screened_on(day_inputs(vehicles, days, day_figures, baselines), table)
 
 
-def screened_on(known: pl.DataFrame, table: pl.DataFrame) -> Avoided:
+def screened_on(days: Sequence[VehicleDay], table: pl.DataFrame) -> Avoided:
     """What `screened` gives, from `day_inputs`."""
-    worked = known.with_columns(
-        standard=standard_of(
-            pl.col("baseline_standard"), pl.col("region"), pl.col("category"), pl.col("baseline_model_year")
+    works = [_work(day) for day in days]
+    asked = [(work.day.day, source) for work in works for source in work.sources().values()]
+    found = iter(limits(asked, table))
+    known_limits = [{side: next(found) for side in work.sources()} for work in works]
+    return in_frames(
+        _screened(work, holds, slug, gas)
+        for work, holds in zip(works, known_limits, strict=True)
+        for slug, gas in POLLUTANTS.items()
+    )
+
+
+BASE, OWN, HEATED = "base", "own", "heated"
+"""Whose limit or factor is looked up: the displaced engine's, the vehicle's own engine's, and its heater's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the engines of a day did: the displaced one, and the vehicle's own (kWh at the shaft)."""
+
+    day: VehicleDay
+    standard: str | None
+    work_kwh: float | None
+    own_work_kwh: float | None
+
+    @property
+    def engine_runs(self) -> bool:
+        """Whether the vehicle's own engine did work, as far as that is known; where it does all, it may have."""
+        if self.own_work_kwh is None:
+            return self.day.vehicle.powertrain in WHOLE_WORK
+        return self.own_work_kwh > 0
+
+    @property
+    def heater_l(self) -> float:
+        """Fuel of the heater, as far as it is known."""
+        return self.day.used("heater_fuel_used_l")
+
+    def sources(self) -> dict[str, Source]:
+        """What emits, by side."""
+        vehicle = self.day.vehicle
+        named = {
+            BASE: (ENGINE, self.standard),
+            OWN: (ENGINE, vehicle.own_standard),
+            HEATED: (HEATER, "diesel" if self.heater_l > 0 else None),
+        }
+        return {
+            side: Source(kind, name, vehicle.pilot_id, vehicle.region)
+            for side, (kind, name) in named.items()
+            if name is not None
+        }
+
+
+def _work(day: VehicleDay) -> Work:
+    vehicle = day.vehicle
+    standard = standard_of(vehicle.baseline_standard, vehicle.region, vehicle.category, vehicle.baseline_model_year)
+    work_kwh = _work_kwh(day)
+    return Work(day, standard, work_kwh, _own_work_kwh(day, work_kwh))
+
+
+def _work_kwh(day: VehicleDay) -> float | None:
+    """Work of the displaced engine at the shaft."""
+    rate = WORK_RATES.get(day.vehicle.work_unit or "")
+    if rate is None or day.vehicle.work_rate is None:
+        return None
+    activity = {"km": day.value("distance_km"), "h": day.value("key_on_h"), "L": day.baseline_l}[rate.activity]
+    return None if activity is None else day.vehicle.work_rate * rate.scale * activity
+
+
+def _own_work_kwh(day: VehicleDay, work_kwh: float | None) -> float | None:
+    """Work of the vehicle's own engine: all of it, or as much as its share of the baseline's fuel.
+
+    A share of no fuel, or of fuel that is counted in kg, is not known.
+    """
+    engine_l, baseline_l = day.used("fuel_used_l") + day.used("genset_fuel_used_l"), day.baseline_l
+    if day.vehicle.powertrain in WHOLE_WORK:
+        return work_kwh
+    if engine_l <= 0:
+        return 0.0
+    return work_kwh * (engine_l / baseline_l) if work_kwh is not None and baseline_l else None
+
+
+def _screened(work: Work, holds: dict[str, Limits], slug: str, gas: str) -> Found:
+    day = work.day
+    by_side = {side: limit[gas] for side, limit in holds.items() if gas in limit}
+    base, heater = by_side.get(BASE), by_side.get(HEATED)
+    own = by_side.get(OWN) if work.engine_runs else None
+    impossible, missing = _undeclared(work, slug, base, own, heater), _unmeasured(work)
+    if base is None or impossible or missing:
+        return Found(unknown(day, slug, impossible, missing))
+    used = [limit for limit in (base, own, heater) if limit is not None]
+    value = _avoided_g(work, base, own, heater)
+    row = known(day, slug, value, [day.activity, *told_fuels(day)], _words(work, base, own, heater))
+    method = None if value is None else ESTIMATED
+    return Found(row._replace(method=method), tuple(limit.factor_id for limit in used))
+
+
+def _avoided_g(work: Work, base: Limit, own: Limit | None, heater: Limit | None) -> float | None:
+    own_work_kwh = work.own_work_kwh if work.engine_runs else 0.0
+    if work.work_kwh is None or own_work_kwh is None:
+        return None
+    own_kg = own_work_kwh * own.kg if own else 0.0
+    heater_kg = work.heater_l * heater.kg if heater else 0.0
+    return (work.work_kwh * base.kg - own_kg - heater_kg) * GRAMS_PER_KG
+
+
+def _undeclared(work: Work, slug: str, base: Limit | None, own: Limit | None, heater: Limit | None) -> list[str]:
+    """Why the figure cannot be known whatever is measured: what is not declared, or has no limit."""
+    name, vehicle = "NOx" if slug == NOX else "PM", work.day.vehicle
+    nox_only = slug == PM and vehicle.powertrain in NOX_ONLY
+    runs = work.engine_runs and not nox_only
+    reasons = [
+        (vehicle.baseline_fuel is None, "no baseline is declared"),
+        (nox_only, "a near-zero claim covers NOx only"),
+        (
+            work.standard is None,
+            "neither the displaced engine's standard nor, on US roads, its model year is declared",
         ),
-        work_kwh=_work(),
-        engine_l=pl.sum_horizontal("fuel_used_l", "genset_fuel_used_l"),
-    ).with_columns(own_work_kwh=_own_work())
-    worked = _with_factors(worked, table)
-    rows = pl.concat([_rows(worked, slug, gas) for slug, gas in POLLUTANTS.items()], how="diagonal_relaxed")
-    ids = rows.filter(pl.col("value").is_not_null()).select(*KEYS, factor_id="factor_ids")
-    return Avoided(
-        figures=Figures.cast(rows.select(Figures.column_names()).sort(*KEYS, "metric")),
-        factor_ids=ids.explode("factor_id").unique().sort(*KEYS, "factor_id"),
-    )
+        (
+            vehicle.work_rate is None,
+            "the displaced engine's work is not declared, and none was seen in a source",
+        ),
+        (work.standard is not None and base is None, f"no {name} limit of {work.standard} is known"),
+        (runs and vehicle.own_standard is None, "the standard of the vehicle's own engine is not declared"),
+        (
+            runs and vehicle.own_standard is not None and own is None,
+            f"no {name} limit of {vehicle.own_standard} is known",
+        ),
+        (work.heater_l > 0 and heater is None, f"no {name} factor of a heater is known"),
+    ]
+    return [words for holds, words in reasons if holds]
 
 
-@cache
-def _work() -> pl.Expr:
-    """Work of the displaced engine, kWh at the shaft."""
-    activity = {"km": pl.col("distance_km"), "h": pl.col("key_on_h"), "L": pl.col("baseline_l")}
-    return pl.coalesce(
-        pl.when(pl.col("work_unit") == unit).then(pl.col("work_rate") * rate.scale * activity[rate.activity])
-        for unit, rate in WORK_RATES.items()
-    )
+def _unmeasured(work: Work) -> list[str]:
+    day, missing = work.day, []
+    rate = WORK_RATES.get(day.vehicle.work_unit or "")
+    if work.work_kwh is None and rate is not None and day.vehicle.work_rate is not None:
+        missing.append(f"{ACTIVITY_NAMES[rate.activity]} of the day is not known")
+    if (
+        day.vehicle.powertrain == "phev"
+        and day.value("fuel_used_l") is None
+        and day.value("genset_fuel_used_l") is None
+    ):
+        missing.append("neither fuel_used_l nor genset_fuel_used_l of the day is known")
+    if work.work_kwh is not None and work.own_work_kwh is None:
+        missing.append("the share of the work that the vehicle's engine did is not known")
+    return missing
 
 
-@cache
-def _own_work() -> pl.Expr:
-    """Work of the vehicle's own engine, kWh: all of it, or as much as its share of the baseline's fuel."""
-    share = pl.col("engine_l") / pl.col("baseline_l")
-    return (
-        pl.when(pl.col("powertrain").is_in(WHOLE_WORK))
-        .then("work_kwh")
-        .when(pl.col("engine_l") > 0)
-        .then(pl.col("work_kwh") * share)
-        .otherwise(0.0)
-    )
-
-
-SIDES = {"base": ("engine", "standard"), "own": ("engine", "own_standard"), "heater": ("heater", "heater_fuel")}
-"""Whose limit or factor is looked up by what: the kind of factor, and the column that names it."""
-NO_FACTORS = pl.DataFrame(
-    schema={
-        "pilot_id": pl.Int32, "region": pl.String, "day": pl.Date, "fuel": pl.String, "gases": pl.String,
-        "si_value": pl.Float64, "id": pl.String, "note": pl.String,
-    }
-)  # fmt: skip
-
-
-def _with_factors(worked: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
-    """Add for each of `SIDES` and gas: `<gas>_<side>_value` (kg per kWh or L), `_id` and `_note`."""
-    burned = pl.when(pl.col("heater_fuel_used_l") > 0).then(pl.lit("diesel"))
-    rows = worked.with_columns(heater_fuel=burned)
-    place = ["pilot_id", "region", "day"]
-    for side, (kind, column) in SIDES.items():
-        asked = rows.select(*place, fuel=column).drop_nulls("fuel")
-        found = fuels(asked, table, kind=kind) if asked.height else NO_FACTORS
-        best = found.group_by(*place, "fuel", maintain_order=True).agg(
-            pl.col(source).filter(pl.col("gases") == gas).first().alias(f"{gas}_{side}_{part}")
-            for gas in POLLUTANTS.values()
-            for part, source in (("value", "si_value"), ("id", "id"), ("note", "note"))
-        )
-        rows = rows.join(best.rename({"fuel": column}), on=[*place, column], how="left")
-    return rows
-
-
-def _rows(worked: pl.DataFrame, slug: str, gas: str) -> pl.DataFrame:
-    parts = [f"{side}_{part}" for side in SIDES for part in ("value", "id", "note")]
-    rows = worked.with_columns(pl.col(f"{gas}_{part}").alias(part) for part in parts)
-    heater_l = pl.col("heater_fuel_used_l").fill_null(0.0)
-    engine_runs = (pl.col("own_work_kwh") > 0).fill_null(pl.col("powertrain").is_in(WHOLE_WORK))
-    own_kg = pl.when(engine_runs).then(pl.col("own_work_kwh") * pl.col("own_value")).otherwise(0.0)
-    heater_kg = pl.when(heater_l > 0).then(heater_l * pl.col("heater_value")).otherwise(0.0)
-    value = (pl.col("work_kwh") * pl.col("base_value") - own_kg - heater_kg) * GRAMS_PER_KG
-    ids = pl.concat_list(
-        "base_id", pl.when(engine_runs).then("own_id"), pl.when(heater_l > 0).then("heater_id")
-    ).list.drop_nulls()
-    impossible = joined(_undeclared(slug, engine_runs, heater_l > 0))
-    named = rows.with_columns(
-        metric=pl.lit(slug), value=value, low=pl.lit(None, pl.Float64), high=pl.lit(None, pl.Float64),
-        impossible=impossible, missing=joined(_unmeasured(engine_runs)), factor_ids=ids.list.unique(),
-        words=_words(engine_runs, heater_l > 0),
-    )  # fmt: skip
-    done = completed(named, [("activity", pl.lit(True)), *own_fuel_inputs()])
-    return done.with_columns(method=pl.when(pl.col("value").is_not_null()).then(pl.lit(ESTIMATED)))
-
-
-def _undeclared(slug: str, engine_runs: pl.Expr, heats: pl.Expr) -> list[pl.Expr]:
-    name = "NOx" if slug == NOX else "PM"
-    unknown = f"no {name} limit of {{}} is known"
-    nox_only = pl.lit(slug == PM) & pl.col("powertrain").is_in(NOX_ONLY)
+def _words(work: Work, base: Limit, own: Limit | None, heater: Limit | None) -> list[str | None]:
+    vehicle = work.day.vehicle
+    declared = None not in (vehicle.work_rate, vehicle.work_unit, vehicle.work_source)
     return [
-        pl.when(pl.col("baseline_fuel").is_null()).then(pl.lit("no baseline is declared")),
-        pl.when(nox_only).then(pl.lit("a near-zero claim covers NOx only")),
-        pl.when(pl.col("standard").is_null()).then(
-            pl.lit("neither the displaced engine's standard nor, on US roads, its model year is declared")
-        ),
-        pl.when(pl.col("work_rate").is_null()).then(
-            pl.lit("the displaced engine's work is not declared, and none was seen in a source")
-        ),
-        pl.when(pl.col("standard").is_not_null() & pl.col("base_value").is_null()).then(
-            pl.format(unknown, "standard")
-        ),
-        pl.when(engine_runs & pl.col("own_standard").is_null() & ~nox_only).then(
-            pl.lit("the standard of the vehicle's own engine is not declared")
-        ),
-        pl.when(engine_runs & pl.col("own_standard").is_not_null() & pl.col("own_value").is_null() & ~nox_only).then(
-            pl.format(unknown, "own_standard")
-        ),
-        pl.when(heats & pl.col("heater_value").is_null()).then(pl.lit(f"no {name} factor of a heater is known")),
-    ]  # fmt: skip
-
-
-def _unmeasured(engine_runs: pl.Expr) -> list[pl.Expr]:
-    activity = pl.col("work_unit").replace_strict(
-        {unit: rate.activity for unit, rate in WORK_RATES.items()}, default=None, return_dtype=pl.String
-    )
-    missing = {"km": "distance_km", "h": "key_on_h", "L": "fuel of the baseline"}
-    untold = pl.col("work_kwh").is_null() & pl.col("work_rate").is_not_null()
-    unknown_fuel = (pl.col("powertrain") == "phev") & pl.all_horizontal(
-        pl.col("fuel_used_l", "genset_fuel_used_l").is_null()
-    )
-    shared = engine_runs & ~pl.col("powertrain").is_in(WHOLE_WORK) & pl.col("own_work_kwh").is_null()
-    return [
-        pl.when(untold).then(
-            pl.format("{} of the day is not known", activity.replace_strict(missing, default=None))
-        ),
-        pl.when(unknown_fuel).then(pl.lit("neither fuel_used_l nor genset_fuel_used_l of the day is known")),
-        pl.when(shared).then(pl.lit("the share of the work that the vehicle's engine did is not known")),
-    ]  # fmt: skip
-
-
-def _words(engine_runs: pl.Expr, heats: pl.Expr) -> pl.Expr:
-    return pl.concat_str(
-        pl.lit("screening"), pl.format("displaced engine by {}", "base_id"), "base_note",
-        pl.format("work {} {} ({})", "work_rate", "work_unit", "work_source"),
-        pl.when(engine_runs).then(pl.format("own engine by {} subtracted", "own_id")),
-        pl.when(heats).then(pl.format("heater by {} subtracted", "heater_id")),
-        separator="; ", ignore_nulls=True,
-    )  # fmt: skip
+        "screening",
+        f"displaced engine by {base.factor_id}",
+        base.note,
+        f"work {vehicle.work_rate} {vehicle.work_unit} ({vehicle.work_source})" if declared else None,
+        f"own engine by {own.factor_id} subtracted" if own else None,
+        f"heater by {heater.factor_id} subtracted" if heater else None,
+    ]

@@ -69,6 +69,21 @@ def test_a_plug_in_hybrid_counts_the_share_of_its_engine() -> None:
     assert found[PM]["value"] == pytest.approx((240 * 0.01 - 60 * 0.005) * G_PER_KWH)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"baseline_rate": 30.0, "baseline_unit": "kg/100km", "baseline_fuel": "cng"},  # litres of so many kg?
+        {"baseline_rate": 8.0, "baseline_unit": "L/h", "work_rate": 1.2, "work_unit": "kWh/km"},  # its fuel is 0 L
+    ],
+)
+def test_a_share_that_is_not_known_is_not_taken_for_nothing(change: dict[str, Any]) -> None:
+    given = DAY_OF_200_KM | {"key_on_h": 0.0, "fuel_used_l": 20.0}
+    row = results(given, powertrain="phev", own_standard="us-hd-2027", **change)[NOX]
+    assert (row["value"], row["coverage_pct"], row["note"]) == (
+        None, 0.0, "the share of the work that the vehicle's engine did is not known",
+    )  # fmt: skip
+
+
 def test_an_electric_school_bus_pays_for_its_heater() -> None:
     found = results(DAY_OF_200_KM | {"heater_fuel_used_l": 6.0}, category="bus")
     assert found[NOX]["value"] == pytest.approx(240 * 0.20 * G_PER_KWH - 6 * HEATER_NOX)
@@ -135,10 +150,7 @@ def test_what_cannot_be_known_says_why(change: dict[str, Any], slug: str, words:
      (2006, "us-hd-2004"), (2007, "us-hd-2010"), (2026, "us-hd-2010"), (2027, "us-hd-2027")],
 )  # fmt: skip
 def test_model_years_on_us_roads(year: int, standard: str | None) -> None:
-    row = pl.DataFrame({"declared": [None], "region": ["US-CA"], "category": ["truck"], "year": [year]},
-                       schema_overrides={"declared": pl.String})  # fmt: skip
-    found = row.select(standard_of(*(pl.col(name) for name in row.columns))).item()
-    assert found == standard
+    assert standard_of(None, "US-CA", "truck", year) == standard
     known = shipped().filter(pl.col("confidence") != RECALLED)["key"].to_list()
     assert set(US_MODEL_YEARS.values()) <= set(known)
 
