@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from analytics.metrics import rules, states
-from analytics.metrics.arrays import Floats, Whole, floats
+from analytics.metrics.arrays import Floats, Whole, floats, median
 from analytics.metrics.inputs import Inputs
 from analytics.metrics.plug import past_pack_kwh
 from analytics.metrics.rows import ESTIMATED, MEASURED, MIXED, NOTE_SEPARATOR
@@ -114,7 +114,7 @@ def _amounts(segments: pl.DataFrame) -> dict[str, Floats]:
 def _median(values: Floats) -> float:
     """The median of what is known; NaN where nothing is."""
     known = values[~np.isnan(values)]
-    return float(np.median(known)) if len(known) else math.nan
+    return median(known) if len(known) else math.nan
 
 
 def _session(sums: Sums, facts: Facts, place: str | None, soc_pct: tuple[float | None, float | None]) -> dict[str, Any]:
