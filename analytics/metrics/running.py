@@ -53,17 +53,16 @@ def running(rows: pl.DataFrame, marked: Whole, roll_over: RollOver) -> dict[str,
     """
     reader = Reader(rows)
     have = {name for name in AMOUNTS if name in rows.columns and rows[name].null_count() < rows.height}
-    if "longitude_deg" not in rows.columns:
-        have -= {POSITION}
     if ODOMETER in have:
         reader.spread(_spread(_track(reader, ODOMETER, roll_over), reader))
     places = Places(reader.rows.at(marked))
     columns: dict[str, Floats | None] = _heard(reader, places)
     for name in AMOUNTS:
-        if name in have:
-            columns |= _columns(_track(reader, name, roll_over), places)
-        else:
+        track = _track(reader, name, roll_over) if name in have else None
+        if track is None or not len(track.x):  # latitudes and longitudes may never come together
             columns |= dict.fromkeys(_names(name))
+        else:
+            columns |= _columns(track, places)
     return columns
 
 
