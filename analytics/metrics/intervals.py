@@ -13,6 +13,8 @@ import polars as pl
 
 from analytics.metrics.arrays import Flags, Whole, microseconds
 
+_NONE = np.array([], np.int64)
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -29,7 +31,9 @@ class Line:
 
     def has(self, owner: Whole) -> Flags:
         """Those who have a place on the line."""
-        return np.isin(owner, self.owners)
+        rank = np.minimum(np.searchsorted(self.owners, owner), len(self.owners) - 1)
+        has: Flags = self.owners[rank] == owner
+        return has
 
     def at(self, owner: Whole, us: Whole) -> Whole:
         """Where on the line a time of each owner lies. Times off the line are moved to its ends."""
@@ -46,6 +50,8 @@ class Line:
 
     def spans(self, owner: Whole, starts_us: Whole, ends_us: Whole) -> Spans:
         """The union of each owner's intervals; those of anybody else are left out."""
+        if not len(owner):
+            return Spans(_NONE, _NONE)
         mine = self.has(owner)
         laid = self.laid(owner[mine], starts_us[mine], ends_us[mine])
         some = laid.starts < laid.ends

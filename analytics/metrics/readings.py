@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.metrics import rules
-from analytics.metrics.arrays import Flags, Floats, Numbers, Whole
+from analytics.metrics.arrays import Flags, Floats, Numbers, Whole, median
 from analytics.metrics.fill import US_PER_H, US_PER_S, Memory, Said
 
 MOST_STRETCHES = 64
@@ -209,7 +209,7 @@ class Sampling:
         for start, end in pairwise(edges):  # one turn for each day
             told = gap[start:end][self.same[start:end]]
             if cut[start] >= 0 and len(told):
-                limit[start:end] = _limit_s(told[0] if told.min() == told.max() else np.median(told))
+                limit[start:end] = _limit_s(told[0] if told.min() == told.max() else median(told))
         over = np.flatnonzero(self.same & (to_next(cut) != 0))
         if len(over):
             padded = np.concatenate([[np.nan], gap, [np.nan]])
@@ -227,7 +227,7 @@ def to_next(values: Numbers) -> Numbers:
     return step
 
 
-def _limit_s(spacing_s: Floats | np.floating) -> Floats:
+def _limit_s(spacing_s: Floats | float) -> Floats:
     fast = np.clip(np.multiply(spacing_s, rules.GAP_FACTOR), rules.GAP_FLOOR_S, rules.GAP_CEILING_S)
     return np.where(np.greater_equal(spacing_s, rules.SLOW_FEED_S), rules.GAP_SLOW_S, fast)
 

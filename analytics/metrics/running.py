@@ -54,18 +54,17 @@ def running(samples: Samples, stands: Flags, contact_s: Floats, marked: Whole, r
     `RISES` and `soc_start_pct`, the level; NaN for a vehicle without samples. `stands` and `contact_s` are told of
     every row.
     """
-    odometer = _track(samples, ODOMETER, roll_over) if ODOMETER in samples.signals else None
+    odometer = _track(samples, ODOMETER, roll_over, stands)
     if odometer is not None:
         samples.spread(_spread(odometer, samples.rows))
     places = Places(samples.rows.at(marked))
     columns = _heard(samples, contact_s, places)
     for name in AMOUNTS:
-        if name == POSITION and all(part in samples.signals for part in PLACE):
-            columns |= _columns(_position(samples, stands), places)
-        elif name in samples.signals and name != POSITION:
-            columns |= _columns(_track(samples, name, roll_over), places)
-        else:
+        track = _track(samples, name, roll_over, stands)
+        if track is None or not len(track.x):  # latitudes and longitudes may never come together
             columns |= dict.fromkeys(_names(name))
+        else:
+            columns |= _columns(track, places)
     return columns
 
 
@@ -88,7 +87,11 @@ def _carried(here: Floats, there: Floats, hours: Floats, km: Floats) -> dict[str
     return {"transport_work_tkm": here / 1000 * km}
 
 
-def _track(samples: Samples, name: str, roll_over: RollOver) -> Track:
+def _track(samples: Samples, name: str, roll_over: RollOver, stands: Flags) -> Track | None:
+    if name not in samples.signals:
+        return None
+    if name == POSITION:
+        return _position(samples, stands) if PLACE[1] in samples.signals else None
     readings = samples.readings(name)
     if name in COUNTERS:
         modulus = samples.modulus(readings, roll_over.get(name, {}))

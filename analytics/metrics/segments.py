@@ -6,7 +6,7 @@ source of a figure covered. A segment never reaches over a day cut.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -53,9 +53,8 @@ def segments(
             pl.Series("vehicle_id", vehicle_id[begin]),
             times("starts_at", us[begin]),
             *_held(states, marks[begin]),
-            *(_amount(name, values, begin, at_mark=name in _AT_MARK) for name, values in sums.items()),
+            *_amounts(sums, begin),
             times("ends_at", us[begin + 1]),
-            _amount("soc_end_pct", sums["soc_start_pct"], begin + 1),
             pl.Series("s", (us[begin + 1] - us[begin]) / US_PER_S),
             _day(rows.cut[marks[begin]], cuts),
         ]
@@ -74,11 +73,18 @@ def _held(states: States, at: Whole) -> Iterator[pl.Series]:
 _AT_MARK = (*RISES.values(), "soc_start_pct")
 
 
-def _amount(name: str, sums: Floats | None, begin: Whole, *, at_mark: bool = True) -> pl.Series:
-    """What is told at the marks numbered `begin`, or the sum from there to the next; null where nothing is known."""
-    if sums is None:
-        return pl.Series(name, [None], pl.Float64).new_from_index(0, len(begin))
-    return nullable(name, sums[begin] if at_mark else sums[begin + 1] - sums[begin])
+def _amounts(sums: Mapping[str, Floats | None], begin: Whole) -> list[pl.Series]:
+    """From the mark numbered `begin` to the next one: the differences of `sums`, null where nothing is known."""
+    table = np.full((len(sums) + 1, len(begin)), np.nan)
+    for row, (name, values) in zip(table, sums.items(), strict=False):
+        if values is not None:
+            row[:] = values[begin] if name in _AT_MARK else values[begin + 1] - values[begin]
+    if (level := sums["soc_start_pct"]) is not None:
+        table[-1] = level[begin + 1]
+    # One column that is cut up: making a column takes longer than filling it.
+    whole = pl.Series(table.ravel(), nan_to_null=True)
+    names = (*sums, "soc_end_pct")
+    return [whole.slice(number * len(begin), len(begin)).alias(name) for number, name in enumerate(names)]
 
 
 def _day(cut: Whole, cuts: pl.DataFrame) -> pl.Series:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from analytics.metrics import rules, states
+from analytics.metrics.arrays import Floats, Whole, floats, median
 from analytics.metrics.inputs import Inputs
-from analytics.metrics.plug import notes_expr as notes
-from analytics.metrics.plug import past_pack
-from analytics.metrics.rows import ESTIMATED, MEASURED, MIXED
+from analytics.metrics.plug import past_pack_kwh
+from analytics.metrics.rows import ESTIMATED, MEASURED, MIXED, NOTE_SEPARATOR
 from analytics.metrics.running import POWER, SOC
 from analytics.metrics.samples import PLACE
-from analytics.metrics.stretches import stretches
+from analytics.metrics.stretches import Stretches, stretches
 
 COUNTER = "energy_charged_kwh"
 _METERS = {"grid_energy_kwh": "grid_energy_kwh", "grid_power_kw": "grid_power_kw_sum"}
@@ -22,8 +26,23 @@ _OUTPUTS = {
     "charger_output_energy_kwh": "charger_output_energy_kwh", "charger_output_power_kw": "charger_output_power_kw_sum",
 }  # fmt: skip
 """Signals that tell of the charger's input and output, and what they add up to."""
+_SUMMED = (
+    COUNTER, *_METERS.values(), *_OUTPUTS.values(), *(f"{signal}_s" for signal in (SOC, COUNTER, *_METERS, *_OUTPUTS)),
+)  # fmt: skip
 KM_PER_DEGREE = 111.195  # of a great circle on a sphere of 6371 km
 SOME, NEARLY_ALL = 0.005, 0.995
+
+Sums = Mapping[str, float]
+"""What the segments of a session add up to, by name; `flows_s` is the time in which energy flowed."""
+Facts = Mapping[str, Any]
+"""What is declared of its vehicle."""
+_COLUMNS: Mapping[str, pl.DataType] = MappingProxyType(
+    {
+        "kind": pl.String(), "place": pl.String(), "charging_h": pl.Float64(), COUNTER: pl.Float64(),
+        "energy_method": pl.String(), "grid_energy_kwh": pl.Float64(), "grid_method": pl.String(),
+        "power_kw": pl.Float64(), "soc_start_pct": pl.Float64(), "soc_end_pct": pl.Float64(), "note": pl.String(),
+    }
+)  # fmt: skip
 
 
 def charge_sessions(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
@@ -32,174 +51,171 @@ def charge_sessions(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     Without a signal of the cable, power into the battery or a rise in its charge at a standstill is a session. What
     was charged in a silence is told by the counter, or by state of charge, and is estimated.
     """
-    parts = stretches(segments, **_connected()).with_columns(**_parts())
-    found = parts.group_by("vehicle_id", "stretch", maintain_order=True).agg(*_amounts())
-    facts = ("vehicle_id", "usable_battery_kwh", "charger_efficiency", "site_latitude_deg", "site_longitude_deg")
-    found = found.join(inputs.vehicles.lazy().select(facts), on="vehicle_id", how="left", maintain_order="left")
-    found = found.filter(pl.col("day").is_not_null()).with_columns(**_energy())
-    for step in (_gained(), _hidden(), _charged()):
-        found = found.with_columns(**step)
-    found = found.with_columns(**_grid(), place=_place(), power_kw=_power()).with_columns(kind=_kind())
-    lasts = (pl.col("s") >= rules.SESSION_MIN_S) & (pl.col("charging_h") > 0)
-    counts = (pl.col("energy_charged_kwh") >= rules.SESSION_MIN_KWH).fill_null(True)
-    return found.filter(lasts & counts).select(
-        "vehicle_id", "starts_at", "ends_at", "day", "kind", "place", "charging_h", "energy_charged_kwh",
-        "energy_method", "grid_energy_kwh", "grid_method", "power_kw", "soc_start_pct", "soc_end_pct", "note",
-    ).collect()  # fmt: skip
+    found = _connected(segments)
+    begun, kept = _begun(found, segments), []
+    vehicle = segments["vehicle_id"].to_numpy()
+    facts = {row["vehicle_id"]: row for row in inputs.vehicles.iter_rows(named=True)}
+    edges, position = (segments["soc_start_pct"], segments["soc_end_pct"]), [floats(segments[name]) for name in PLACE]
+    for number, sums in enumerate(found.sums(_amounts(segments))):
+        first, last = int(found.first[number]), int(found.last[number])
+        if begun[number] >= 0 and sums["s"] >= rules.SESSION_MIN_S and sums["flows_s"] > 0:
+            place = _place([_median(values[first : last + 1]) for values in position], facts[vehicle[first]])
+            session = _session(sums, facts[vehicle[first]], place, (edges[0][first], edges[1][last]))
+            if session[COUNTER] is None or session[COUNTER] >= rules.SESSION_MIN_KWH:
+                kept.append((number, session))
+    numbers = np.array([number for number, _ in kept], np.int64)
+    starts = pl.DataFrame([segments[name] for name in ("vehicle_id", "starts_at", "day")])[begun[numbers]]
+    ends_at = segments[found.last[numbers], "ends_at"]
+    told = [pl.Series(name, [session[name] for _, session in kept], type_) for name, type_ in _COLUMNS.items()]
+    return pl.DataFrame([starts["vehicle_id"], starts["starts_at"], ends_at, starts["day"], *told])
 
 
-@cache
-def _connected() -> dict[str, pl.Expr]:
+def _connected(segments: pl.DataFrame) -> Stretches:
     """The cable is in, or the battery gains; driving ends it, a cable that stays out, and the last row heard."""
-    heard = ~pl.col("silent") | pl.col("silence_s").is_not_null()
-    inside = (pl.col("plugged") | pl.col("gains")) & heard
-    drives = (pl.col("active") & ~inside) | (pl.col("silent") & (pl.col("state") == states.IN_SERVICE))
-    out_s = pl.when("cable_told").then(rules.SESSION_BREAK_S).otherwise(rules.SESSION_PAUSE_S)
-    return {"inside": inside, "breaks": drives, "pause_s": out_s}
+    silent, in_service = segments["silent"].to_numpy(), (segments["state"] == states.IN_SERVICE).to_numpy()
+    heard = ~silent | ~np.isnan(floats(segments["silence_s"]))
+    inside = (segments["plugged"].to_numpy() | segments["gains"].to_numpy()) & heard
+    drives = (segments["active"].to_numpy() & ~inside) | (silent & in_service)
+    out_s = np.where(segments["cable_told"].to_numpy(), rules.SESSION_BREAK_S, rules.SESSION_PAUSE_S)
+    return stretches(segments, inside, drives, out_s)
 
 
-@cache
-def _parts() -> dict[str, pl.Expr]:
+def _begun(found: Stretches, segments: pl.DataFrame) -> Whole:
+    """The segment with which each session starts; -1 where it starts in no computed day.
+
+    Power may flow in the interval before the row that tells of the cable; the session starts with that row.
+    """
+    plugs_in = segments["plugs_in"].to_numpy()
+    tells = segments["plugged"].to_numpy() | ~plugs_in | segments["silent"].to_numpy()
+    telling = np.append(np.flatnonzero(tells), segments.height)
+    begun = telling[np.searchsorted(telling, found.first)]
+    in_day = np.append(~np.isnan(floats(segments["day"])), False)
+    return np.where((begun <= found.last) & in_day[begun], begun, -1)
+
+
+def _amounts(segments: pl.DataFrame) -> dict[str, Floats]:
     """What each segment adds to its session."""
-    missed = 1 - (pl.col(f"{POWER}_s").fill_null(0.0) / pl.col("s")).clip(0, 1)
-    gains, hidden = pl.col("gains"), pl.col("silent")
-    flows = (pl.col("state") == states.CHARGING) | (gains & (hidden | ~(pl.col("plugged") | pl.col("plugs_in"))))
+    gains, silent, at_plug = (segments[name].to_numpy() for name in ("gains", "silent", "plugged"))
+    s, power_s = floats(segments["s"]), np.nan_to_num(floats(segments[f"{POWER}_s"]))
+    charging = (segments["state"] == states.CHARGING).to_numpy()
+    flows = charging | (gains & (silent | ~(at_plug | segments["plugs_in"].to_numpy())))
+    missed = 1 - np.clip(power_s / s, 0, 1)
     return {
-        "flows_s": pl.when(flows).then("s").otherwise(0.0),
-        "seen_kwh": pl.when(gains).then("returned_kwh").otherwise(0.0),
-        "missed_pts": pl.when(gains).then(pl.col("soc_pts").clip(lower_bound=0) * missed).otherwise(0.0),
-        "hidden_kwh": pl.when(hidden).then(COUNTER).otherwise(0.0),
-        "past_pack_kwh": past_pack(),
+        **{name: floats(segments[name]) for name in _SUMMED},
+        "flows_s": np.where(flows, s, 0.0),
+        "watched_s": np.where(flows, power_s, 0.0),
+        "seen_kwh": np.where(gains, floats(segments["returned_kwh"]), 0.0),
+        "missed_pts": np.where(gains, np.maximum(floats(segments["soc_pts"]), 0) * missed, 0.0),
+        "hidden_kwh": np.where(silent, floats(segments[COUNTER]), 0.0),
+        "past_pack_kwh": past_pack_kwh(segments)[0],
     }
 
 
-@cache
-def _amounts() -> list[pl.Expr]:
-    covered = (POWER, SOC, COUNTER, *_METERS, *_OUTPUTS)
-    amounts = (COUNTER, *_METERS.values(), *_OUTPUTS.values())
-    # Power may flow in the interval before the row that tells of the cable; the session starts with that row.
-    tells = pl.col("plugged") | ~pl.col("plugs_in") | pl.col("silent")
-    return [
-        pl.col("day", "starts_at").filter(tells).first(),
-        pl.col("soc_start_pct").first(),
-        pl.col("ends_at", "soc_end_pct").last(),
-        pl.col("s", "seen_kwh", "missed_pts", "hidden_kwh", "past_pack_kwh", *amounts).sum(),
-        (pl.col("flows_s").sum() / 3600).alias("charging_h"),
-        pl.col(f"{POWER}_s").filter(pl.col("flows_s") > 0).sum().alias("watched_s"),
-        *(pl.col(f"{name}_s").sum() for name in covered),
-        pl.col(*PLACE).median(),
-    ]
+def _median(values: Floats) -> float:
+    """The median of what is known; NaN where nothing is."""
+    known = values[~np.isnan(values)]
+    return median(known) if len(known) else math.nan
 
 
-def _covers(name: str) -> pl.Expr:
-    return pl.col(f"{name}_s") >= rules.HEADLINE_COVERAGE_PCT / 100 * pl.col("s")
-
-
-@cache
-def _energy() -> dict[str, pl.Expr]:
-    """What each method tells (kWh): the counter, power where it was watched, state of charge where it was not."""
-    by_soc = pl.col("missed_pts") / 100 * pl.col("usable_battery_kwh")
-    watched = pl.col("watched_s") >= rules.SCALING_COVERAGE_PCT / 100 * pl.col("charging_h") * 3600
+def _session(sums: Sums, facts: Facts, place: str | None, soc_pct: tuple[float | None, float | None]) -> dict[str, Any]:
+    """The figures of one session."""
+    battery_kwh, charging_h = facts["usable_battery_kwh"], sums["flows_s"] / 3600
+    charged = _charged(sums, battery_kwh)
+    power_kw = None if charged.kwh is None else charged.kwh / charging_h
+    grid_kwh, grid_method = _grid(sums, charged.kwh, facts["charger_efficiency"])
+    start_pct, end_pct = soc_pct if _covers(sums, SOC) else (None, None)
     return {
-        "counted_kwh": pl.when(_covers(COUNTER)).then(COUNTER),
-        "by_soc_kwh": pl.when(pl.col(f"{SOC}_s") > 0).then(by_soc),
-        "watched": watched & (pl.col("watched_s") > 0),
-        **{name: pl.when(_covers(SOC)).then(name) for name in ("soc_start_pct", "soc_end_pct")},
-    }
+        "kind": _kind(sums["s"], place, power_kw, battery_kwh), "place": place, "charging_h": charging_h,
+        COUNTER: charged.kwh, "energy_method": charged.method(), "grid_energy_kwh": grid_kwh,
+        "grid_method": grid_method, "power_kw": power_kw, "soc_start_pct": start_pct, "soc_end_pct": end_pct,
+        "note": charged.note(battery_kwh),
+    }  # fmt: skip
 
 
-@cache
-def _gained() -> dict[str, pl.Expr]:
-    """The session's energy by the ladder of the day's."""
-    by_soc = pl.col("by_soc_kwh")
-    added = pl.when(by_soc.is_not_null() | pl.col("watched")).then(
-        pl.col("seen_kwh").fill_null(0.0) + by_soc.fill_null(0.0)
-    )
-    return {"energy_charged_kwh": pl.coalesce("counted_kwh", added)}
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """The energy of a session (None: not known), what of it nobody watched, and whether the counter tells it."""
+
+    kwh: float | None
+    hidden_kwh: float = 0.0
+    counted: bool = False
+
+    @property
+    def hidden_share(self) -> float:
+        """How much of it nobody watched."""
+        return self.hidden_kwh / self.kwh if self.kwh is not None and self.kwh > 0 else 0.0
+
+    def method(self) -> str | None:
+        """How the energy is known."""
+        if self.kwh is None:
+            return None
+        if self.hidden_share > NEARLY_ALL:
+            return ESTIMATED
+        return MIXED if self.hidden_share > SOME else MEASURED
+
+    def note(self, battery_kwh: float | None) -> str:
+        """What tells it, and that nobody watched."""
+        if self.kwh is None:
+            return "no counter, power or state of charge"
+        unseen = self.hidden_share > SOME
+        if self.counted:
+            words = ["counter"]
+        else:
+            words = ["power integral"] * (self.hidden_share <= NEARLY_ALL) + [f"SOC x {battery_kwh} kWh"] * unseen
+        return NOTE_SEPARATOR.join([*words, *["charged unobserved"] * unseen])
 
 
-@cache
-def _hidden() -> dict[str, pl.Expr]:
-    """How much of it nobody watched."""
-    energy = pl.col("energy_charged_kwh")
-    by_soc = pl.col("by_soc_kwh").fill_null(0.0)
-    hidden = pl.when(pl.col("counted_kwh").is_not_null()).then("hidden_kwh").otherwise(by_soc)
-    return {"hidden_share": pl.when(energy > 0).then(hidden / energy).otherwise(0.0)}
+def _charged(sums: Sums, battery_kwh: float | None) -> Charged:
+    """By the ladder of the day's: the counter, else power where it was watched, state of charge where it was not."""
+    if _covers(sums, COUNTER):
+        return Charged(sums[COUNTER], sums["hidden_kwh"], counted=True)
+    watched = sums["watched_s"] >= rules.SCALING_COVERAGE_PCT / 100 * sums["flows_s"] and sums["watched_s"] > 0
+    has_soc = sums[f"{SOC}_s"] > 0 and battery_kwh is not None
+    if not watched and not has_soc:
+        return Charged(None)
+    by_soc_kwh = sums["missed_pts"] / 100 * (battery_kwh or 0.0) if has_soc else 0.0
+    return Charged(sums["seen_kwh"] + by_soc_kwh, by_soc_kwh)
 
 
-@cache
-def _charged() -> dict[str, pl.Expr]:
-    """How the session's energy is known."""
-    counted, energy, share = pl.col("counted_kwh"), pl.col("energy_charged_kwh"), pl.col("hidden_share")
-    method = (
-        pl.when(share > NEARLY_ALL)
-        .then(pl.lit(ESTIMATED))
-        .when(share > SOME)
-        .then(pl.lit(MIXED))
-        .otherwise(pl.lit(MEASURED))
-    )
-    words = (
-        pl.when(counted.is_not_null())
-        .then(pl.lit("counter"))
-        .when(energy.is_null())
-        .then(pl.lit("no counter, power or state of charge"))
-        .otherwise(
-            notes(
-                pl.when(share <= NEARLY_ALL).then(pl.lit("power integral")),
-                pl.when(share > SOME).then(pl.format("SOC x {} kWh", pl.col("usable_battery_kwh"))),
-            )
-        )
-    )
-    unseen = pl.when(share > SOME).then(pl.lit("charged unobserved"))
-    return {
-        "energy_method": pl.when(energy.is_not_null()).then(method),
-        "note": notes(words, unseen),
-    }
+def _covers(sums: Sums, signal: str) -> bool:
+    return sums[f"{signal}_s"] >= rules.HEADLINE_COVERAGE_PCT / 100 * sums["s"]
 
 
-@cache
-def _grid() -> dict[str, pl.Expr]:
+def _first_covered(sums: Sums, amounts: Mapping[str, str]) -> float | None:
+    return next((sums[amount] for signal, amount in amounts.items() if _covers(sums, signal)), None)
+
+
+def _grid(sums: Sums, charged_kwh: float | None, efficiency: float | None) -> tuple[float | None, str | None]:
     """AC at the charger's input: metered; else what was charged and used at the plug, by the charger's efficiency."""
-    metered = _first_covered(_METERS)
-    efficiency = pl.col("charger_efficiency").fill_null(rules.DEFAULT_CHARGER_EFFICIENCY)
-    output = _first_covered(_OUTPUTS) - pl.col("energy_charged_kwh")
-    past = pl.coalesce(output.clip(0), "past_pack_kwh", 0.0)
-    grid = pl.coalesce(metered, (pl.col("energy_charged_kwh") + past) / efficiency)
-    method = pl.when(metered.is_not_null()).then(pl.lit(MEASURED)).otherwise(pl.lit(ESTIMATED))
-    return {"grid_energy_kwh": grid, "grid_method": pl.when(grid.is_not_null()).then(method)}
+    metered = _first_covered(sums, _METERS)
+    if metered is not None:
+        return metered, MEASURED
+    if charged_kwh is None:
+        return None, None
+    output = _first_covered(sums, _OUTPUTS)
+    past_kwh = sums["past_pack_kwh"] if output is None else max(output - charged_kwh, 0.0)
+    return (charged_kwh + past_kwh) / (efficiency or rules.DEFAULT_CHARGER_EFFICIENCY), ESTIMATED
 
 
-def _first_covered(amounts: Mapping[str, str]) -> pl.Expr:
-    return pl.coalesce(pl.when(_covers(name)).then(amount) for name, amount in amounts.items())
+def _place(position: Sequence[float], facts: Facts) -> str | None:
+    """At the depot or away; None where the vehicle or its site has no position."""
+    (latitude, longitude), site_latitude, site_longitude = (
+        position, facts["site_latitude_deg"], facts["site_longitude_deg"],
+    )  # fmt: skip
+    if site_latitude is None or site_longitude is None or math.isnan(latitude) or math.isnan(longitude):
+        return None
+    north_km = (latitude - site_latitude) * KM_PER_DEGREE
+    across = (longitude - site_longitude + 180) % 360 - 180
+    east_km = across * math.cos(math.radians(site_latitude)) * KM_PER_DEGREE
+    return "depot" if math.hypot(north_km, east_km) <= rules.DEPOT_KM else "away"
 
 
-@cache
-def _place() -> pl.Expr:
-    """At the depot or away; null where the vehicle or its site has no position."""
-    north = (pl.col("latitude_deg") - pl.col("site_latitude_deg")) * KM_PER_DEGREE
-    across = (pl.col("longitude_deg") - pl.col("site_longitude_deg") + 180) % 360 - 180
-    east = across * pl.col("site_latitude_deg").radians().cos() * KM_PER_DEGREE
-    apart_km = (north**2 + east**2).sqrt()
-    near = pl.when(apart_km <= rules.DEPOT_KM).then(pl.lit("depot")).otherwise(pl.lit("away"))
-    return pl.when(apart_km.is_not_null()).then(near)
-
-
-@cache
-def _power() -> pl.Expr:
-    return pl.when(pl.col("charging_h") > 0).then(pl.col("energy_charged_kwh") / pl.col("charging_h"))
-
-
-@cache
-def _kind() -> pl.Expr:
+def _kind(s: float, place: str | None, power_kw: float | None, battery_kwh: float | None) -> str:
     """By place and power: a long rest at the depot, fast charging, or a top-up between duties."""
-    away = (pl.col("place") == "away").fill_null(False)
-    filling = pl.col("power_kw") >= rules.FAST_C * pl.col("usable_battery_kwh")
-    fast = (pl.col("power_kw") >= rules.FAST_KW) & (away | filling)
-    rests = ~away & (pl.col("s") >= rules.OVERNIGHT_H * 3600)
-    return (
-        pl.when(rests)
-        .then(pl.lit("overnight"))
-        .when(fast.fill_null(False))
-        .then(pl.lit("fast"))
-        .otherwise(pl.lit("opportunity"))
-    )
+    away = place == "away"
+    if not away and s >= rules.OVERNIGHT_H * 3600:
+        return "overnight"
+    if power_kw is None or power_kw < rules.FAST_KW:
+        return "opportunity"
+    filling = battery_kwh is not None and power_kw >= rules.FAST_C * battery_kwh
+    return "fast" if away or filling else "opportunity"

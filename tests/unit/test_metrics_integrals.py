@@ -185,3 +185,11 @@ def test_rows_of_other_vehicles_and_other_columns_are_ignored() -> None:
     mine, other = _drive(1, 0, 1), _drive(7, 0, 1)
     expected = one_day(mine).rows
     assert one_day(pl.concat([mine, other]).with_columns(door_open=pl.lit(True))).rows == expected
+
+
+def test_latitudes_and_longitudes_that_never_come_together_are_no_positions() -> None:
+    n = len(EVERY_10_S)
+    latitude = [33.77 if t % 20 else None for t in EVERY_10_S]
+    for longitude in ([None] * n, [None if t % 20 else -118.2 for t in EVERY_10_S]):
+        rows = telemetry(EVERY_10_S, speed_kmh=[36.0] * n, latitude_deg=latitude, longitude_deg=longitude)
+        assert one_day(rows)["distance_km"] == pytest.approx(36.0)

@@ -134,3 +134,16 @@ def test_spells_leave_no_gap_and_no_overlap_and_hold_the_hours(
     )
     for row in hours.filter(pl.col("state") != "parked").iter_rows(named=True):
         assert Day(results, day=row["day"])[f"{row['state']}_h"] == pytest.approx(row["s"] / 3.6e9)
+
+
+def test_a_silence_at_the_end_of_one_vehicle_knows_nothing_of_the_next_one() -> None:
+    """It gains in the silence, with no sign of charging on either side; the next vehicle starts charging."""
+    still = telemetry([0, 60, 23 * HOUR, 25 * HOUR], battery_soc_pct=[50, 50, 50, 60], odometer_km=[9.0] * 4)
+    charges = telemetry([-60, 0, 60], 2, plugged_in=[True] * 3, charging=[True] * 3, battery_soc_pct=[50.0] * 3)
+    both = pl.concat([still, charges], how="diagonal_relaxed")
+    vehicles = ({}, {"vehicle_id": 2})
+    alone, beside = (
+        Day(compute(inputs(rows, vehicles=vehicles[:count], days=day_rows(1, range(1, count + 1))))).hours()
+        for rows, count in ((still, 1), (both, 2))
+    )
+    assert beside == alone == {"parked": 24.0}
