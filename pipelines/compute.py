@@ -26,6 +26,7 @@ from analytics.factors.own import with_own
 from pipelines import baselines, factors, meters, periods, results, store
 from pipelines.calendar import OperatingDay, Span
 from pipelines.lineage import lineage, said
+from pipelines.memory import keep_freed_memory
 from schemas.database import engine
 from schemas.frames import Figures, OperatingDays, PlannedService
 
@@ -70,6 +71,7 @@ def compute_pilot(
     Raises:
         NotFoundError: there is no such pilot.
     """
+    keep_freed_memory()
     database = engine(url, application="beachhead jobs")
     try:
         with database.connect() as lock, database.connect() as connection:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar, cast
 
+import dataframely as dy
 import polars as pl
 
 from analytics.factors.pairing import NO_HOURS, ByTheHour
@@ -47,7 +49,7 @@ def compute(inputs: Inputs) -> Results:
     """
     if inputs.days.is_empty():
         return Results.empty()
-    vehicles = inputs.vehicles.filter(pl.col("vehicle_id").is_in(inputs.days["vehicle_id"].implode()))
+    vehicles = _vehicles_of(inputs)
     cuts = day_cuts(inputs.days)
     believed, set_aside = quality.examined(ordered(inputs.telemetry, vehicles, cuts), vehicles, cuts, inputs.roll_over)
     stretches = judged(
@@ -69,19 +71,42 @@ def compute(inputs: Inputs) -> Results:
     counted = (found.figures.select(own.columns) for found in (avoided, screened))
     figures = pl.concat([own, listed(more), *counted, _formed([*measured, *more])])
     return Results(
-        figures=Figures.cast(figures.sort(*KEYS, "metric")),
-        trips=Trips.cast(trips(stretches, inputs)),
-        charge_sessions=ChargeSessions.cast(_sessions(stretches, inputs)),
-        state_spells=StateSpells.cast(spells(states)),
-        factor_ids=FactorIds.cast(ids.unique().sort(*KEYS, "factor_id")),
-        methods=MethodValues.cast(methods.method_values(days)),
-        agreements=Agreements.cast(methods.agreements(days)),
-        set_aside=SetAside.cast(set_aside),
+        figures=_typed(Figures, figures.sort(*KEYS, "metric")),
+        trips=_typed(Trips, trips(stretches, inputs)),
+        charge_sessions=_typed(ChargeSessions, _sessions(stretches, inputs)),
+        state_spells=_typed(StateSpells, spells(states)),
+        factor_ids=_typed(FactorIds, ids.unique().sort(*KEYS, "factor_id")),
+        methods=_typed(MethodValues, methods.method_values(days)),
+        agreements=_typed(Agreements, methods.agreements(days)),
+        set_aside=_typed(SetAside, set_aside),
     )
+
+
+Contract = TypeVar("Contract", bound=dy.Schema)
+
+
+@cache
+def _schema(contract: type[dy.Schema]) -> pl.Schema:
+    return contract.create_empty().schema
+
+
+def _typed(contract: type[Contract], frame: pl.DataFrame) -> dy.DataFrame[Contract]:
+    """The frame with the contract's columns and types; most have them, and looking is cheaper than casting."""
+    return cast("dy.DataFrame[Contract]", frame) if frame.schema == _schema(contract) else contract.cast(frame)
+
+
+def _vehicles_of(inputs: Inputs) -> pl.DataFrame:
+    """The vehicles of the days: mostly all of them."""
+    wanted = set(inputs.days["vehicle_id"].to_list())
+    if wanted.issuperset(inputs.vehicles["vehicle_id"].to_list()):
+        return inputs.vehicles
+    return inputs.vehicles.filter(pl.col("vehicle_id").is_in(wanted))
 
 
 def _hourly_vehicles(inputs: Inputs) -> pl.DataFrame:
     """The vehicles whose grid has hourly factors."""
+    if inputs.hourly.heads.is_empty():
+        return inputs.vehicles.clear()
     return inputs.vehicles.filter(pl.col("grid").is_in(inputs.hourly.heads["grid"].implode()))
 
 

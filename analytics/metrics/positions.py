@@ -11,36 +11,30 @@ EARTH_RADIUS_KM = 6371.0088
 """Mean radius (IUGG)."""
 
 
-def apart_km(latitude_deg: Floats, longitude_deg: Floats) -> Floats:
-    """Great-circle distance from each fix to the next (haversine formula), one shorter than the fixes."""
-    latitude = np.radians(latitude_deg)
-    north, east, across = np.diff(latitude), np.radians(np.diff(longitude_deg)), np.cos(latitude)
-    near = _largest(north) < SERIES_RAD and _largest(east) < SERIES_RAD
-    half = _half_chord(north, near) + across[1:] * across[:-1] * _half_chord(east, near)
-    if near:
-        # arcsin of a small root h: the next term is 3/40 h^2.
-        apart: Floats = np.sqrt(half) * (1 + half / 6) * (2 * EARTH_RADIUS_KM)
-    else:
-        apart = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(half, 0, 1)))
-    return apart
-
-
 SERIES_RAD = 1e-3
 """Steps below (6 km) for which two terms of the series are exact to 1e-13."""
 
 
-def _largest(angle: Floats) -> float:
-    return max(angle.max(), -angle.min()) if len(angle) else 0.0
+def apart_km(latitude_deg: Floats, longitude_deg: Floats) -> Floats:
+    """Great-circle distance from each fix to the next (haversine formula), one shorter than the fixes."""
+    latitude = np.radians(latitude_deg)
+    north, east = np.diff(latitude), np.radians(np.diff(longitude_deg))
+    across = np.cos(latitude)
+    across = across[1:] * across[:-1]
+    half = _small_half_chord(north) + across * _small_half_chord(east)
+    # arcsin of the root of a small h: the next term is 3/40 h^2.
+    apart: Floats = np.sqrt(half) * (1 + half / 6) * (2 * EARTH_RADIUS_KM)
+    far = np.flatnonzero((np.abs(north) >= SERIES_RAD) | (np.abs(east) >= SERIES_RAD))
+    chord = np.sin(north[far] / 2) ** 2 + across[far] * np.sin(east[far] / 2) ** 2
+    apart[far] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(chord, 0, 1)))
+    return apart
 
 
-def _half_chord(angle_rad: Floats, near: bool) -> Floats:
-    """The square of the sine of half the angle."""
-    if near:
-        square = angle_rad * angle_rad / 4
-        half: Floats = square * (1 - square / 3)
-    else:
-        half = np.sin(angle_rad / 2) ** 2
-    return half
+def _small_half_chord(angle_rad: Floats) -> Floats:
+    """The square of the sine of half a small angle."""
+    square = angle_rad * angle_rad / 4
+    half: Floats = square * (1 - square / 3)
+    return np.abs(half)  # of a large angle, whose root is taken too before it is set right
 
 
 def at_most_km(latitude_deg: Floats, longitude_deg: Floats) -> Floats:

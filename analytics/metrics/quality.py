@@ -110,13 +110,8 @@ class _Look:
         yield Fault(name, Reason.UNLIKELY, at[odd])
 
     def _by_category(self, known: Plausible) -> Floats:
-        highs = self.vehicles["category"].replace_strict(
-            dict(known.high_for), default=known.high, return_dtype=pl.Float64
-        )
-        limit = dict(zip(self.vehicles["vehicle_id"].to_list(), highs.to_list(), strict=True))
-        vehicles, which = np.unique(self.samples.vehicle_id, return_inverse=True)
-        of_rows: Floats = np.array([limit[vehicle_id] for vehicle_id in vehicles.tolist()])[which]
-        return of_rows
+        facts = self.vehicles.select("vehicle_id", "category").iter_rows()
+        return self.samples.of_vehicles({id_: known.high_for.get(category, known.high) for id_, category in facts})
 
     def _spikes(self, name: str, per_s: float) -> Iterator[Fault]:
         """Single readings that leave and return faster than the quantity can change."""
@@ -218,9 +213,11 @@ class _Look:
         """Single fixes that are too far from both neighbours, which are close to each other."""
         sampling, latitude, longitude = self.samples.sampling(fixes.told), fixes.latitude_deg, fixes.longitude_deg
         reach_km = rules.GNSS_MAX_KMH / 3600 * (np.diff(sampling.rows.us) / US_PER_S) + rules.GNSS_NOISE_KM
-        if (at_most_km(latitude, longitude) <= reach_km).all():
-            return np.array([], np.int64)
-        far = (apart_km(latitude, longitude) > reach_km) & sampling.same[:-1]
+        may_be = np.flatnonzero(at_most_km(latitude, longitude) > reach_km)
+        far = np.zeros(len(reach_km), bool)
+        for step in may_be[sampling.same[may_be]].tolist():  # hardly any
+            pair = slice(step, step + 2)
+            far[step] = apart_km(latitude[pair], longitude[pair])[0] > reach_km[step]
         alone = np.flatnonzero(far[:-1] & far[1:]) + 1
         around = [np.stack([c[alone - 1], c[alone + 1]]) for c in (latitude, longitude)]
         together = np.array([apart_km(a, b)[0] for a, b in zip(around[0].T, around[1].T, strict=True)])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from analytics.metrics import rules
 from analytics.metrics.arrays import Flags, Floats, Numbers, Whole, median
-from analytics.metrics.fill import US_PER_H, US_PER_S, Memory, Said
+from analytics.metrics.fill import US_PER_S, Memory, Said
 
 MOST_STRETCHES = 64
 """Copying so many stretches is faster than picking rows one by one."""
@@ -137,11 +137,6 @@ class Sampling:
         return np.append(first[1:] == first[:-1], np.zeros(min(1, len(first)), bool))
 
     @cached_property
-    def ends(self) -> Whole:
-        """The last reading of each vehicle."""
-        return np.flatnonzero(~self.same)
-
-    @cached_property
     def gap_s(self) -> Floats:
         """Time to the vehicle's next reading; NaN on its last."""
         return np.where(self.same, to_next(self.rows.us) / US_PER_S, np.nan)
@@ -160,13 +155,6 @@ class Sampling:
     def until_s(self) -> Floats:
         """Time of each reading in seconds."""
         return self.rows.us / US_PER_S
-
-    @cached_property
-    def since_h(self) -> Floats:
-        """Hours since the reading before; zero on the first."""
-        since = np.zeros(len(self.rows.us))
-        np.divide(np.diff(self.rows.us), US_PER_H, out=since[1:])
-        return since
 
     @cached_property
     def short(self) -> Flags:
@@ -288,6 +276,12 @@ class Samples:
     def memory(self) -> Memory:
         """What vehicles last said."""
         return Memory(self.rows.us, self.rows.first_row, self.rows.last_row)
+
+    def of_vehicles(self, values: Mapping[int, float]) -> Floats:
+        """What is known of each row's vehicle."""
+        starts = np.flatnonzero(self.rows.first_row == self.rows.row)
+        told = [values[id_] for id_ in self.vehicle_id[starts].tolist()]
+        return np.repeat(np.array(told, float), np.diff(np.append(starts, self.height)))
 
     def with_signals(self, signals: Mapping[str, Signal]) -> Samples:
         """The same rows with other readings."""

@@ -108,7 +108,7 @@ def _position(samples: Samples, stands: Flags) -> Track:
     """Fixes as the distance run up to each, and the difference as what an interval adds."""
     fixes = Fixes.of(*(samples.signals[name] for name in PLACE))
     sampling = samples.sampling(fixes.told)
-    x = run_km(fixes.latitude_deg, fixes.longitude_deg, sampling.gap_s, stands[fixes.told.at])
+    x = run_km(fixes.latitude_deg, fixes.longitude_deg, sampling.gap_s, fixes.told.of(stands))
     return integrated(POSITION, Readings(sampling, x), _run, with_km=True)
 
 
@@ -128,7 +128,7 @@ def _columns(track: Track, places: Places) -> dict[str, Floats]:
 def _heard(samples: Samples, contact_s: Floats, places: Places) -> Sums:
     if not len(samples.real.at):
         return {"heard_s": None}
-    readings = Readings(samples.sampling(samples.real), contact_s[samples.real.at])
+    readings = Readings(samples.sampling(samples.real), samples.real.of(contact_s))
     return {"heard_s": at(in_step("heard", readings), places)["heard_s"]}
 
 

@@ -6,6 +6,7 @@ works on whole intervals.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analytics.metrics import rules
-from analytics.metrics.arrays import Flags, Whole
+from analytics.metrics.arrays import Flags, Whole, microseconds
 from analytics.metrics.fill import US_PER_S, Memory, Said, following
 from analytics.metrics.readings import Rows, Samples, Signal, Told
 from schemas.frames import TELEMETRY_SCHEMA
@@ -55,15 +56,13 @@ def day_cuts(days: pl.DataFrame) -> pl.DataFrame:
 
     `cut` numbers them in order of vehicle and time; `day` is the day that starts there, null where none does.
     """
-    starts = days.select("vehicle_id", "day", time="starts_at")
-    ends = days.select("vehicle_id", day=pl.lit(None, pl.Date), time="ends_at")
-    return (
-        pl.concat([starts, ends])
-        .group_by("vehicle_id", "time")
-        .agg(pl.col("day").max())
-        .sort("vehicle_id", "time")
-        .with_columns(cut=pl.int_range(pl.len(), dtype=pl.Int32))
-    )
+    day_at: dict[tuple[int, dt.datetime], dt.date | None] = {}
+    for vehicle_id, day, starts_at, ends_at in days.select("vehicle_id", "day", "starts_at", "ends_at").iter_rows():
+        day_at[vehicle_id, starts_at] = day
+        day_at.setdefault((vehicle_id, ends_at))
+    rows = [(*place, day_at[place], cut) for cut, place in enumerate(sorted(day_at))]
+    schema = {name: days.schema[name] for name in ("vehicle_id", "starts_at", "day")}
+    return pl.DataFrame(rows, schema={**schema, "cut": pl.Int32()}, orient="row").rename({"starts_at": "time"})
 
 
 def ordered(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame) -> Samples:
@@ -78,8 +77,8 @@ def ordered(telemetry: pl.DataFrame, vehicles: pl.DataFrame, cuts: pl.DataFrame)
     real[at_cuts] = False
     told = Told.where(real)
     us, vehicle_id = np.empty(len(real), np.int64), np.empty(len(real), np.int32)
-    for into, name in ((us, "time"), (vehicle_id, "vehicle_id")):
-        into[told.at], into[at_cuts] = (frame[name].to_physical().to_numpy() for frame in (read, cuts))
+    for frame, at in ((read, told.at), (cuts, at_cuts)):
+        us[at], vehicle_id[at] = microseconds(frame["time"]), frame["vehicle_id"].to_numpy()
     have = present(read)
     signals = {name: _signal(read[name], name, told) for name in SIGNALS if name in have}
     return Samples(vehicle_id, Rows.of(vehicle_id, us, real), told, signals)
@@ -165,7 +164,7 @@ def present(telemetry: pl.DataFrame) -> frozenset[str]:
 
 def _of_vehicles(telemetry: pl.DataFrame, ids: pl.Series) -> pl.DataFrame:
     """The rows of some vehicles: as they are where there are no others."""
-    mine = telemetry["vehicle_id"].is_in(ids.implode())
+    mine = np.isin(telemetry["vehicle_id"].to_numpy(), ids.to_numpy())
     return telemetry if mine.all() else telemetry.filter(mine)
 
 
@@ -183,7 +182,7 @@ def _order(rows: pl.DataFrame, ids: pl.Series) -> Whole:
     """Vehicle and time as one number: sorting by it is many times faster than by two columns."""
     if len(ids) > _MAX_VEHICLES:
         raise ValueError(f"{len(ids)} vehicles at once; at most {_MAX_VEHICLES}")
-    us: Whole = rows["time"].to_physical().to_numpy()
+    us = microseconds(rows["time"])
     if len(ids) > 1:
         us = us + np.searchsorted(np.sort(ids.to_numpy()), rows["vehicle_id"].to_numpy()) * _ORDER_SPAN
     return us
@@ -214,10 +213,11 @@ def _moving(memory: Memory, speed: Said, odometer: Said) -> Flags:
 
 def _works(memory: Memory, said: Mapping[str, Said], vehicle_id: NDArray[Any], vehicles: pl.DataFrame) -> Said:
     """Power take-off engaged, or motor or shaft power above the threshold; null but where equipment and vessels say."""
-    working = vehicles.filter(pl.col("category").is_in(WORKING_CATEGORIES))["vehicle_id"]
+    facts = vehicles.select("vehicle_id", "category").iter_rows()
+    working = [vehicle for vehicle, category in facts if category in WORKING_CATEGORIES]
     works, says = np.zeros(len(vehicle_id), bool), np.zeros(len(vehicle_id), bool)
-    if len(working):
-        mine = np.isin(vehicle_id, working.to_numpy())
+    if working:
+        mine = np.isin(vehicle_id, working)
         for name in ("motor_power_kw", "shaft_power_kw"):
             power = memory.carried_for(said[name], rules.CONTACT_GAP_S)
             works |= power.told & (np.abs(power.value) > rules.WORKING_KW)

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from analytics.metrics import rules
-from analytics.metrics.arrays import Flags, Floats, Whole, floats, nullable, of_vehicles, times
+from analytics.metrics.arrays import Flags, Floats, Whole, floats, nullable, times
 from analytics.metrics.charging_hours import cut_at_hours
 from analytics.metrics.fill import US_PER_S, Said, following
 from analytics.metrics.running import RISES, running
@@ -99,7 +99,8 @@ def _with_gaps(states: States, vehicles: pl.DataFrame) -> tuple[States, Floats]:
     Added are the flags `silent` and `plugs_in`. Besides, the longest time between rows that still proves contact.
     """
     memory, silence_s = states.samples.memory, states.said["silence_s"]
-    slowest_s = of_vehicles(vehicles, "sample_period_s", states.samples.vehicle_id) * rules.GAP_FACTOR
+    periods_s = dict(vehicles.select("vehicle_id", "sample_period_s").iter_rows())
+    slowest_s = states.samples.of_vehicles(periods_s) * rules.GAP_FACTOR
     patience_s = np.where(states.said["key"].told, rules.CONTACT_GAP_S, rules.TRIP_BREAK_S)
     silent = ~(silence_s.told & (silence_s.value <= np.maximum(slowest_s, patience_s)))
     joins = following(states.flags["plugged"]) & memory.has_next & ~silent & ~states.flags["moving"]

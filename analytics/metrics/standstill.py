@@ -28,8 +28,7 @@ def auxiliary_estimates(days: Iterable[tuple[Key, Day]], segments: DaySegments) 
     untold = {key: day for key, day in days if _is_asked(day)}
     if not untold:
         return []
-    rests, works = _rests(segments), segments.rows["works"]
-    silent, busy = works.is_null().to_numpy(), segments.flag("works")
+    rests, silent, busy = _rests(segments), ~segments.told("works"), segments.flag("works")
     kwh, watched_s = segments.numbers("drawn_kwh") - segments.numbers("returned_kwh"), segments.numbers(f"{POWER}_s")
     bounds = np.append(segments.starts, len(rests))
     found = []

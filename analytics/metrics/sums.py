@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from analytics.metrics import rules, states
-from analytics.metrics.arrays import Flags, Floats, Whole
+from analytics.metrics.arrays import Flags, Floats, Whole, floats
 from analytics.metrics.plug import past_pack_kwh
 from analytics.metrics.rows import Day, Key
 from analytics.metrics.running import AMOUNTS, ODOMETER, PAYLOAD, POSITION, POWER, SOC, SPEED, TANK
@@ -45,15 +46,24 @@ class DaySegments:
 
     def flag(self, name: str) -> Flags:
         """A flag of each segment; where it is not known, it is down."""
-        return _flag(self.rows[name])
+        flags: Flags = floats(self.rows[name]) == 1
+        return flags
+
+    def told(self, name: str) -> Flags:
+        """Whether a column is known of each segment."""
+        return ~np.isnan(floats(self.rows[name]))
+
+    @cached_property
+    def _state(self) -> NDArray[Any]:
+        return np.array(self.rows["state"].to_list(), object)
 
     def is_state(self, state: str) -> Flags:
         """Segments in a state."""
-        return _flag(self.rows["state"] == state)
+        return np.asarray(self._state == state, bool)
 
     def numbers(self, name: str) -> Floats:
         """A column of each segment, NaN where it is not known."""
-        return self.rows[name].cast(pl.Float64).to_numpy()
+        return floats(self.rows[name])
 
     def sums(self, where: Flags | None = None) -> Floats:
         """Sums of all columns over the segments `where`: a row for each vehicle-day."""
@@ -74,11 +84,6 @@ class DaySegments:
     def ever(self, flags: Flags) -> Flags:
         """Whether a flag is up in any segment of the vehicle-day."""
         return np.logical_or.reduceat(flags, self.starts) if len(self.starts) else np.zeros(0, bool)
-
-
-def _flag(column: pl.Series) -> Flags:
-    flags: Flags = column.fill_null(False).cast(pl.UInt8).to_numpy().view(bool)
-    return flags
 
 
 def _starts(rows: pl.DataFrame) -> Whole:
@@ -122,8 +127,8 @@ def _sums(segments: DaySegments) -> Iterator[dict[str, Any]]:
     unknown = segments.is_state(states.UNKNOWN) | segments.flag("unobserved")
     past, loads_told = past_pack_kwh(segments.rows)
     told = {
-        "working_told": segments.ever(segments.rows["works"].is_not_null().to_numpy()),
-        "has_key": segments.ever(segments.rows["key"].is_not_null().to_numpy()),
+        "working_told": segments.ever(segments.told("works")),
+        "has_key": segments.ever(segments.told("key")),
         "observed": segments.ever(~unknown),
         "loads_told": segments.ever(loads_told),
     }

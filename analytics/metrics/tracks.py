@@ -19,7 +19,7 @@ import numpy as np
 from analytics.metrics import rules
 from analytics.metrics.arrays import Flags, Floats, Whole
 from analytics.metrics.fill import US_PER_S
-from analytics.metrics.readings import Readings, Rows, Sampling, sum_before, to_next
+from analytics.metrics.readings import Readings, Rows, Sampling, sum_before
 
 RollOver = Mapping[str, Mapping[int, float]]
 """By counter and vehicle, the value at which it starts again from zero."""
@@ -59,41 +59,53 @@ def counted(readings: Readings, name: str, modulus: Floats | None = None) -> Rea
     `modulus`, of each reading, says that the counter starts again there. A rise faster than possible counts nothing.
     Intervals that count nothing for these reasons are `lost`.
     """
-    rise = to_next(readings.x)
-    rise[readings.sampling.ends] = 0
-    if len(rise) == 0 or (rise.min() >= 0 and rise.max() <= rules.RATE_SLACK):
+    odd = _odd_steps(readings, name)
+    if not len(odd):
         return readings
-    step, possible = _steps(readings, name)
-    if not (~np.isnan(step) & ~((step >= 0) & (step <= possible))).any():
-        return readings
-    stay = ~_returns(readings, step)
-    kept = readings_at(readings, stay)
-    step, possible = _steps(kept, name)
-    rise = np.where(step >= 0, step, np.nan if modulus is None else _rolled(step, modulus[stay]))
-    told = rise <= possible
-    return Readings(kept.sampling, np.cumsum(np.where(told, rise, 0.0)), np.append(~told[1:], True))
+    stay = np.ones(len(readings.x), bool)
+    stay[_returns(readings, odd)] = False
+    if not stay.all():
+        readings = Readings(Sampling(readings.sampling.rows.at(stay)), readings.x[stay])
+        odd = _odd_steps(readings, name)
+    step, counts = readings.x[odd + 1] - readings.x[odd], np.zeros(len(odd))
+    lost = ~readings.sampling.same
+    lost[odd] = True
+    if modulus is not None:
+        rolled = _rolled(step, modulus[stay][odd + 1])
+        told = rolled <= _possible(readings, odd, name)
+        counts[told], lost[odd[told]] = rolled[told], False
+    # All readings after an odd step are set right by what it did not count.
+    shifts = np.append(0.0, np.cumsum(counts - step))
+    x = readings.x + np.repeat(shifts, np.diff(np.concatenate([[0], odd + 1, [len(readings.x)]])))
+    return Readings(readings.sampling, x, lost)
 
 
-def readings_at(readings: Readings, kept: Flags) -> Readings:
-    """Some of the readings."""
-    if kept.all():
-        return readings
-    return Readings(Sampling(readings.sampling.rows.at(kept)), readings.x[kept])
+def _odd_steps(readings: Readings, name: str) -> Whole:
+    """The readings from which a counter falls, or rises faster than it can, to its vehicle's next one."""
+    step = np.diff(readings.x)
+    odd = np.flatnonzero((step < 0) | (step > rules.RATE_SLACK))
+    if len(odd):
+        odd = odd[readings.sampling.same[odd]]
+        odd = odd[(step[odd] < 0) | (step[odd] > _possible(readings, odd, name))]
+    return odd
 
 
-def _steps(readings: Readings, name: str) -> tuple[Floats, Floats]:
-    """What a counter rose by since the vehicle's reading before (NaN on its first), and what it can have risen by."""
-    follows = np.append(np.zeros(min(1, len(readings.x)), bool), readings.sampling.same[:-1])
-    step = np.where(follows, np.diff(readings.x, prepend=readings.x[:1]), np.nan)
+def _possible(readings: Readings, steps: Whole, name: str) -> Floats:
+    """What a counter can have risen by in some steps."""
     per_h = rules.MAX_RATE_PER_H.get(name, rules.DEFAULT_MAX_RATE_PER_H)
-    return step, per_h * readings.sampling.since_h + rules.RATE_SLACK
+    return per_h * readings.sampling.gap_h[steps] + rules.RATE_SLACK
 
 
-def _returns(readings: Readings, step: Floats) -> Flags:
-    """Single readings that leave, up or down, and return at least to where the counter was."""
-    here, before = readings.x, readings.x - step
-    after = np.where(readings.sampling.same, np.append(here[1:], np.nan), np.nan)
-    return (after >= before) & ((here > after) | (here < before))
+def _returns(readings: Readings, odd: Whole) -> Whole:
+    """Single readings that leave, up or down, and return at least to where the counter was: a step of theirs falls."""
+    x, same = readings.x, readings.sampling.same
+    falls = odd[x[odd + 1] < x[odd]]
+    at = np.unique(np.concatenate([falls, falls + 1]))
+    at = at[(at > 0) & same[at]]
+    at = at[same[at - 1]]
+    before, here, after = x[at - 1], x[at], x[at + 1]
+    single: Whole = at[(after >= before) & ((here > after) | (here < before))]
+    return single
 
 
 def _rolled(step: Floats, modulus: Floats) -> Floats:
@@ -109,11 +121,15 @@ def bridged(name: str, readings: Readings, amount: str) -> Track:
     def amounts(here: Floats, there: Floats, hours: Floats, km: Floats) -> dict[str, Floats]:
         return {amount: there - here}
 
-    if readings.lost is None and sampling.unbroken:
-        # Nothing to leave out: the value itself runs.
-        running = {amount: x, f"{name}_s": sampling.until_s, f"{name}_km": sampling.rows.km}
-        return Track(name, sampling, x, covered, running, {}, amounts)
-    return _track(name, sampling, x, covered, amounts)
+    if not sampling.unbroken:
+        return _track(name, sampling, x, covered, amounts)
+    # Nothing to leave out: the value itself runs.
+    running, steps = {amount: x}, {}
+    if readings.lost is None:
+        running |= {f"{name}_s": sampling.until_s, f"{name}_km": sampling.rows.km}
+    else:
+        steps = {f"{name}_s": np.where(covered, sampling.gap_s, 0.0), f"{name}_km": np.where(covered, sampling.km, 0.0)}
+    return Track(name, sampling, x, covered, running, steps, amounts)
 
 
 def integrated(name: str, readings: Readings, amounts: Amounts, *, with_km: bool = False) -> Track:

@@ -81,8 +81,9 @@ def availability_figures(timeline: pl.DataFrame, inputs: Inputs) -> list[tuple[K
     Not available: down at the planned pull-out and not recovered within the grace, or down for longer than the limit
     in planned service. Unknown: nothing is known of the whole planned service.
     """
-    planned = timeline.filter(pl.col("planned_at").is_not_null()).select(*KEYS, *_Piece._fields)
-    days = groupby(planned.iter_rows(), key=lambda row: (row[0], row[1]))
+    pieces = zip(*(timeline[name].to_list() for name in (*KEYS, *_Piece._fields)), strict=True)
+    planned = (piece for piece in pieces if piece[-1] is not None)
+    days = groupby(planned, key=lambda row: (row[0], row[1]))
     return [(key, _judged([_Piece(*row[2:]) for row in rows], inputs.policy)) for key, rows in days]
 
 
@@ -131,14 +132,15 @@ def _worst_cause(pieces: list[_Piece], at_pull_out: list[bool]) -> str:
 
 def roadcall_figures(inputs: Inputs) -> list[tuple[Key, Figures]]:
     """Roadcalls of each vehicle and day, zero included."""
-    calls = list(inputs.roadcalls.select("vehicle_id", "time", "system").iter_rows())
-    days = inputs.days.select(*KEYS, "starts_at", "ends_at").iter_rows()
+    roadcalls, days = inputs.roadcalls, inputs.days
+    calls = list(zip(roadcalls["vehicle_id"], roadcalls["time"], roadcalls["system"], strict=True))
+    bounds = zip(*(days[name].to_list() for name in (*KEYS, "starts_at", "ends_at")), strict=True)
     return [
         (
             (vehicle_id, day),
             _roadcalls([system for id_, at, system in calls if id_ == vehicle_id and start <= at < end]),
         )
-        for vehicle_id, day, start, end in days
+        for vehicle_id, day, start, end in bounds
     ]
 
 
