@@ -46,13 +46,13 @@ def segments(
     more = [
         times("ends_at", us[begin + 1]),
         pl.Series("s", (us[begin + 1] - us[begin]) / US_PER_S),
-        _day(rows["cut"], at[begin], cuts),
+        _day(kept.drop_in_place("cut"), cuts),
     ]
     return pl.DataFrame([*kept.get_columns(), *_amounts(sums, begin), *more])
 
 
 _KEPT = {
-    "vehicle_id": "vehicle_id", "time": "starts_at",
+    "vehicle_id": "vehicle_id", "time": "starts_at", "cut": "cut",
     **{name: name for name in ("silent", *FLAGS, "silence_s", "unheard_s")}, **{f"last_{name}": name for name in PLACE},
 }  # fmt: skip
 """Columns of rows that hold for the segment that starts there, and their names in segments."""
@@ -73,9 +73,9 @@ def _amounts(sums: Mapping[str, Floats | None], begin: Whole) -> list[pl.Series]
     return [whole.slice(number * len(begin), len(begin)).alias(name) for number, name in enumerate(names)]
 
 
-def _day(cut: pl.Series, rows: Whole, cuts: pl.DataFrame) -> pl.Series:
-    """The day that starts at the cut of each of `rows`; they are numbered as `cuts` are."""
-    last, starting = floats(cut)[rows], floats(cuts["day"])
+def _day(cut: pl.Series, cuts: pl.DataFrame) -> pl.Series:
+    """The day that starts at the `cut` of each segment; they are numbered as `cuts` are."""
+    last, starting = floats(cut), floats(cuts["day"])
     inside = ~np.isnan(last)
     day = np.full(len(last), np.nan)
     day[inside] = starting[last[inside].astype(np.int64)]
@@ -102,8 +102,10 @@ def _gaps(rows: pl.DataFrame, vehicles: pl.DataFrame) -> list[pl.Series]:
 def _starts(rows: pl.DataFrame) -> Whole:
     """Rows at which a segment starts: another state, cut, vehicle or hour, each interval without rows, the last row."""
     starts = rows["silent"].to_numpy() | rows["hour"].to_numpy() | ~Memory.of(rows).has_next
-    for name in ("vehicle_id", "cut", "silent", *FLAGS):
-        state = rows[name].to_numpy() if rows[name].null_count() == 0 else np.nan_to_num(floats(rows[name]), nan=-1.0)
-        starts[1:] |= state[1:] != state[:-1]
+    states = rows.select("vehicle_id", "cut", "silent", *FLAGS)
+    unknown = [name for name in states.columns if states[name].null_count()]
+    for state in states.with_columns(pl.col(unknown).cast(pl.Int32).fill_null(-1)):
+        here = state.to_numpy()
+        starts[1:] |= here[1:] != here[:-1]
     starts[:1] = True
     return np.flatnonzero(starts)

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from analytics.metrics import rules
-from analytics.metrics.arrays import Flags, Floats, Numbers, Whole, floats, median
+from analytics.metrics.arrays import Flags, Floats, Numbers, Whole, median
 from analytics.metrics.fill import US_PER_S
 
 US_PER_H = 3.6e9
@@ -44,8 +44,7 @@ class Rows:
     def of(cls, rows: pl.DataFrame) -> Rows:
         """Take what tracks need out of prepared rows. A row before the first cut has cut -1, and all `km` are zero."""
         row, us, first_row, last_row = (_whole(rows[name]) for name in ("row", "us", "first_row", "last_row"))
-        cut = np.nan_to_num(floats(rows["cut"]), nan=-1.0).astype(np.int64)
-        return cls(row, us, np.zeros(len(row)), first_row, last_row, cut)
+        return cls(row, us, np.zeros(len(row)), first_row, last_row, _whole(rows["cut"].fill_null(-1)))
 
     def at(self, positions: Whole | Flags) -> Rows:
         """Some of the rows."""
@@ -210,7 +209,7 @@ class Reader:
         column = self.frame[name].cast(pl.Float64)
         if column.null_count() == self._unread:
             # Read on every row but the cuts, which have no readings.
-            return Readings(self.sampled(self.real), column.to_numpy()[self.real])
+            return Readings(self.sampled(self.real), column.filter(self.frame["real"]).to_numpy())
         x = column.to_numpy()
         read = ~np.isnan(x)
         return Readings(self.sampled(read), x[read])
