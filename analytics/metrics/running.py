@@ -6,23 +6,20 @@ import numpy as np
 import polars as pl
 
 from analytics.metrics.arrays import Floats, Whole
+from analytics.metrics.places import Places, at, level, rise_across
 from analytics.metrics.positions import run_km
 from analytics.metrics.samples import COUNTERS, RATES
 from analytics.metrics.tracks import (  # fmt: skip
     Amounts,
-    Places,
     Reader,
     Readings,
     RollOver,
     Track,
-    at,
     bridged,
     counted,
     held,
     in_step,
     integrated,
-    level,
-    rise_across,
 )
 
 ODOMETER, POWER, SPEED, SOC = "odometer_km", "battery_power_kw", "speed_kmh", "battery_soc_pct"
