@@ -168,11 +168,14 @@ class Charged:
         if self.kwh is None:
             return "no counter, power or state of charge"
         unseen = self.hidden_share > SOME
-        if self.counted:
-            words = ["counter"]
-        else:
-            words = ["power integral"] * (self.hidden_share <= NEARLY_ALL) + [f"SOC x {battery_kwh} kWh"] * unseen
-        return NOTE_SEPARATOR.join([*words, *["charged unobserved"] * unseen])
+        words = ["counter"] if self.counted else []
+        if not self.counted and self.hidden_share <= NEARLY_ALL:
+            words.append("power integral")
+        if not self.counted and unseen:
+            words.append(f"SOC x {battery_kwh} kWh")
+        if unseen:
+            words.append("charged unobserved")
+        return NOTE_SEPARATOR.join(words)
 
 
 def _charged(sums: Sums, battery_kwh: float | None) -> Charged:
