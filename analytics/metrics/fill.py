@@ -41,7 +41,7 @@ class Said:
 
     @classmethod
     def read(cls, column: pl.Series) -> Said:
-        """Take a column of flags, a short one: where `of` takes twice as long as this."""
+        """Take a column of flags; of a short one that is quicker than by `of`."""
         value = floats(column)
         return cls(value == 1, ~np.isnan(value))
 

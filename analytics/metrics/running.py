@@ -5,23 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from analytics.metrics.arrays import Flags, Floats, Whole
+from analytics.metrics.places import Places, at, level, rise_across
 from analytics.metrics.positions import run_km
 from analytics.metrics.readings import Fixes, Readings, Rows, Samples
 from analytics.metrics.samples import COUNTERS, PLACE, RATES
-from analytics.metrics.tracks import (  # fmt: skip
+from analytics.metrics.tracks import (
     Amounts,
-    Places,
     RollOver,
     Track,
-    at,
     bridged,
     counted,
     held,
     in_step,
     integrated,
-    level,
-    rise_across,
-)
+)  # fmt: skip
 
 ODOMETER, POWER, SPEED, SOC = "odometer_km", "battery_power_kw", "speed_kmh", "battery_soc_pct"
 TANK, PAYLOAD, POSITION = "hydrogen_mass_kg", "payload_kg", "latitude_deg"

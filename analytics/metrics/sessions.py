@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from analytics.metrics import rules, states
-from analytics.metrics.arrays import Floats, Whole, floats, median
+from analytics.metrics.arrays import Flags, Floats, Whole, floats, median
 from analytics.metrics.inputs import Inputs
 from analytics.metrics.plug import past_pack_kwh
 from analytics.metrics.rows import ESTIMATED, MEASURED, MIXED, NOTE_SEPARATOR
@@ -52,22 +52,32 @@ def charge_sessions(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     was charged in a silence is told by the counter, or by state of charge, and is estimated.
     """
     found = _connected(segments)
-    begun, kept = _begun(found, segments), []
-    vehicle = segments["vehicle_id"].to_numpy()
-    facts = {row["vehicle_id"]: row for row in inputs.vehicles.iter_rows(named=True)}
-    edges, position = (segments["soc_start_pct"], segments["soc_end_pct"]), [floats(segments[name]) for name in PLACE]
-    for number, sums in enumerate(found.sums(_amounts(segments))):
-        first, last = int(found.first[number]), int(found.last[number])
-        if begun[number] >= 0 and sums["s"] >= rules.SESSION_MIN_S and sums["flows_s"] > 0:
-            place = _place([_median(values[first : last + 1]) for values in position], facts[vehicle[first]])
-            session = _session(sums, facts[vehicle[first]], place, (edges[0][first], edges[1][last]))
-            if session[COUNTER] is None or session[COUNTER] >= rules.SESSION_MIN_KWH:
-                kept.append((number, session))
-    numbers = np.array([number for number, _ in kept], np.int64)
-    starts = pl.DataFrame([segments[name] for name in ("vehicle_id", "starts_at", "day")])[begun[numbers]]
-    ends_at = segments[found.last[numbers], "ends_at"]
-    told = [pl.Series(name, [session[name] for _, session in kept], type_) for name, type_ in _COLUMNS.items()]
+    begun = _begun(found, segments)
+    sessions = _sessions(found, begun >= 0, segments, inputs.vehicles)
+    number = np.array(list(sessions), np.int64)
+    starts = pl.DataFrame([segments[name] for name in ("vehicle_id", "starts_at", "day")])[begun[number]]
+    ends_at = segments[found.last[number], "ends_at"]
+    told = [pl.Series(name, [each[name] for each in sessions.values()], type_) for name, type_ in _COLUMNS.items()]
     return pl.DataFrame([starts["vehicle_id"], starts["starts_at"], ends_at, starts["day"], *told])
+
+
+def _sessions(
+    found: Stretches, in_day: Flags, segments: pl.DataFrame, vehicles: pl.DataFrame
+) -> dict[int, dict[str, Any]]:
+    """The figures of those stretches, by number, that start in a computed day and are long and large enough."""
+    vehicle = segments["vehicle_id"].to_numpy()[found.first].tolist()
+    facts = {row["vehicle_id"]: row for row in vehicles.iter_rows(named=True)}
+    start_pct, end_pct = segments[found.first, "soc_start_pct"].to_list(), segments[found.last, "soc_end_pct"].to_list()
+    fixes = [floats(segments[name]) for name in PLACE]
+    sessions = {}
+    for number, sums in enumerate(found.sums(_amounts(segments))):
+        if in_day[number] and sums["s"] >= rules.SESSION_MIN_S and sums["flows_s"] > 0:
+            of_vehicle, within = facts[vehicle[number]], slice(found.first[number], found.last[number] + 1)
+            place = _place([_median(values[within]) for values in fixes], of_vehicle)
+            session = _session(sums, of_vehicle, place, (start_pct[number], end_pct[number]))
+            if session[COUNTER] is None or session[COUNTER] >= rules.SESSION_MIN_KWH:
+                sessions[number] = session
+    return sessions
 
 
 def _connected(segments: pl.DataFrame) -> Stretches:
@@ -158,11 +168,14 @@ class Charged:
         if self.kwh is None:
             return "no counter, power or state of charge"
         unseen = self.hidden_share > SOME
-        if self.counted:
-            words = ["counter"]
-        else:
-            words = ["power integral"] * (self.hidden_share <= NEARLY_ALL) + [f"SOC x {battery_kwh} kWh"] * unseen
-        return NOTE_SEPARATOR.join([*words, *["charged unobserved"] * unseen])
+        words = ["counter"] if self.counted else []
+        if not self.counted and self.hidden_share <= NEARLY_ALL:
+            words.append("power integral")
+        if not self.counted and unseen:
+            words.append(f"SOC x {battery_kwh} kWh")
+        if unseen:
+            words.append("charged unobserved")
+        return NOTE_SEPARATOR.join(words)
 
 
 def _charged(sums: Sums, battery_kwh: float | None) -> Charged:
@@ -199,9 +212,8 @@ def _grid(sums: Sums, charged_kwh: float | None, efficiency: float | None) -> tu
 
 def _place(position: Sequence[float], facts: Facts) -> str | None:
     """At the depot or away; None where the vehicle or its site has no position."""
-    (latitude, longitude), site_latitude, site_longitude = (
-        position, facts["site_latitude_deg"], facts["site_longitude_deg"],
-    )  # fmt: skip
+    latitude, longitude = position
+    site_latitude, site_longitude = facts["site_latitude_deg"], facts["site_longitude_deg"]
     if site_latitude is None or site_longitude is None or math.isnan(latitude) or math.isnan(longitude):
         return None
     north_km = (latitude - site_latitude) * KM_PER_DEGREE
@@ -215,7 +227,12 @@ def _kind(s: float, place: str | None, power_kw: float | None, battery_kwh: floa
     away = place == "away"
     if not away and s >= rules.OVERNIGHT_H * 3600:
         return "overnight"
-    if power_kw is None or power_kw < rules.FAST_KW:
+    if power_kw is None or not _reaches(power_kw, rules.FAST_KW):
         return "opportunity"
-    filling = battery_kwh is not None and power_kw >= rules.FAST_C * battery_kwh
+    filling = battery_kwh is not None and _reaches(power_kw, rules.FAST_C * battery_kwh)
     return "fast" if away or filling else "opportunity"
+
+
+def _reaches(value: float, limit: float) -> bool:
+    """At least the limit, whichever way sums were rounded."""
+    return value >= limit or math.isclose(value, limit, rel_tol=1e-9)

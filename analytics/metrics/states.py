@@ -21,7 +21,7 @@ AT_REST = (PARKED, PLUGGED_IDLE)
 SUPPLY_CAUSES = ("charger", "supply")
 CAUSES = ("vehicle", "supply", "planned_maintenance")
 
-_OF = {state: number for number, state in enumerate(STATES)}
+NUMBER_OF = {state: number for number, state in enumerate(STATES)}
 
 
 def judged(segments: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
@@ -39,7 +39,7 @@ def judged(segments: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
     flags = {
         "plugged": told.plugged, "charges": told.charges, "plugs_in": told.plugs_in, "sleeps_at_key_off": sleeps,
         "active": told.active, "gains": _gains(told, spells), "runs": runs & ~told.silent,
-        "unobserved": told.silent & np.isin(state, [_OF[IN_SERVICE], _OF[CHARGING]]),
+        "unobserved": told.silent & np.isin(state, [NUMBER_OF[IN_SERVICE], NUMBER_OF[CHARGING]]),
     }  # fmt: skip
     return segments.with_columns(
         *(pl.Series(name, flag) for name, flag in flags.items()), words("state", state, STATES)
@@ -141,29 +141,35 @@ def _runs(told: Told, spells: Spells) -> Flags:
 
 def _states(told: Told, spells: Spells, sleeps: Flags, runs: Flags) -> Whole:
     """The number of each segment's state among `STATES`. What is not known is NaN, and compares false."""
-    waits = np.where(spells.s <= rules.IDLE_AFTER_S, _OF[IN_SERVICE], _OF[IDLE])
+    waits = np.where(spells.s <= rules.IDLE_AFTER_S, NUMBER_OF[IN_SERVICE], NUMBER_OF[IDLE])
     state = np.select(
         [told.silent, told.charges & ~told.moving, told.plugged, told.active, runs],
-        [_silent_states(told, spells, sleeps), _OF[CHARGING], _OF[PLUGGED_IDLE], _OF[IN_SERVICE], waits],
-        _OF[PARKED],
+        [
+            _silent_states(told, spells, sleeps),
+            NUMBER_OF[CHARGING],
+            NUMBER_OF[PLUGGED_IDLE],
+            NUMBER_OF[IN_SERVICE],
+            waits,
+        ],
+        NUMBER_OF[PARKED],
     )
-    return np.where((state == _OF[PARKED]) & told.plugged, _OF[PLUGGED_IDLE], state)
+    return np.where((state == NUMBER_OF[PARKED]) & told.plugged, NUMBER_OF[PLUGGED_IDLE], state)
 
 
 def _silent_states(told: Told, spells: Spells, sleeps: Flags) -> Whole:
     """A silence by its far sides: moved, charged, parked, or unknown where nothing tells."""
-    standing = rules.STANDING_LOSS_PTS + rules.STANDING_LOSS_PTS_PER_H * told.silence_s / 3600
+    standing = rules.STANDING_LOSS_PTS + rules.STANDING_LOSS_PTS_PER_H * (told.silence_s / 3600)
     distance, rise = told.odometer_rise_km, told.soc_rise_pts
     moved = (distance > rules.MOVED_KM) | (rise < -standing)
     charged = (rise >= rules.CHARGE_GAIN_PTS) & spells.any(told.charges | _next(told.charges, told))
     asleep = sleeps & told.key.told & ~told.key.known()
     recent = told.unheard_s + told.s <= rules.OPEN_SILENCE.total_seconds()
     tells = ~np.isnan(distance) | ~np.isnan(rise) | asleep
-    open_state = np.where(asleep & recent, _OF[PARKED], _OF[UNKNOWN])
+    open_state = np.where(asleep & recent, NUMBER_OF[PARKED], NUMBER_OF[UNKNOWN])
     return np.select(
         [np.isnan(told.silence_s), told.silence_s > rules.REACH.total_seconds(), moved, charged, tells],
-        [open_state, _OF[UNKNOWN], _OF[IN_SERVICE], _OF[CHARGING], _OF[PARKED]],
-        _OF[UNKNOWN],
+        [open_state, NUMBER_OF[UNKNOWN], NUMBER_OF[IN_SERVICE], NUMBER_OF[CHARGING], NUMBER_OF[PARKED]],
+        NUMBER_OF[UNKNOWN],
     )
 
 

@@ -22,7 +22,6 @@ from schemas.frames import UTC_TIME
 STANDING = (states.IDLE, states.PARKED, states.PLUGGED_IDLE, states.CHARGING)
 _CAUSES = (*states.CAUSES, None)
 _CAUSE = {cause: number for number, cause in enumerate(_CAUSES)}
-_STATE = {state: number for number, state in enumerate(states.STATES)}
 _US = dt.timedelta(microseconds=1)
 
 
@@ -40,7 +39,7 @@ def timeline(segments: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     over = {name: layer.around(starts)[1] for name, layer in layers.items()}
     segment, told = seen.around(starts)
     red_lamp, unobserved = (told & segments[name].to_numpy()[segment] for name in ("red_lamp", "unobserved"))
-    own = np.where(told, numbers(segments["state"], states.STATES)[segment], _STATE[states.UNKNOWN])
+    own = np.where(told, numbers(segments["state"], states.STATES)[segment], states.NUMBER_OF[states.UNKNOWN])
     cause = _cause(own, red_lamp, over)
     return pl.DataFrame(
         [
@@ -66,8 +65,8 @@ def spells(timeline: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
     begins = np.any([np.append(True, values[1:] != values[:-1]) for values in same], axis=0)[: timeline.height]
     first, last = np.flatnonzero(begins), np.flatnonzero(np.append(begins[1:], True)[: timeline.height])
-    joined = timeline.select("vehicle_id", "day", "state", "cause", "unobserved", "starts_at")[first]
-    return joined.hstack([timeline["ends_at"].gather(last)])
+    kept = ("vehicle_id", "day", "state", "cause", "unobserved", "starts_at")
+    return pl.DataFrame([timeline[name] for name in kept])[first].hstack([timeline[last, "ends_at"]])
 
 
 def _bounds(intervals: pl.DataFrame) -> tuple[Whole, Whole, Whole]:
@@ -142,7 +141,11 @@ def _planned_us(pull_outs: dict[tuple[int, dt.date], int], days: pl.DataFrame) -
 
 def _cause(state: Whole, red_lamp: Flags, over: dict[str, Flags]) -> Whole:
     """Why the vehicle is down or in planned maintenance: its number among `_CAUSES`, None where it is neither."""
-    stops = (red_lamp | over["stop_fault"]) & over["service"] & np.isin(state, [_STATE[name] for name in STANDING])
+    stops = (
+        (red_lamp | over["stop_fault"])
+        & over["service"]
+        & np.isin(state, [states.NUMBER_OF[name] for name in STANDING])
+    )
     return np.select(
         [over["planned_maintenance"], over["vehicle"] | stops, over["supply"]],
         [_CAUSE[states.PLANNED_MAINTENANCE], _CAUSE["vehicle"], _CAUSE["supply"]],
@@ -151,5 +154,5 @@ def _cause(state: Whole, red_lamp: Flags, over: dict[str, Flags]) -> Whole:
 
 
 def _overlaid(state: Whole, cause: Whole) -> Whole:
-    down = np.where(cause == _CAUSE[None], state, _STATE[states.DOWN])
-    return np.where(cause == _CAUSE[states.PLANNED_MAINTENANCE], _STATE[states.PLANNED_MAINTENANCE], down)
+    down = np.where(cause == _CAUSE[None], state, states.NUMBER_OF[states.DOWN])
+    return np.where(cause == _CAUSE[states.PLANNED_MAINTENANCE], states.NUMBER_OF[states.PLANNED_MAINTENANCE], down)
