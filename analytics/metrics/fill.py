@@ -27,21 +27,8 @@ class Said:
     told: Flags
 
     @classmethod
-    def of(cls, column: pl.Series, real: Flags | None = None) -> Said:
-        """Take a column of numbers or flags. On rows that are not `real` nothing is told."""
-        if column.null_count() == len(column):
-            type_ = bool if column.dtype == pl.Boolean else float
-            return cls(np.zeros(len(column), type_), np.zeros(len(column), bool))
-        everywhere = real is not None and column.null_count() == len(column) - int(real.sum())
-        if column.dtype == pl.Boolean:
-            value = column.fill_null(False).cast(pl.UInt8).to_numpy().view(bool)
-        else:
-            value = column.cast(pl.Float64).to_numpy()
-        return cls(value, real if everywhere and real is not None else column.is_not_null().to_numpy())
-
-    @classmethod
     def read(cls, column: pl.Series) -> Said:
-        """Take a column of flags; of a short one that is quicker than by `of`."""
+        """Take a column of flags."""
         value = floats(column)
         return cls(value == 1, ~np.isnan(value))
 

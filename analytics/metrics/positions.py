@@ -11,8 +11,8 @@ EARTH_RADIUS_KM = 6371.0088
 """Mean radius (IUGG)."""
 
 
-SERIES_RAD = 1e-3
-"""Steps below (6 km) for which two terms of the series are exact to 1e-13."""
+FLAT_RAD = 1e-5
+"""Steps below (64 m) that are as good as straight: the error is less than 1e-10 of them."""
 
 
 def apart_km(latitude_deg: Floats, longitude_deg: Floats) -> Floats:
@@ -21,20 +21,11 @@ def apart_km(latitude_deg: Floats, longitude_deg: Floats) -> Floats:
     north, east = np.diff(latitude), np.radians(np.diff(longitude_deg))
     across = np.cos(latitude)
     across = across[1:] * across[:-1]
-    half = _small_half_chord(north) + across * _small_half_chord(east)
-    # arcsin of the root of a small h: the next term is 3/40 h^2.
-    apart: Floats = np.sqrt(half) * (1 + half / 6) * (2 * EARTH_RADIUS_KM)
-    far = np.flatnonzero((np.abs(north) >= SERIES_RAD) | (np.abs(east) >= SERIES_RAD))
+    apart: Floats = np.sqrt(north * north + across * (east * east)) * EARTH_RADIUS_KM
+    far = np.flatnonzero((np.abs(north) >= FLAT_RAD) | (np.abs(east) >= FLAT_RAD))
     chord = np.sin(north[far] / 2) ** 2 + across[far] * np.sin(east[far] / 2) ** 2
     apart[far] = 2 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(chord, 0, 1)))
     return apart
-
-
-def _small_half_chord(angle_rad: Floats) -> Floats:
-    """The square of the sine of half a small angle."""
-    square = angle_rad * angle_rad / 4
-    half: Floats = square * (1 - square / 3)
-    return np.abs(half)  # of a large angle, whose root is taken too before it is set right
 
 
 def at_most_km(latitude_deg: Floats, longitude_deg: Floats) -> Floats:

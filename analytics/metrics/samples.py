@@ -9,11 +9,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from analytics.metrics import rules
 from analytics.metrics.arrays import Flags, Whole, microseconds
@@ -136,13 +134,13 @@ def prepare(samples: Samples, vehicles: pl.DataFrame) -> States:
     known = {
         **_silence(memory, samples.real.on),
         "key": _lasting(memory, said["ignition_on"].otherwise(said["ready"])),
-        "works": _works(memory, said, samples.vehicle_id, vehicles),
+        "works": _works(samples, vehicles),
         **{f"last_{name}": memory.carried(said[name]) for name in PLACE},
     }
     return States(samples, flags, known)
 
 
-_READ = (*STATES, *PLACE, "speed_kmh", "odometer_km", "battery_power_kw")
+_READ = (*LASTING, *PLACE, "speed_kmh", "odometer_km", "battery_power_kw")
 
 
 def _with_power(signals: Mapping[str, Signal]) -> Mapping[str, Signal]:
@@ -211,19 +209,20 @@ def _moving(memory: Memory, speed: Said, odometer: Said) -> Flags:
     return moving
 
 
-def _works(memory: Memory, said: Mapping[str, Said], vehicle_id: NDArray[Any], vehicles: pl.DataFrame) -> Said:
+def _works(samples: Samples, vehicles: pl.DataFrame) -> Said:
     """Power take-off engaged, or motor or shaft power above the threshold; null but where equipment and vessels say."""
-    facts = vehicles.select("vehicle_id", "category").iter_rows()
+    facts = zip(vehicles["vehicle_id"], vehicles["category"], strict=True)
     working = [vehicle for vehicle, category in facts if category in WORKING_CATEGORIES]
-    works, says = np.zeros(len(vehicle_id), bool), np.zeros(len(vehicle_id), bool)
+    works, says = np.zeros(samples.height, bool), np.zeros(samples.height, bool)
     if working:
-        mine = np.isin(vehicle_id, working)
+        mine, memory, take_off = np.isin(samples.vehicle_id, working), samples.memory, samples.said("pto_on")
         for name in ("motor_power_kw", "shaft_power_kw"):
-            power = memory.carried_for(said[name], rules.CONTACT_GAP_S)
+            said = samples.said(name)
+            power = memory.carried_for(said, rules.CONTACT_GAP_S)
             works |= power.told & (np.abs(power.value) > rules.WORKING_KW)
-            says |= mine & memory.ever(said[name].told)
-        works |= _lasting(memory, said["pto_on"]).known()
-        says |= mine & memory.ever(said["pto_on"].told)
+            says |= mine & memory.ever(said.told)
+        works |= _lasting(memory, take_off).known()
+        says |= mine & memory.ever(take_off.told)
     return Said(works, says)
 
 

@@ -77,11 +77,11 @@ def counted(readings: Readings, name: str, modulus: Floats | None = None) -> Rea
 def _odd_steps(readings: Readings, name: str) -> Whole:
     """The readings from which a counter falls, or rises faster than it can, to its vehicle's next one."""
     step = np.diff(readings.x)
+    if len(step) == 0 or (step.min() >= 0 and step.max() <= rules.RATE_SLACK):
+        return np.array([], np.int64)  # nearly always, and much cheaper
     odd = np.flatnonzero((step < 0) | (step > rules.RATE_SLACK))
-    if len(odd):
-        odd = odd[readings.sampling.same[odd]]
-        odd = odd[(step[odd] < 0) | (step[odd] > _possible(readings, odd, name))]
-    return odd
+    odd = odd[readings.sampling.same[odd]]
+    return odd[(step[odd] < 0) | (step[odd] > _possible(readings, odd, name))]
 
 
 def _possible(readings: Readings, steps: Whole, name: str) -> Floats:
@@ -139,8 +139,15 @@ def held(name: str, readings: Readings, amounts: Amounts) -> Track:
 
 def in_step(name: str, readings: Readings) -> Track:
     """A track of nothing but the time in intervals no longer than `x` seconds."""
-    covered = readings.sampling.gap_s <= readings.x
-    return _track(name, readings.sampling, readings.x, covered, lambda here, there, hours, km: {}, with_km=False)
+    sampling = readings.sampling
+    covered = sampling.gap_s <= readings.x
+    if (covered | ~sampling.same).all():
+        return Track(name, sampling, readings.x, covered, {f"{name}_s": sampling.until_s}, {}, _nothing, with_km=False)
+    return _track(name, readings.sampling, readings.x, covered, _nothing, with_km=False)
+
+
+def _nothing(here: Floats, there: Floats, hours: Floats, km: Floats) -> dict[str, Floats]:
+    return {}
 
 
 def _track(

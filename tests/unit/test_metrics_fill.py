@@ -7,7 +7,7 @@ import pytest
 from analytics.metrics.fill import Memory, Said, following
 from analytics.metrics.readings import Rows
 
-KEY = Said.of(pl.Series([None, True, None, None, False], dtype=pl.Boolean))
+KEY = Said.read(pl.Series([None, True, None, None, False], dtype=pl.Boolean))
 
 
 @pytest.fixture
@@ -48,17 +48,16 @@ def test_the_next_telling_is_of_the_same_vehicle(memory: Memory) -> None:
     assert at[known].tolist() == [1, 1, 4, 4]
 
 
-@pytest.mark.parametrize("kind", [pl.Float64(), pl.Boolean()])
-def test_a_column_of_which_nothing_is_known_keeps_its_type(memory: Memory, kind: pl.DataType) -> None:
-    nothing = Said.of(pl.Series("x", [None] * 5, kind))
-    told = memory.carried(nothing).series("x")
-    assert told.dtype == kind
+@pytest.mark.parametrize("nothing", [np.zeros(5), np.zeros(5, bool)])
+def test_a_column_of_which_nothing_is_known_keeps_its_type(memory: Memory, nothing: np.ndarray) -> None:
+    told = memory.carried(Said(nothing, np.zeros(5, bool))).series("x")
+    assert told.dtype == (pl.Boolean if nothing.dtype == bool else pl.Float64)
     assert told.null_count() == 5
 
 
 def test_the_first_that_says_something_counts() -> None:
-    one = Said.of(pl.Series([None, False, True], dtype=pl.Boolean))
-    other = Said.of(pl.Series([True, True, None], dtype=pl.Boolean))
+    one = Said.read(pl.Series([None, False, True], dtype=pl.Boolean))
+    other = Said.read(pl.Series([True, True, None], dtype=pl.Boolean))
     assert one.otherwise(other).series("x").to_list() == [True, False, True]
 
 
