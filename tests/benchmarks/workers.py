@@ -43,7 +43,7 @@ def _rows(stack: Stack) -> Result:
     used = [now - then for now, then in zip((stack.cpu_s("receiver"), stack.cpu_s("timescaledb")), before, strict=True)]
     ((rows, size),) = (
         map(int, row.split("|"))
-        for row in stack.sql("SELECT count(*), sum(hypertable_size('telemetry')) / count(*) FROM telemetry")
+        for row in stack.sql("SELECT (SELECT count(*) FROM telemetry), hypertable_size('telemetry')")
     )
     millions = rows / 1e6
     note = f"{rows:,} rows in {took_s:.0f} s, simulated meanwhile; receiver {used[0] / millions:.1f} s," \
