@@ -27,12 +27,13 @@ class S3Server:
     folder: Path
     secret_key: str
     ports: list[int] = field(default_factory=lambda: _free_ports(8))
+    host: str = "127.0.0.1"
     _process: subprocess.Popen[bytes] | None = None
 
     def settings(self, prefix: str, scratch: Path) -> dict[str, Any]:
         """The settings of a landing store in it."""
         return {
-            "landing_url": f"s3://{BUCKET}/{prefix}", "landing_endpoint": f"http://127.0.0.1:{self.ports[0]}",
+            "landing_url": f"s3://{BUCKET}/{prefix}", "landing_endpoint": f"http://{self.host}:{self.ports[0]}",
             "landing_region": "us-east-1", "landing_access_key": ACCESS_KEY, "landing_secret_key": self.secret_key,
             "landing_scratch": scratch,
         }  # fmt: skip
@@ -52,8 +53,8 @@ class S3Server:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    Path(sys.executable).parent / "weed", "server", f"-dir={self.folder}/data", "-ip=127.0.0.1",
-                    "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.config={self.folder}/keys.json", "-s3.iam=false",
+                    Path(sys.executable).parent / "weed", "server", f"-dir={self.folder}/data", f"-ip={self.host}",
+                    f"-ip.bind={self.host}", "-filer", "-s3", f"-s3.config={self.folder}/keys.json", "-s3.iam=false",
                     "-master.volumePreallocate=false", "-master.volumeSizeLimitMB=64", "-master.telemetry=false",
                     "-volume.max=50", "-s3.port.iceberg=0", "-s3.port.lance=0",
                     f"-s3.localSocket={self.folder}/s3.sock",

@@ -14,7 +14,7 @@ from ingest.landing import landing_of
 from ingest.objects import Objects
 from schemas.settings import Settings
 from tests.s3_server import S3Server
-from tests.stack.stack import Stack
+from tests.stack.stack import Stack, wait_until
 
 AT_S, SPEEDS_KMH = 1_772_360_000, (40, 41, 42)
 
@@ -30,6 +30,7 @@ def bucket(stack: Stack, keys: dict[str, str], tmp_path: Path) -> Iterator[Objec
     plain, stack.variables = stack.variables, {**stack.variables, **told}
     try:
         stack.up("--no-deps", "receiver")
+        wait_until(lambda: _is_ready(stack), 60)  # the proxy looks for new receivers every few seconds
         yield landing_of(Settings(_env_file=None, **settings)).objects
     finally:
         stack.variables = plain
@@ -48,6 +49,10 @@ def test_a_log_is_landed_in_the_bucket_and_loaded(stack: Stack, keys: dict[str, 
     asked = f"SELECT speed_kmh FROM telemetry WHERE time >= to_timestamp({AT_S}) AND time < to_timestamp({AT_S + 60})"
     assert [float(speed) for speed in stack.sql(f"{asked} ORDER BY time")] == list(SPEEDS_KMH)
     stack.sql(f"DELETE FROM telemetry WHERE time >= to_timestamp({AT_S}) AND time < to_timestamp({AT_S + 60})")
+
+
+def _is_ready(stack: Stack) -> bool:
+    return httpx.get(f"{stack.address('RECEIVER')}/readyz", trust_env=False).is_success
 
 
 def _line(at_s: int, speed_kmh: int) -> str:
