@@ -6,7 +6,6 @@ row and the next one of its vehicle; what is said of it is stored on its first r
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,11 +40,6 @@ class Said:
     def otherwise(self, other: Said) -> Said:
         """What this says, and where it says nothing what the other does."""
         return Said(np.where(self.told, self.value, other.value), self.told | other.told)
-
-    @classmethod
-    def both(cls, one: Said, other: Said, of: Callable[[Any, Any], Any]) -> Said:
-        """What follows from two that are told together."""
-        return cls(of(one.value, other.value), one.told & other.told)
 
     def known(self) -> Flags:
         """A flag that was told and is up."""

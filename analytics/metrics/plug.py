@@ -9,7 +9,7 @@ from analytics.metrics.arrays import Flags, Floats, floats
 from analytics.metrics.running import AMOUNTS, POWER
 
 LOADS = ("auxiliary_power_kw", "hotel_power_kw")
-"""Signals of what is used at the plug beside the battery; the first that is watched counts."""
+"""Loads beside the battery: at the plug the first that is watched counts, and a day's own count off the plug alone."""
 
 
 def past_pack_kwh(segments: pl.DataFrame) -> tuple[Floats, Flags]:

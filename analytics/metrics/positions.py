@@ -10,7 +10,6 @@ from analytics.metrics.arrays import Flags, Floats
 EARTH_RADIUS_KM = 6371.0088
 """Mean radius (IUGG)."""
 
-
 FLAT_RAD = 1e-5
 """Steps below (64 m) that are as good as straight: the error is less than 1e-10 of them."""
 

@@ -96,7 +96,14 @@ class _Look:
     def _beyond(self, name: str) -> Iterator[Fault]:
         """Values out of limits, and unlikely ones."""
         at, x = self._readings(name)
-        known, least, most = PLAUSIBLE[name], x.min(), x.max()
+        least = x.min()
+        if np.isnan(least):
+            self._lose(name, at[np.isnan(x)])  # no number, no reading
+            at, x = self._readings(name)
+            if not len(x):
+                return
+            least = x.min()
+        known, most = PLAUSIBLE[name], x.max()
         high: float | Floats = known.high
         if known.high_for and most > min(known.high_for.values()):
             high = self._by_category(known)[at]

@@ -149,7 +149,8 @@ def _with_power(signals: Mapping[str, Signal]) -> Mapping[str, Signal]:
     volts, amps = parts
     if volts is None or amps is None or (own is not None and own.told.on[volts.told.at].all()):
         return signals
-    there = Said.both(volts.on_rows(), amps.on_rows(), lambda u, i: u * i / 1000)
+    told_v, told_a = volts.on_rows(), amps.on_rows()
+    there = Said(told_v.value * told_a.value / 1000, told_v.told & told_a.told)
     power = there if own is None else own.on_rows().otherwise(there)
     told = Told.where(power.told)
     return {**signals, "battery_power_kw": Signal(told, power.value[told.at])} if len(told.at) else signals

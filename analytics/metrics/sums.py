@@ -12,21 +12,16 @@ from numpy.typing import NDArray
 
 from analytics.metrics import rules, states
 from analytics.metrics.arrays import Flags, Floats, Whole, floats
-from analytics.metrics.plug import past_pack_kwh
+from analytics.metrics.plug import LOADS, past_pack_kwh
 from analytics.metrics.rows import Day, Key
 from analytics.metrics.running import AMOUNTS, ODOMETER, PAYLOAD, POSITION, POWER, SOC, SPEED, TANK
 from analytics.metrics.samples import COUNTERS, RATES
 
-UNPLUGGED = ("auxiliary_power_kw", "hotel_power_kw")
-"""Loads that count while not plugged in alone."""
 BY_DISTANCE = (POWER, SOC, TANK, PAYLOAD, *(name for name in COUNTERS if name != ODOMETER))
 """Signals whose coverage is told by distance where there is any; that of the others by time."""
 TIMED = (POWER, SPEED, SOC, TANK, PAYLOAD, POSITION, *COUNTERS, *RATES)
-COVERED = (*BY_DISTANCE, SPEED, POSITION, *RATES)
-AMOUNTS_OF = {name: columns[0] for name, columns in AMOUNTS.items() if name in (*COUNTERS, *RATES)}
 _SECONDS, _KM = [f"{name}_s" for name in TIMED], [f"{name}_km" for name in (*BY_DISTANCE, POSITION)]
 _SUMMED = ["s", *dict.fromkeys(c for columns in AMOUNTS.values() for c in columns), *_SECONDS, *_KM]
-_AT = {name: n for n, name in enumerate(_SUMMED)}
 
 
 class DaySegments:
@@ -105,7 +100,7 @@ def day_sums(segments: DaySegments, days: pl.DataFrame, vehicles: pl.DataFrame) 
     found: list[tuple[Key, Day]] = []
     for vehicle_id, day, starts_at, ends_at in days.select("vehicle_id", "day", "starts_at", "ends_at").iter_rows():
         key = (vehicle_id, day)
-        known = facts.get(vehicle_id, {}) | summed.get(key, _NOTHING)
+        known = facts[vehicle_id] | summed.get(key, _NOTHING)
         known["day_h"] = (ends_at - starts_at).total_seconds() / 3600
         found.append((key, known | _coverages(known)))
     return found
@@ -114,12 +109,9 @@ def day_sums(segments: DaySegments, days: pl.DataFrame, vehicles: pl.DataFrame) 
 def _sums(segments: DaySegments) -> Iterator[dict[str, Any]]:
     """What every vehicle-day with segments adds up to."""
     runs, works, gains, silent = (segments.flag(name) for name in ("runs", "works", "gains", "silent"))
-    plugged, in_service, idle = (
-        segments.flag("plugged"),
-        segments.is_state(states.IN_SERVICE),
-        segments.is_state(states.IDLE),
-    )
-    hidden = silent & in_service
+    plugged, idle = segments.flag("plugged"), segments.is_state(states.IDLE)
+    # Silences in which the vehicle was in service unobserved.
+    hidden = silent & segments.is_state(states.IN_SERVICE)
     draws = ~gains & ~(silent & plugged)
     rise = segments.numbers("soc_rise_pts")
     # Silences in which the vehicle drove and charged: the change in state of charge does not tell what it used.
@@ -192,10 +184,7 @@ def _named(sums: Sums, more: dict[str, Any]) -> dict[str, Any]:
         "position_km": known("position_km", POSITION),
         "true_km": every["distance_km"],
         **{name: known(name, name) for name in COUNTERS if name != ODOMETER},
-        **{
-            AMOUNTS[name][0]: known(AMOUNTS[name][0], name, "unplugged" if name in UNPLUGGED else "all")
-            for name in RATES
-        },
+        **{AMOUNTS[name][0]: known(AMOUNTS[name][0], name, "unplugged" if name in LOADS else "all") for name in RATES},
         "tank_used_kg": more["tank_used_kg"] if every[f"{TANK}_s"] > 0 else None,
         "transport_work_tkm": known("transport_work_tkm", PAYLOAD),
         **{f"{name}_km": every[f"{name}_km"] for name in (*BY_DISTANCE, POSITION)},

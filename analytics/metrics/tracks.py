@@ -156,10 +156,8 @@ def _track(
     there = np.append(x[1:], x[-1:])
     # What follows from steps that any rate may be integrated over is the same for all signals of these rows.
     shared = covered is sampling.short
-    steps, skipped = (
-        amounts(x, there, sampling.gap_h, sampling.km),
-        sampling.long if shared else np.flatnonzero(~covered),
-    )
+    skipped = sampling.long if shared else np.flatnonzero(~covered)
+    steps = amounts(x, there, sampling.gap_h, sampling.km)
     for step in steps.values():
         step[skipped] = 0.0
     steps[f"{name}_s"] = sampling.short_s if shared else np.where(covered, sampling.gap_s, 0.0)

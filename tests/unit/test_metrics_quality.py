@@ -47,6 +47,18 @@ def test_a_value_out_of_limits_is_left_out() -> None:
     assert Day(results)["energy_used_by_power_kwh"] == pytest.approx(36, abs=0.01)
 
 
+@pytest.mark.parametrize("at", [range(100, 140), range(N)])
+def test_what_is_no_number_was_not_read(at: range) -> None:
+    power = [-35.0 - 2 * (n % 2) for n in range(N)]
+    others: dict[str, object] = {"speed_kmh": SPEED, "ignition_on": [True] * N}
+    told = [
+        _computed(battery_power_kw=[nothing if n in at else kw for n, kw in enumerate(power)], **others)
+        for nothing in (None, float("nan"))
+    ]
+    assert told[1].figures.equals(told[0].figures)
+    assert _found(told[1]) == []
+
+
 def test_limits_are_those_of_the_category() -> None:
     speed = [36.0] * 300 + [80.0] * (N - 300)
     assert _found(_computed(speed_kmh=speed)) == []
