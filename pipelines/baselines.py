@@ -24,6 +24,9 @@ REACH = dt.timedelta(days=baselines.PAIRED_DAYS)
 VehicleDays = Sequence[tuple[int, dt.date]]
 
 
+NONE = Baselines.create_empty()
+
+
 def declared(connection: sa.Connection, vehicle_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
     """The baselines of these vehicles that are not a rate, by vehicle."""
     vehicle = tables.Vehicle
@@ -132,6 +135,8 @@ def keep_history(connection: sa.Connection, days: VehicleDays, figures: pl.DataF
 def of_days(connection: sa.Connection, facts: PilotFacts, days: VehicleDays) -> dy.DataFrame[Baselines]:
     """The baselines of these vehicle-days. Those of paired vehicles rest on what is stored of their references."""
     known = declared(connection, {number for number, _ in days})
+    if not known:
+        return NONE
     parts = [
         _of_class(known, days),
         _paired(connection, facts, known, days),

@@ -19,16 +19,17 @@ from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
+from adbc_driver_postgresql import dbapi as adbc
 
 import analytics
 from analytics import metrics
-from analytics.factors.own import with_own
-from pipelines import baselines, factors, meters, periods, results, store
-from pipelines.calendar import OperatingDay, Span
+from pipelines import baselines, meters, periods, results, store
+from pipelines.calendar import Span
 from pipelines.lineage import lineage, said
 from pipelines.memory import keep_freed_memory
+from pipelines.reading import Reading, VehicleDayKey
 from schemas.database import engine
-from schemas.frames import Figures, OperatingDays, PlannedService
+from schemas.frames import Figures
 
 BATCH_VEHICLE_DAYS = 7  # 600,000 rows at one a second: some 600 MB
 Progress = Callable[[int, int], None]
@@ -54,15 +55,6 @@ class Computed:
     pilot_days_changed: int
 
 
-@dataclass(frozen=True)
-class VehicleDayKey:
-    """A vehicle-day that may be computed."""
-
-    vehicle_id: int
-    day: OperatingDay
-    planned: Span | None
-
-
 def compute_pilot(
     url: str, slug: str, selection: Selection | None = None, progress: Progress = lambda done, total: None
 ) -> Computed:
@@ -74,24 +66,24 @@ def compute_pilot(
     keep_freed_memory()
     database = engine(url, application="beachhead jobs")
     try:
-        with database.connect() as lock, database.connect() as connection:
+        with database.connect() as lock, database.connect() as connection, adbc.connect(url) as telemetry:
             store.lock_pilot(lock, store.pilot_facts(lock, slug).pilot_id)
-            return _compute_and_match(connection, url, slug, selection or Selection(), progress)
+            return _compute_and_match(connection, telemetry, slug, selection or Selection(), progress)
     finally:
         database.dispose()  # ends the sessions, and with them the lock
 
 
 def _compute_and_match(
-    connection: sa.Connection, url: str, slug: str, selection: Selection, progress: Progress
+    connection: sa.Connection, telemetry: adbc.Connection, slug: str, selection: Selection, progress: Progress
 ) -> Computed:
     """Compute; then once more the days of meter sessions of which only now is known whose they are."""
     facts = store.pilot_facts(connection, slug)
     connection.rollback()
     meters.match_meters(connection, facts)
     scope = meters.marked_span(connection, facts)
-    done = _compute(connection, url, facts, selection, progress)
+    done = _compute(connection, telemetry, facts, selection, progress)
     if meters.match_meters(connection, facts, scope) and selection.stale_only:
-        more = _compute(connection, url, facts, selection, progress)
+        more = _compute(connection, telemetry, facts, selection, progress)
         done = Computed(
             slug, done.vehicle_days + more.vehicle_days, done.changed + more.changed,
             done.pilot_days_changed + more.pilot_days_changed,
@@ -100,7 +92,11 @@ def _compute_and_match(
 
 
 def _compute(
-    connection: sa.Connection, url: str, facts: store.PilotFacts, selection: Selection, progress: Progress
+    connection: sa.Connection,
+    telemetry: adbc.Connection,
+    facts: store.PilotFacts,
+    selection: Selection,
+    progress: Progress,
 ) -> Computed:
     read = [mark for mark in store.marks(connection, [v.vehicle_id for v in facts.vehicles]) if _is_ours(facts, mark)]
     present = results.computed_days(connection, facts.pilot_id)
@@ -111,12 +107,13 @@ def _compute(
     history = [VehicleDayKey(*key, planned=None) for key in baselines.stale_history(connection, facts, read)]
     connection.rollback()
     pins = periods.pins(connection, facts.pilot_id)
+    reading = Reading(connection, telemetry, facts, {key.vehicle_id for key in (*history, *wanted)})
     connection.rollback()
     for batch in _batches(history, pins):
-        _compute_history(connection, url, facts, batch)
+        _compute_history(connection, reading, batch)
     changed, done = 0, 0
     for batch in _in_order(wanted, facts, pins):
-        changed += _compute_batch(connection, url, facts, batch, _pin_of(batch[0], pins))
+        changed += _compute_batch(connection, reading, facts, batch, _pin_of(batch[0], pins))
         done += len(batch)
         progress(done, len(wanted))
     settled = read if selection.stale_only else []
@@ -235,77 +232,25 @@ def _batches(wanted: Sequence[VehicleDayKey], pins: Sequence[periods.Pin]) -> It
 
 def _compute_batch(
     connection: sa.Connection,
-    url: str,
+    reading: Reading,
     facts: store.PilotFacts,
     batch: Sequence[VehicleDayKey],
     pin: periods.Pin | None,
 ) -> int:
     """Compute and write some vehicle-days in one transaction; returns how many of them changed."""
     with connection.begin():
-        inputs = _inputs(connection, url, facts, batch, pin)
+        inputs = reading.inputs(batch, pin)
         found = metrics.compute(inputs)
         rows = _day_rows(facts.pilot_id, batch, inputs, found)
         parts = (found.trips, found.charge_sessions, found.state_spells)
         return results.replace_vehicle_days(connection, facts.pilot_id, rows, parts)
 
 
-def _compute_history(
-    connection: sa.Connection, url: str, facts: store.PilotFacts, batch: Sequence[VehicleDayKey]
-) -> None:
+def _compute_history(connection: sa.Connection, reading: Reading, batch: Sequence[VehicleDayKey]) -> None:
     """Compute and keep what some days before the pilot tell of a vehicle's own baseline."""
     with connection.begin():
-        found = metrics.compute(_inputs(connection, url, facts, batch))
+        found = metrics.compute(reading.inputs(batch))
         baselines.keep_history(connection, [(key.vehicle_id, key.day.day) for key in batch], found.figures)
-
-
-def _inputs(
-    connection: sa.Connection,
-    url: str,
-    facts: store.PilotFacts,
-    batch: Sequence[VehicleDayKey],
-    pin: periods.Pin | None = None,
-) -> metrics.Inputs:
-    ids = sorted({key.vehicle_id for key in batch})
-    vehicles = store.vehicles_frame(connection, facts.pilot_id, ids)
-    own = factors.own_factors(connection)
-    first, last = min(key.day.starts_at for key in batch), max(key.day.ends_at for key in batch)
-    days = [(key.vehicle_id, key.day.day, facts.pilot_id, key.day.starts_at, key.day.ends_at) for key in batch]
-    planned = [
-        (key.vehicle_id, key.day.day, key.planned.starts_at, key.planned.ends_at) for key in batch if key.planned
-    ]
-    metered = meters.meters_frame(connection, ids, first, last)
-    return metrics.Inputs(
-        telemetry=store.telemetry_frame(url, _windows(connection, batch, metered), metrics.SIGNALS),
-        vehicles=vehicles,
-        days=OperatingDays.validate(_rows(days, OperatingDays.create_empty().schema)),
-        planned=PlannedService.validate(_rows(planned, PlannedService.create_empty().schema)),
-        maintenance=store.maintenance_frame(connection, ids),
-        roadcalls=store.roadcalls_frame(connection, ids),
-        factors=with_own(own) if pin is None else periods.pinned_factors(connection, pin.factors_sha256),
-        baselines=baselines.of_days(connection, facts, [(key.vehicle_id, key.day.day) for key in batch]),
-        hourly=factors.tables_of_grids(connection, own, vehicles["grid"].drop_nulls().unique(), first, last),
-        roll_over=store.roll_overs(connection, ids),
-        faults=store.faults_frame(connection, ids, first, last),
-        meters=metered,
-        fillings=store.fillings_frame(connection, ids, first, last),
-    )
-
-
-def _rows(rows: Sequence[tuple[object, ...]], schema: pl.Schema) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def _windows(
-    connection: sa.Connection, batch: Sequence[VehicleDayKey], metered: pl.DataFrame
-) -> Iterator[store.Window]:
-    """One window per vehicle, padded as the metrics ask, and around what meters counted."""
-    for vehicle_id in sorted({key.vehicle_id for key in batch}):
-        days = [key.day for key in batch if key.vehicle_id == vehicle_id]
-        own = store.Window(vehicle_id, min(day.starts_at for day in days), max(day.ends_at for day in days))
-        spans = metered.filter(pl.col("vehicle_id") == vehicle_id).select("starts_at", "ends_at").rows()
-        padded = store.padded(connection, own, metrics.PADDING)
-        first, last = zip((padded.starts_at, padded.ends_at), *spans, strict=True)
-        yield store.Window(vehicle_id, min(first), max(last))
 
 
 def _day_rows(

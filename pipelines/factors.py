@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from analytics.factors.importing import HOURLY, OwnFactors, checked
-from analytics.factors.own import HourlyTables, OwnRows, hourly_tables
+from analytics.factors.own import NO_TABLES, HourlyTables, OwnRows, hourly_tables
 from analytics.factors.tables import shipped
 from schemas import tables
 from schemas.errors import Fault, NotFoundError, RegistryError
@@ -203,6 +203,8 @@ def tables_of_grids(
 ) -> HourlyTables:
     """The hourly tables of these grids, with the hours of every UTC month that the time `first` to `last` touches."""
     heads = own.filter(pl.col("hours") > 0, pl.col("key").is_in(list(grids)))
+    if heads.is_empty():
+        return NO_TABLES
     hour = tables.GridHour
     begin = first.astimezone(dt.UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     after = last.astimezone(dt.UTC).replace(day=28, hour=0, minute=0, second=0, microsecond=0)

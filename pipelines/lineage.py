@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from analytics.metrics import PADDING, Inputs
@@ -71,8 +72,11 @@ def lineage(
 
 def _bytes(rows: pl.DataFrame) -> Iterator[bytes]:
     """The values and what is missing, whatever else was read with these rows."""
-    for column in rows.select(pl.all().to_physical().cast(pl.Float64)):
+    for column in rows:
         yield column.name.encode()
         if column.null_count() < len(column):
-            yield column.is_null().to_numpy().tobytes()
-            yield column.fill_null(0.0).to_numpy().tobytes()
+            numbers = column.cast(pl.Int64) if column.dtype.is_temporal() else column
+            values = numbers.cast(pl.Float64).to_numpy()
+            missing = np.isnan(values)
+            yield missing.tobytes()
+            yield np.where(missing, 0.0, values).tobytes() if column.null_count() else values.tobytes()

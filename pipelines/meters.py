@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from analytics.metrics import PADDING
 from analytics.metrics.metering import matched
-from pipelines.store import PilotFacts
+from pipelines.store import PilotFacts, checked
 from schemas import tables
 from schemas.frames import UTC_TIME, MeterSessions
 
@@ -46,8 +46,7 @@ def meters_frame(
         .where(of.in_(vehicle_ids), meter.starts_at < last, meter.ends_at > first)
         .where(meter.ends_at - meter.starts_at <= PADDING.reach)
     )
-    rows = [tuple(row) for row in connection.execute(query)]
-    return MeterSessions.validate(pl.DataFrame(rows, MeterSessions.create_empty().schema, orient="row"), cast=True)
+    return checked(MeterSessions, [tuple(row) for row in connection.execute(query)])
 
 
 def marked_span(connection: sa.Connection, facts: PilotFacts) -> Span | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 import adbc_driver_postgresql.dbapi as adbc
 import dataframely as dy
@@ -238,7 +239,7 @@ def vehicles_frame(connection: sa.Connection, pilot_id: int, vehicle_ids: Sequen
         .outerjoin(site, site.id == vehicle.site_id)
         .where(vehicle.id.in_(vehicle_ids))
     )  # fmt: skip
-    return Vehicles.validate(_frame(connection, query, Vehicles.create_empty().schema), cast=True)
+    return checked(Vehicles, _rows(connection, query))
 
 
 def roll_overs(connection: sa.Connection, vehicle_ids: Sequence[int]) -> dict[str, dict[int, float]]:
@@ -258,14 +259,14 @@ def maintenance_frame(connection: sa.Connection, vehicle_ids: Sequence[int]) -> 
     query = sa.select(
         record.vehicle_id, record.starts_at, record.ends_at, record.planned, record.cause
     ).where(record.vehicle_id.in_(vehicle_ids))  # fmt: skip
-    return Maintenance.validate(_frame(connection, query, Maintenance.create_empty().schema), cast=True)
+    return checked(Maintenance, _rows(connection, query))
 
 
 def roadcalls_frame(connection: sa.Connection, vehicle_ids: Sequence[int]) -> dy.DataFrame[Roadcalls]:
     """`Roadcalls` of the vehicles."""
     record = tables.Roadcall
     query = sa.select(record.vehicle_id, record.time, record.system).where(record.vehicle_id.in_(vehicle_ids))
-    return Roadcalls.validate(_frame(connection, query, Roadcalls.create_empty().schema), cast=True)
+    return checked(Roadcalls, _rows(connection, query))
 
 
 def fillings_frame(
@@ -277,7 +278,7 @@ def fillings_frame(
         record.vehicle_id, record.time, record.fuel, sa.func.coalesce(record.mass_kg, record.volume_l)
     ).where(record.vehicle_id.in_(vehicle_ids), record.time.between(first, last))  # fmt: skip
     rows = [(vehicle, time, OF_FUEL[fuel], amount) for vehicle, time, fuel, amount in connection.execute(query)]
-    return Fillings.validate(pl.DataFrame(rows, Fillings.create_empty().schema, orient="row"), cast=True)
+    return checked(Fillings, rows)
 
 
 def faults_frame(
@@ -291,11 +292,25 @@ def faults_frame(
         .where(event.vehicle_id.in_(vehicle_ids), event.red_stop_lamp, event.time < last)
         .where(sa.func.coalesce(event.cleared_at, seen + PADDING.reach) > first)
     )
-    return FaultEpisodes.validate(_frame(connection, query, FaultEpisodes.create_empty().schema), cast=True)
+    return checked(FaultEpisodes, _rows(connection, query))
 
 
-def _frame(connection: sa.Connection, query: sa.Executable, schema: pl.Schema) -> pl.DataFrame:
-    return pl.DataFrame([tuple(row) for row in connection.execute(query)], schema=schema, orient="row")
+def _rows(connection: sa.Connection, query: sa.Executable) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in connection.execute(query)]
+
+
+Contract = TypeVar("Contract", bound=dy.Schema)
+
+
+@cache
+def _empty(contract: type[Contract]) -> dy.DataFrame[Contract]:
+    return contract.create_empty()
+
+
+def checked(contract: type[Contract], rows: Sequence[tuple[Any, ...]]) -> dy.DataFrame[Contract]:
+    """Rows as a frame that is held to its contract; most of what a batch asks for has none."""
+    empty = _empty(contract)
+    return contract.validate(pl.DataFrame(rows, schema=empty.schema, orient="row"), cast=True) if rows else empty
 
 
 @dataclass(frozen=True)
@@ -320,13 +335,16 @@ def padded(connection: sa.Connection, window: Window, padding: Padding) -> Windo
     return Window(window.vehicle_id, min(first or starts_at, starts_at), max(beyond_last, ends_at))
 
 
-def telemetry_frame(url: str, windows: Iterable[Window], signals: Sequence[str]) -> pl.DataFrame:
-    """Telemetry of the windows, with the named signals, what lasts from before each, and what a cable still in does."""
+def telemetry_frame(connection: adbc.Connection, windows: Iterable[Window], signals: Sequence[str]) -> pl.DataFrame:
+    """Telemetry of the windows, with the named signals, what lasts from before each, and what a cable still in does.
+
+    The connection's transaction is ended, so that nothing waits for it between two batches.
+    """
     schema = {name: TELEMETRY_SCHEMA[name] for name in ("vehicle_id", "time", *signals)}
     columns = ", ".join(f'"{name}"' for name in schema)
     frames = [pl.DataFrame(schema=schema)]
-    with adbc.connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute("SET timezone TO 'UTC'")
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL timezone TO 'UTC'")
         for window in windows:
             cursor.execute(
                 f"SELECT {columns} FROM telemetry"  # noqa: S608  (column names are the catalogue's)
@@ -339,6 +357,7 @@ def telemetry_frame(url: str, windows: Iterable[Window], signals: Sequence[str])
             if _still_plugged(pl.concat(frames[-2:], how="diagonal")):
                 cursor.execute(_charged_later(window, columns))
                 frames.append(_received(cursor, schema))
+    connection.rollback()
     return pl.concat(frames, how="diagonal")
 
 
