@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
-from granian import Granian
-from granian.constants import Interfaces
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -63,16 +59,6 @@ def create_app(given: Settings) -> FastAPI:
         app.include_router(part.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
-
-
-def serve(given: Settings, *, host: str = "127.0.0.1", port: int = 8001, workers: int = 1) -> None:
-    """Serve until told to stop. Workers are started afresh: the threads of Polars do not survive a fork."""
-    multiprocessing.set_start_method("spawn", force=True)
-    server = Granian(
-        "analytics.app:create_app", address=host, port=port, workers=workers, interface=Interfaces.ASGI,
-        websockets=False,
-    )  # fmt: skip
-    server.serve(target_loader=partial(create_app, given), wrap_loader=False)
 
 
 class SecureHeaders:

@@ -1,4 +1,4 @@
-"""The receiver as an application, and how it is served."""
+"""The receiver as an application."""
 
 from __future__ import annotations
 
@@ -13,13 +13,8 @@ import sqlalchemy as sa
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from granian.constants import Interfaces
-from granian.http import HTTP2Settings
-from granian.server import Server
-from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
 
 from ingest import endpoints, log_endpoints, logs, problems, store
 from ingest.auth import Attempts
@@ -35,7 +30,7 @@ from ingest.receiver import Receiver
 from schemas import database
 from schemas.addresses import Role, role_url
 from schemas.errors import UnavailableError
-from schemas.settings import Settings, settings
+from schemas.settings import Settings
 
 ASSETS = "/docs/assets"
 
@@ -140,33 +135,3 @@ def _add_docs(app: FastAPI) -> None:
             swagger_css_url=f"{ASSETS}/swagger-ui.css",
             swagger_favicon_url=f"{ASSETS}/favicon-32x32.png",
         )
-
-
-def application() -> ASGIApp:
-    """The receiver with this process's settings; what server processes start."""
-    logs.configure()
-    app: ASGIApp = create_app(settings())
-    proxies = settings().trusted_proxies
-    return wrap_asgi_with_proxy_headers(app, proxies) if proxies else app
-
-
-def serve(given: Settings, *, host: str, port: int, workers: int = 1) -> None:
-    """Serve until the process is told to end. Requests under way are finished.
-
-    Raises:
-        LocalServerError: no database is set, and the local one was never started.
-    """
-    role_url(Role.INGEST, given)
-    Server(
-        "ingest.app:application",
-        address=host,
-        port=port,
-        workers=workers,
-        interface=Interfaces.ASGI,
-        factory=True,
-        log_access=False,
-        # A worker that is killed comes back; when that happens twice within seconds, whatever supervises starts anew.
-        respawn_failed_workers=True,
-        respawn_interval=0.1,
-        http2_settings=HTTP2Settings(max_headers_size=given.max_header_bytes),
-    ).serve()

@@ -1,6 +1,6 @@
 """The `beachhead` command. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
-A command's module is imported when the command is called: `beachhead db up` need not wait for Polars.
+A command's module is imported when the command is called: nobody waits for a library that is not used.
 """
 
 from __future__ import annotations
@@ -14,44 +14,53 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from schemas import starting
 from schemas.errors import BeachheadError
 
 COMMANDS = {
-    "db": "database:app",
-    "migrate": "database:migrate",
-    "serve": "serve:app",
-    "pilot": "pilots:app",
-    "records": "records:app",
-    "factors": "factors:app",
-    "key": "keys:app",
-    "gateway": "gateways:app",
-    "dbc": "dbc:app",
-    "push": "push:push",
-    "upload": "uploads:app",
-    "redecode": "redecode:redecode",
-    "compute": "compute:compute",
-    "period": "periods:app",
-    "simulate": "push:simulate",
-    "demo": "demo:demo",
+    "db": ("database:app", "The TimescaleDB of this checkout, or the one BEACHHEAD_DATABASE_URL names."),
+    "migrate": ("database:migrate", "Bring the database up to date, and give each role its rights."),
+    "serve": ("serve:app", "The two servers: gateways talk to one, people to the other."),
+    "pilot": ("pilots:app", "Pilots, and the programme files that declare them."),
+    "records": ("records:app", "What people and schedules say: service plans, maintenance, fuel, meters, outages."),
+    "factors": ("factors:app", "Emission factors: those that ship, and your own."),
+    "key": ("keys:app", "Gateway keys."),
+    "gateway": ("gateways:app", "How gateways do."),
+    "dbc": ("dbc:app", "Definitions of CAN frames: DBC files, where they hold, and which signals are canonical."),
+    "push": ("push:push", "Upload files to a receiver; what fails for a while is tried again."),
+    "upload": ("uploads:app", "What was uploaded, and what became of it."),
+    "redecode": ("redecode:redecode", "Decode kept logs anew, after a DBC file or a map changed."),
+    "compute": ("compute:compute", "Compute vehicle-days and pilot-days."),
+    "period": ("periods:app", "Months that are closed: their figures stay."),
+    "simulate": ("push:simulate", "Write the demonstration fleet's telemetry as Parquet files."),
+    "demo": ("demo:demo", "Run a fictitious programme of six pilots through the whole path on this machine."),
 }
-"""Commands and groups by name, as `module:attribute` below `pipelines.commands`."""
+"""Commands and groups by name: `module:attribute` below `pipelines.commands`, and the line that lists show."""
 
 
 class Commands(TyperGroup):
-    """The commands, each loaded when it is wanted."""
+    """The commands, each loaded when it is called; a list of them loads none."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Their names, in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | TyperGroup | None:  # type: ignore[override]
-        """One of them."""
-        return _load(cmd_name) if cmd_name in COMMANDS else None
+        """One of them, as lists show it."""
+        return TyperCommand(cmd_name, help=COMMANDS[cmd_name][1]) if cmd_name in COMMANDS else None
+
+    def resolve_command(  # type: ignore[override]
+        self, ctx: typer.Context, args: list[str]
+    ) -> tuple[str | None, TyperCommand | TyperGroup | None, list[str]]:
+        """The one that is called, whole."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, _load(name) if name and found else None, rest
 
 
 def _load(name: str) -> TyperCommand | TyperGroup:
-    module, _, attribute = COMMANDS[name].partition(":")
-    found = getattr(import_module(f"pipelines.commands.{module}"), attribute)
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    with starting.importing():
+        found = getattr(import_module(f"pipelines.commands.{module}"), attribute)
     if not isinstance(found, typer.Typer):
         function, found = found, typer.Typer(pretty_exceptions_enable=False)
         found.command(name)(function)

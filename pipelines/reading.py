@@ -8,18 +8,20 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import dataframely as dy
 import polars as pl
 import sqlalchemy as sa
-from adbc_driver_postgresql import dbapi as adbc
 
 from analytics import metrics
 from analytics.factors.own import with_own
 from pipelines import baselines, factors, meters, periods, store
 from pipelines.calendar import OperatingDay, Span
 from schemas.frames import OperatingDays, PlannedService
+
+if TYPE_CHECKING:
+    from adbc_driver_postgresql import dbapi as adbc
 
 
 @dataclass(frozen=True)

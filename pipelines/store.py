@@ -6,9 +6,8 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import adbc_driver_postgresql.dbapi as adbc
 import dataframely as dy
 import polars as pl
 import sqlalchemy as sa
@@ -20,6 +19,9 @@ from pipelines.calendar import Calendar, CalendarRule, PlanRule, ServiceDayRule,
 from schemas import tables
 from schemas.errors import NotFoundError
 from schemas.frames import TELEMETRY_SCHEMA, FaultEpisodes, Fillings, Maintenance, Roadcalls, Vehicles
+
+if TYPE_CHECKING:
+    from adbc_driver_postgresql import dbapi as adbc
 
 PILOT_LOCK = 7_250_517
 REACHES: dict[type[tables.Trip | tables.ChargeSession], dt.timedelta] = {

@@ -9,15 +9,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util.exc import CommandError
 
 from schemas import roles
 from schemas.errors import BeachheadError, UnavailableError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 TRYING_S = 1.0
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -82,15 +83,13 @@ def _connected(engine: sa.Engine) -> sa.Connection:
                 raise
 
 
-def _config(url: str) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["url"] = sqlalchemy_url(url)
-    return config
+# --- migrations: Alembic is imported where it is wanted, since every process starts with this module ---
 
 
 def migrate(url: str, revision: str = "head") -> None:
     """Bring the database at `url` (its owner's address) up to `revision`, and give each role its rights."""
+    from alembic import command
+
     command.upgrade(_config(url), revision)
     with psycopg.connect(url) as owner:
         roles.grant(owner)
@@ -98,6 +97,8 @@ def migrate(url: str, revision: str = "head") -> None:
 
 def downgrade(url: str, revision: str = "base") -> None:
     """Take the database at `url` back to `revision`."""
+    from alembic import command
+
     command.downgrade(_config(url), revision)
 
 
@@ -107,7 +108,19 @@ def check(url: str) -> None:
     Raises:
         BeachheadError: they differ; the message lists the differences.
     """
+    from alembic import command
+    from alembic.util.exc import CommandError
+
     try:
         command.check(_config(url))
     except CommandError as error:
         raise BeachheadError(f"models and migrations differ: {error}") from None
+
+
+def _config(url: str) -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["url"] = sqlalchemy_url(url)
+    return config

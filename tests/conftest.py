@@ -8,6 +8,7 @@ by the first test session that needs it and ended by the last.
 from __future__ import annotations
 
 import fcntl
+import gc
 import hashlib
 import os
 import subprocess
@@ -41,6 +42,12 @@ hypothesis_settings.register_profile("short", derandomize=True, deadline=None, d
 # Other examples in every run, and those of one run again with its seed.
 hypothesis_settings.register_profile("long", max_examples=2_000, deadline=None, database=None, print_blob=True)
 hypothesis_settings.load_profile(campaign.size("short", "long"))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: it need not be looked through for garbage while tests run, nor at the end."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header() -> list[str]:

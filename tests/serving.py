@@ -16,7 +16,7 @@ from schemas.local.cluster import free_port
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 START_LIMIT_S = 60
-PROGRAM = "import sys; from analytics.app import serve; from schemas.settings import settings;" \
+PROGRAM = "import sys; from analytics.server import serve; from schemas.settings import settings;" \
     " serve(settings(), port=int(sys.argv[1]))"  # fmt: skip
 
 

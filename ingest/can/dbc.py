@@ -7,16 +7,16 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-
-import cantools
-from cantools.database import Message
-from cantools.database.can import Database, Signal
-from cantools.database.errors import UnsupportedDatabaseFormatError
+from typing import TYPE_CHECKING
 
 from ingest.can.frames import EXTENDED
 from ingest.can.specs import MessageSpec, Selector, SignalSpec
 from schemas.errors import BeachheadError
 from schemas.signals import Aggregate
+
+if TYPE_CHECKING:
+    from cantools.database import Message
+    from cantools.database.can import Database, Signal
 
 MOST_REPAIRS = 50
 STANDARD_MOST, EXTENDED_MOST = 0x7FF, 0x1FFFFFFF
@@ -150,6 +150,11 @@ def _drop(lines: list[str], number: int, warnings: list[str], reason: str) -> No
 
 
 def _load(lines: list[str], warnings: list[str]) -> Database:
+    # Here, since it takes as long to import as all else of a receiver together, which may never see a DBC file.
+    import cantools
+    from cantools.database.can import Database
+    from cantools.database.errors import UnsupportedDatabaseFormatError
+
     for _ in range(MOST_REPAIRS):
         try:
             database = cantools.database.load_string("\n".join(lines) + "\n", database_format="dbc", strict=False)

@@ -20,7 +20,7 @@ Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 @app.command()
 def ingest(host: Host = "127.0.0.1", port: int = 8000, workers: Workers = 1) -> None:
     """Serve the receiver: POST /v1/telemetry, receipts, /docs."""
-    from ingest.app import serve
+    from ingest.server import serve
 
     _require_free(host, port)
     serve(settings(), host=host, port=port, workers=workers)
@@ -29,7 +29,7 @@ def ingest(host: Host = "127.0.0.1", port: int = 8000, workers: Workers = 1) -> 
 @app.command()
 def analytics(host: Host = "127.0.0.1", port: int = 8001, workers: Workers = 1) -> None:
     """Serve the read side: pages, /v1, /docs."""
-    from analytics.app import serve
+    from analytics.server import serve
 
     _require_free(host, port)
     serve(settings(), host=host, port=port, workers=workers)

@@ -75,7 +75,7 @@ def receiver(ingest_url: str, *, workers: int = 1, **settings: str) -> Iterator[
     `settings`: further variables, without their prefix.
     """
     port = free_port()
-    program = "import sys; from ingest.app import serve; from schemas.settings import settings; " \
+    program = "import sys; from ingest.server import serve; from schemas.settings import settings; " \
         "serve(settings(), host='127.0.0.1', port=int(sys.argv[1]), workers=int(sys.argv[2]))"  # fmt: skip
     settings = {"gateway_requests_per_s": "0", "gateway_bytes_per_s": "0", "metrics_address": ""} | settings
     given = {f"BEACHHEAD_{name.upper()}": value for name, value in settings.items()}

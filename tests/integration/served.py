@@ -19,7 +19,7 @@ from schemas.local.cluster import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PROGRAM = (
-    "import sys; from ingest.app import serve; from schemas.settings import settings;"
+    "import sys; from ingest.server import serve; from schemas.settings import settings;"
     " serve(settings(), host='127.0.0.1', port=int(sys.argv[1]))"
 )
 OWN_MOUNTS = ["unshare", "--user", "--map-root-user", "--mount"]

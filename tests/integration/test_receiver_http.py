@@ -247,7 +247,7 @@ def test_the_examples_of_the_documentation_load(both: Pusher) -> None:
 def served(world: World, workers: int = 1, **settings: str) -> Iterator[int]:
     port = free_port()
     program = (
-        "import sys; from ingest.app import serve; from schemas.settings import settings;"
+        "import sys; from ingest.server import serve; from schemas.settings import settings;"
         " serve(settings(), host='127.0.0.1', port=int(sys.argv[1]), workers=int(sys.argv[2]))"
     )
     environment = os.environ | {"BEACHHEAD_INGEST_URL": world.url, **settings}

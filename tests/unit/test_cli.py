@@ -71,3 +71,23 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == f"beachhead: 127.0.0.1:{port} cannot be used (Address already in use): " \
         "choose another with --port.\n"  # fmt: skip
+
+
+def imported_by(program: str) -> set[str]:
+    """The top-level modules that a fresh process has when the program ends."""
+    told = "import sys; print('\\n' + ' '.join({name.partition('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", f"{program}\n{told}"], check=True, capture_output=True, text=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_the_list_of_commands_waits_for_no_command() -> None:
+    program = "from pipelines.cli import typer_app\ntry: typer_app(['--help'])\nexcept SystemExit: pass"
+    assert not {"polars", "pyarrow", "fastapi", "pydantic"} & imported_by(program)
+
+
+@pytest.mark.parametrize(("module", "unused"), [
+    ("ingest.app", {"cantools", "pandas", "alembic"}), ("ingest.server", {"polars"}), ("analytics.server", {"polars"}),
+    ("pipelines.commands.keys", {"alembic", "pandas"}),
+])  # fmt: skip
+def test_what_a_start_does_not_need_is_not_waited_for(module: str, unused: set[str]) -> None:
+    assert not unused & imported_by(f"import {module}")
