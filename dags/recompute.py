@@ -1,6 +1,6 @@
 """Recompute what changed since it was last computed, pilot by pilot.
 
-The receiver and the records import leave stale marks. This reads them every quarter of an hour, computes the
+The receiver and the records import leave stale marks. This reads them every ten minutes, computes the
 vehicle-days and pilot-days they touch, and takes exactly those marks away. Running it again, or two at once, changes
 nothing.
 
@@ -18,7 +18,7 @@ from airflow.sdk import dag, task
 
 
 @dag(
-    schedule="*/15 * * * *",
+    schedule="*/10 * * * *",
     start_date=dt.datetime(2025, 1, 1, tzinfo=dt.UTC),
     catchup=False,
     max_active_runs=1,

@@ -7,21 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import dataframely as dy
 import polars as pl
 
-from analytics.metrics.rows import COLUMNS, MEASURED, MIXED, NOTE_SEPARATOR
+from analytics.metrics.rows import MEASURED, MIXED, NOTE_SEPARATOR, framed
 from analytics.metrics.vehicle_days import OWN_FUELS, Told, VehicleDay
 from schemas.frames import FactorIds, Figures
-
-_FACTOR_IDS = FactorIds.create_empty().schema
 
 
 @dataclass(frozen=True, slots=True)
 class Avoided:
-    """Figures, and the factors behind them: columns vehicle_id, day, factor_id."""
+    """Figures, and the factors behind them: rows of `Figures` and `FactorIds`."""
 
-    figures: dy.DataFrame[Figures]
+    figures: pl.DataFrame
     factor_ids: pl.DataFrame
 
 
@@ -98,6 +95,6 @@ def in_frames(found: Iterable[Found]) -> Avoided:
         for factor_id in one.factor_ids
     }
     return Avoided(
-        figures=Figures.cast(pl.DataFrame(rows, COLUMNS, orient="row")),
-        factor_ids=pl.DataFrame(sorted(ids), _FACTOR_IDS, orient="row"),
+        figures=framed(rows, Figures),
+        factor_ids=framed(sorted(ids), FactorIds),
     )

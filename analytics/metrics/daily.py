@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, TypeVar, cast
 
 import dataframely as dy
@@ -27,7 +26,7 @@ from analytics.metrics import (
 from analytics.metrics.charging_hours import charging_hours, day_hours, filled_figures
 from analytics.metrics.electric_share import share_figures
 from analytics.metrics.inputs import Inputs, Results
-from analytics.metrics.rows import KEYS, Day, Key, listed
+from analytics.metrics.rows import KEYS, Day, Key, listed, schema_of
 from analytics.metrics.rows import Figures as DayFigures
 from analytics.metrics.samples import day_cuts, ordered, prepare
 from analytics.metrics.segments import segments
@@ -85,14 +84,9 @@ def compute(inputs: Inputs) -> Results:
 Contract = TypeVar("Contract", bound=dy.Schema)
 
 
-@cache
-def _schema(contract: type[dy.Schema]) -> pl.Schema:
-    return contract.create_empty().schema
-
-
 def _typed(contract: type[Contract], frame: pl.DataFrame) -> dy.DataFrame[Contract]:
     """The frame with the contract's columns and types; most have them, and looking is cheaper than casting."""
-    return cast("dy.DataFrame[Contract]", frame) if frame.schema == _schema(contract) else contract.cast(frame)
+    return cast("dy.DataFrame[Contract]", frame) if frame.schema == schema_of(contract) else contract.cast(frame)
 
 
 def _vehicles_of(inputs: Inputs) -> pl.DataFrame:

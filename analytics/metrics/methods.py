@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
-import dataframely as dy
 import polars as pl
 
 from analytics.metrics import dispensed, fuel, rules
 from analytics.metrics.dispensed import CHECK_OF
 from analytics.metrics.energy import by_capacity
 from analytics.metrics.metering import RECORD, RECORD_PCT
-from analytics.metrics.rows import Day, Key, first
+from analytics.metrics.rows import Day, Key, first, framed
 from analytics.metrics.running import POSITION, POWER, SOC, SPEED
 from schemas.frames import Agreements, MethodValues
 
@@ -166,21 +164,19 @@ _TOLD = [(metric, method, *told) for metric, methods in METHODS.items() for meth
 
 def method_values(days: Iterable[tuple[Key, Day]]) -> pl.DataFrame:
     """Rows of `MethodValues` of days that have passed `with_methods`."""
-    return _listed(
-        MethodValues,
-        (
-            (*key, metric, method, day[value], 100.0 if pct is None else day[pct])
-            for key, day in days
-            for metric, method, value, pct in _TOLD
-            if day[value] is not None
-        ),
+    rows = (
+        (*key, metric, method, day[value], 100.0 if pct is None else day[pct])
+        for key, day in days
+        for metric, method, value, pct in _TOLD
+        if day[value] is not None
     )
+    return framed(rows, MethodValues)
 
 
 def agreements(days: Iterable[tuple[Key, Day]]) -> pl.DataFrame:
     """Rows of `Agreements` of days that have passed `with_methods`."""
     rows = ((*key, *compared) for key, day in days for check in CHECKS.values() if (compared := _compared(check, day)))
-    return _listed(Agreements, rows)
+    return framed(rows, Agreements)
 
 
 def _compared(check: Check, day: Day) -> tuple[str, float, float, bool] | None:
@@ -193,9 +189,3 @@ def _compared(check: Check, day: Day) -> tuple[str, float, float, bool] | None:
     if any(day[pct] is None or day[pct] < rules.HEADLINE_COVERAGE_PCT for pct in check.covered):
         return None
     return check.slug, top, bottom, check.low <= top / bottom <= check.high
-
-
-def _listed(contract: type[dy.Schema], rows: Iterable[tuple[Any, ...]]) -> pl.DataFrame:
-    schema = contract.create_empty().schema
-    columns: list[Any] = list(zip(*rows, strict=True)) or [[] for _ in schema]
-    return pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema)
