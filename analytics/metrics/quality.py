@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -63,6 +64,10 @@ class _Look:
         self.signals = dict(samples.signals)
         self.names = [name for name in PLAUSIBLE if name in samples.signals]
 
+    @cached_property
+    def _powertrains(self) -> dict[int, str]:
+        return dict(zip(self.vehicles["vehicle_id"], self.vehicles["powertrain"], strict=True))
+
     def faults(self) -> Iterator[Fault]:
         """Everything that is flagged. Later looks do not see what earlier ones found."""
         for name in self.names:
@@ -104,9 +109,7 @@ class _Look:
                 return
             least = x.min()
         known, most = PLAUSIBLE[name], x.max()
-        high: float | Floats = known.high
-        if known.high_for and most > min(known.high_for.values()):
-            high = self._by_category(known)[at]
+        high = self._high(known, at) if known.high_for and most > min(known.high_for.values()) else known.high
         low, likely_high = known.likely
         if known.low <= least and not np.any(most > high) and low <= least and most <= likely_high:
             return
@@ -116,9 +119,12 @@ class _Look:
         odd = ((x < low) | (x > likely_high)) & ~bad
         yield Fault(name, Reason.UNLIKELY, at[odd])
 
-    def _by_category(self, known: Plausible) -> Floats:
-        facts = self.vehicles.select("vehicle_id", "category").iter_rows()
-        return self.samples.of_vehicles({id_: known.high_for.get(category, known.high) for id_, category in facts})
+    def _high(self, known: Plausible, at: Whole) -> float | Floats:
+        """The limit on each of these rows, or the one that all vehicles share."""
+        facts = zip(self.vehicles["vehicle_id"], self.vehicles["category"], strict=True)
+        limits = {id_: known.high_for.get(category, known.high) for id_, category in facts}
+        shared = set(limits.values())
+        return shared.pop() if len(shared) == 1 else self.samples.of_vehicles(limits)[at]
 
     def _spikes(self, name: str, per_s: float) -> Iterator[Fault]:
         """Single readings that leave and return faster than the quantity can change."""
@@ -160,10 +166,7 @@ class _Look:
 
     def _drives_on(self, name: str, value: float, row: int) -> bool:
         """The vehicle cannot drive without this signal being other than zero, or it is other than zero."""
-        if value != 0:
-            return True
-        own = self.vehicles.filter(pl.col("vehicle_id") == self.samples.vehicle_id[row].item())
-        return bool(own["powertrain"].item() == "bev")
+        return value != 0 or self._powertrains[self.samples.vehicle_id[row].item()] == "bev"
 
     def _out_of_order(self) -> Iterator[Fault]:
         """Counters that fall back or run ahead and return; rows on which two do are of another time."""
