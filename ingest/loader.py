@@ -113,7 +113,7 @@ def write_rows(
 ) -> tuple[Outcome, pl.DataFrame]:  # fmt: skip
     """Write rows and extras beside what is stored; returns what became of them, and the extra signals that exist."""
     signals = with_new_signals(db, checked.extras, signals)
-    extras = checked.extras.join(signals.drop("kind"), on=["vehicle_id", "name"], maintain_order="left")
+    extras = _with_ids(checked.extras, signals)
     outcome = classify(checked.rows, extras, *_stored(db, checked.rows, extras))
     if outcome.inserts.height:
         copy_in(db, TELEMETRY, outcome.inserts)
@@ -122,6 +122,12 @@ def write_rows(
     if outcome.extras.height:
         copy_in(db, "signal_sample", outcome.extras)
     return outcome, signals
+
+
+def _with_ids(extras: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
+    if not extras.height:
+        return extras.with_columns(signal_id=pl.lit(None, store.SIGNAL_SCHEMA["signal_id"]))
+    return extras.join(signals.drop("kind"), on=["vehicle_id", "name"], maintain_order="left")
 
 
 def with_fixed_kinds(
@@ -173,6 +179,8 @@ def enter_without_rows(
 
 def with_new_signals(db: psycopg.Connection, extras: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
     """The extra signals that exist, and those that `extras` (vehicle_id, name, kind) bring, which are made."""
+    if not extras.height:
+        return signals
     seen = extras.select(*KIND_SCHEMA).unique(maintain_order=True)
     new = seen.join(signals, on=["vehicle_id", "name"], how="anti", maintain_order="left")
     return pl.concat([signals, store.create_extra_signals(db, new)]) if new.height else signals
@@ -387,6 +395,8 @@ def write_vehicles(db: psycopg.Connection, upload_id: uuid.UUID, ranges: pl.Data
 
 def not_set_aside(db: psycopg.Connection, rejects: pl.DataFrame) -> pl.DataFrame:
     """Rejects without those values of stored instants that were set aside before."""
+    if not rejects.height:
+        return rejects
     values = rejects.filter(pl.col("reason").is_in(SET_ASIDE))
     if not values.height:
         return rejects

@@ -33,6 +33,7 @@ from schemas.wire import Receipt, Reject, RowCounts
 NDJSON = "application/x-ndjson"
 SMALL_BYTES = 256 * 2**10
 MOST_UPLOADS, MOST_BYTES = 256, 8 * 2**20
+EPOCH, US_PER_S = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), 1_000_000
 log = structlog.get_logger()
 
 
@@ -229,7 +230,7 @@ class _Written:
         for place, vehicle_id in ranges.select("place", "vehicle_id").iter_rows():
             vehicles.setdefault(place, []).append(names[vehicle_id])
         extras = self._extras_by_upload()
-        for place, first, last, late, *counts in self._counted(classes).iter_rows():
+        for place, first, last, late, counts in self._counted(classes):
             upload, own = group[place].upload, rejects.get(place, [])
             received = int(offsets[place + 1] - offsets[place])
             yield place, Receipt(
@@ -249,19 +250,21 @@ class _Written:
                 rejects_url=f"/v1/uploads/{upload.id}/rejects" if own else None,
             )  # fmt: skip
 
-    def _counted(self, classes: pl.DataFrame) -> pl.DataFrame:
+    def _counted(self, classes: pl.DataFrame) -> Iterator[tuple[int, dt.datetime, dt.datetime, int, list[int]]]:
+        """Per upload with usable rows: its place, first and last time, late rows, and rows of each class."""
+        uploads, us = len(self.read.group), classes["time"].to_physical().to_numpy()
+        place, row_class = classes["place"].to_numpy(), classes["row_class"].to_numpy()
         came = pl.Series([member.upload.received_at for member in self.read.group], dtype=UTC_TIME)
-        is_late = classes["time"] < came.gather(classes["place"]) - dt.timedelta(seconds=self.late_after_s)
-        return (
-            classes.with_columns(is_late=is_late)
-            .group_by("place", maintain_order=True)
-            .agg(
-                first=pl.col("time").min(),
-                last=pl.col("time").max(),
-                late=pl.col("is_late").sum(),
-                **{kind.name: (pl.col("row_class") == kind.value).sum() for kind in RowClass},
-            )
-        )
+        is_late = us < came.to_physical().to_numpy()[place] - self.late_after_s * US_PER_S
+        late = np.bincount(place[is_late], minlength=uploads)
+        counts = np.bincount(place * len(RowClass) + row_class, minlength=uploads * len(RowClass))
+        first, last = np.full(uploads, np.iinfo(np.int64).max), np.full(uploads, np.iinfo(np.int64).min)
+        np.minimum.at(first, place, us)
+        np.maximum.at(last, place, us)
+        told = zip(first.tolist(), last.tolist(), late.tolist(), counts.reshape(uploads, -1).tolist(), strict=True)
+        for at, (first_us, last_us, of_late, of_classes) in enumerate(told):
+            if sum(of_classes):
+                yield at, _at(first_us), _at(last_us), of_late, of_classes
 
     def _rejects_by_upload(self) -> dict[int, list[Reject]]:
         found: dict[int, list[Reject]] = {}
@@ -298,6 +301,10 @@ class _Written:
         )  # fmt: skip
         copy_in(self.db, "upload_reject", numbered.select("upload_id", "n", "row", "vehicle_id", "time", "field",
                                                           "value", "reason"))  # fmt: skip
+
+
+def _at(us: int) -> dt.datetime:
+    return EPOCH + dt.timedelta(microseconds=us)
 
 
 def _shown(field: str | None, value: str | None) -> str | None:

@@ -112,16 +112,12 @@ def _keys(decoded: Decoded, scope: Scope | Joint, query: Query, clock: Clock) ->
         constant = {"vehicle_id": pl.lit(vehicle_id, pl.Int32), "usable": pl.lit(True)}
         return plain.with_columns(**constant), pl.DataFrame(schema=REJECT_SCHEMA)
     sent = pl.DataFrame({"row": decoded.row, "address": addresses, "time": time, "time_reason": times.reason})
-    found = sent.lazy().join(scope.known.lazy(), on="address", how="left", maintain_order="left")
-    if scope.gaps.height:
-        placed = found.collect()
-        found = placed.lazy().with_columns(in_gap=_in_gap(placed, scope.gaps))
-    else:
-        found = found.with_columns(in_gap=pl.lit(False))
-    found = found.with_columns(vehicle_reason=_vehicle_reason(), time_reason=_time_reason(clock))
-    keys = found.with_columns(
+    found = sent.join(scope.known, on="address", how="left", maintain_order="left")
+    in_gap = _in_gap(found, scope.gaps) if scope.gaps.height else pl.lit(False)
+    found = found.with_columns(in_gap=in_gap)
+    keys = found.with_columns(vehicle_reason=_vehicle_reason(), time_reason=_time_reason(clock)).with_columns(
         usable=pl.col("vehicle_reason").is_null() & pl.col("time_reason").is_null(),
-    ).collect()
+    )
     if keys["usable"].all():
         return keys, pl.DataFrame(schema=REJECT_SCHEMA)
     rejects = keys.with_columns(sent_time=shown(sent_time)).filter(~pl.col("usable"))
@@ -156,11 +152,14 @@ def _addresses(frame: pl.DataFrame, height: int, query: Query) -> pl.Series:
     if VEHICLE not in frame.columns:
         return pl.Series("address", [query.vehicle], dtype=pl.String).new_from_index(0, height)
     column = frame[VEHICLE]
+    if column.dtype == pl.String and not column.null_count() and (column == column[0]).all():
+        column = column.head(1)  # one vehicle: most large uploads are so
     if column.dtype.is_float():
         column = column.cast(pl.Int64, strict=False)  # numbers such as an IMEI, in a column with gaps
     text = shown(column).str.strip_chars()
     text = text.set(text == "", None)
-    return text.fill_null(query.vehicle) if query.vehicle is not None else text
+    text = text.fill_null(query.vehicle) if query.vehicle is not None else text
+    return text if text.len() == height else text.new_from_index(0, height)
 
 
 def _in_gap(keys: pl.DataFrame, gaps: pl.DataFrame) -> pl.Series:

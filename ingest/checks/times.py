@@ -45,6 +45,8 @@ def read_times(column: pl.Series, zone: str | None) -> Times:
         return _with_reasons(column, column.dt.convert_time_zone("UTC").dt.cast_time_unit("us"))
     if dtype.is_integer():
         return _with_reasons(column, _from_integer(column))
+    if dtype == pl.String and not (time := _parse(column, _ZULU, "UTC")).null_count():
+        return Times(time, nothing(pl.String(), column.len()))  # nearly always
     values = values_of(column)
     number = values.number if values.number is not None else nothing(pl.Float64(), column.len())
     text = values.text if values.text is not None else nothing(pl.String(), column.len())
