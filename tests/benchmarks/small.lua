@@ -1,8 +1,8 @@
 -- Posts of 60 rows of one vehicle with 20 signals, for wrk. Each post has later times; threads have vehicles of their
--- own. Variables: BENCH_KIND (ndjson or line), BENCH_PATH, BENCH_KEY, BENCH_VEHICLES (of each thread).
+-- own. Variables: BENCH_KIND (ndjson or line), BENCH_PATH, BENCH_KEY, BENCH_VEHICLES (of each thread), BENCH_SINCE (s).
 local rows, threads, posts = 60, 0, 0
 local kind, path, key = os.getenv("BENCH_KIND"), os.getenv("BENCH_PATH"), os.getenv("BENCH_KEY")
-local vehicles = tonumber(os.getenv("BENCH_VEHICLES"))
+local vehicles, since = tonumber(os.getenv("BENCH_VEHICLES")), tonumber(os.getenv("BENCH_SINCE"))
 local floats = {"speed_kmh", "odometer_km", "latitude_deg", "longitude_deg", "altitude_m", "heading_deg",
   "battery_soc_pct", "battery_voltage_v", "battery_current_a", "battery_power_kw", "battery_temperature_c",
   "energy_charged_kwh", "energy_discharged_kwh", "energy_regenerated_kwh", "motor_power_kw", "auxiliary_power_kw",
@@ -32,7 +32,7 @@ end
 
 function request()
   local vehicle = "truck-" .. (number * vehicles + posts % vehicles)
-  local first = 1767686400 + math.floor(posts / vehicles) * rows
+  local first = since + math.floor(posts / vehicles) * rows
   posts = posts + 1
   local lines = {}
   for n = 1, rows do lines[n] = string.format(templates[n], vehicle, first + n - 1) end
