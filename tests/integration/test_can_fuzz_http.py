@@ -12,7 +12,7 @@ from ingest.can.formats import FORMATS
 from tests import campaign
 from tests.can_logs import fuzz
 
-EACH = campaign.size(12, 500)
+EACH = campaign.size(5, 500)
 PATH = "/v1/can-logs?vehicle=truck-01&start=2026-01-06T08:00:00Z&tz=UTC&format="
 ANSWERS = {200, 400, 413, 415, 422}
 

@@ -4,18 +4,21 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from analytics.metrics import Padding
+from ingest.arrays import copy_in
 from pipelines import store
 from pipelines.compute import Computed, Selection, compute_pilot
 from pipelines.registry import import_programme
 from pipelines.store import stale_pilots
 from schemas import tables
-from schemas.database import engine
+from schemas.database import engine, psycopg_transaction
 from schemas.errors import NotFoundError
+from schemas.frames import TELEMETRY_SCHEMA
 from schemas.programme import Programme
 from tests.conftest import TestDatabase
 
@@ -66,6 +69,14 @@ class Fleet:
                 {"vehicle": self.id_of(name), "first": first, "odometer": odometer_km, "count": count},
             )
         self.mark(name, start, start + dt.timedelta(seconds=5 * (count - 1)))
+
+    def put(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Rows in order of time, as they are; with the mark an upload leaves."""
+        columns = {column: TELEMETRY_SCHEMA[column] for row in rows for column in row}
+        frame = pl.DataFrame(rows, columns).select(pl.lit(self.id_of(name), pl.Int32).alias("vehicle_id"), *columns)
+        with psycopg_transaction(self.owner) as owner:
+            copy_in(owner, "telemetry", frame)
+        self.mark(name, rows[0]["time"], rows[-1]["time"])
 
     def mark(self, name: str, start: dt.datetime, end: dt.datetime) -> None:
         with self.owner.begin() as connection:
@@ -350,9 +361,7 @@ def _said_once(fleet: Fleet, name: str, heartbeat_s: int | None) -> None:
                 "time": at(day, 12) + dt.timedelta(seconds=beat), "battery_power_kw": 20.0 if charges else 0.0,
                 "battery_soc_pct": charge,
             })  # fmt: skip
-    with fleet.owner.begin() as connection:
-        connection.execute(sa.insert(tables.telemetry), [row | {"vehicle_id": fleet.id_of(name)} for row in rows])
-    fleet.mark(name, rows[0]["time"], rows[-1]["time"])
+    fleet.put(name, rows)
 
 
 def test_days_one_by_one_or_all_at_once_are_the_same(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,13 +398,11 @@ def test_a_session_of_a_long_weekend_is_whole_and_found_again_when_rows_arrive(f
 
     def stand(start: dt.datetime, hours: float, kw: float) -> None:
         rows = [
-            {"vehicle_id": fleet.id_of("bus-1"), "time": start + dt.timedelta(seconds=10 * n), "speed_kmh": 0.0,
-             "odometer_km": 36.0, "plugged_in": True, "ignition_on": False, "battery_power_kw": kw}
+            {"time": start + dt.timedelta(seconds=10 * n), "speed_kmh": 0.0, "odometer_km": 36.0, "plugged_in": True,
+             "ignition_on": False, "battery_power_kw": kw}
             for n in range(int(hours * 360))
         ]  # fmt: skip
-        with fleet.owner.begin() as connection:
-            connection.execute(sa.insert(tables.telemetry), rows)
-        fleet.mark("bus-1", rows[0]["time"], rows[-1]["time"])
+        fleet.put("bus-1", rows)
 
     stand(at(9, 19), 2, 50.0)
     fleet.compute()

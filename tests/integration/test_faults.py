@@ -207,7 +207,7 @@ def finish(clients: list[Client], ended: threading.Event) -> None:
 def test_a_receiver_killed_at_any_moment(served: Served, module_database: Any) -> None:
     dice = random.Random(campaign.SEED)
     clients, ended = working(served)
-    for _ in range(campaign.size(3, 200)):
+    for _ in range(campaign.size(2, 200)):
         time.sleep(dice.uniform(0.2, 1.2))
         served.kill()
         served.start()
@@ -267,7 +267,7 @@ def test_a_receiver_killed_while_the_database_is_away(served: Served, module_dat
 def test_a_worker_killed_now_and_then_comes_back_by_itself(served: Served, module_database: Any) -> None:
     dice = random.Random(campaign.SEED + 3)
     clients, ended = working(served)
-    for _ in range(campaign.size(2, 50)):
+    for _ in range(campaign.size(1, 50)):
         time.sleep(dice.uniform(6, 7.5))  # sooner would be taken for a fault of the program
         served.kill_worker()
         served.wait()
@@ -288,7 +288,7 @@ def test_two_receivers_on_one_database_and_folder_killed_at_any_moment(
     dice = random.Random(campaign.SEED + 3)
     with running(made, served.landing) as other:
         clients, ended = working(served, other, pace_s=PACE_S)
-        for n in range(campaign.size(4, 200)):
+        for n in range(campaign.size(3, 200)):
             time.sleep(dice.uniform(0.2, 0.8))
             if n % 4 == 1:
                 leave(module_database)
@@ -385,7 +385,7 @@ def test_a_database_server_stopped_and_killed(tmp_path: Path) -> None:
     dice = random.Random(campaign.SEED + 5)
     with own_server() as (own, database, world), running(world, tmp_path / "landing") as served:
         clients, ended = working(served, pace_s=PACE_S)
-        for n in range(campaign.size(3, 60)):
+        for n in range(campaign.size(2, 60)):
             wait_for_answers(clients, 200, dice.randrange(1, 3 * CLIENTS))
             own.down() if n % 3 == 0 else own.kill()
             wait_for_answers(clients, 202, dice.randrange(1, 2 * CLIENTS))

@@ -13,7 +13,7 @@ from tests.can_logs import fuzz
 from tests.can_logs.fuzz_samples import FILES, GOLDEN, samples
 
 PARTS = campaign.size(1, 20)
-EACH = campaign.size(150, 1_000)
+EACH = campaign.size(80, 1_000)
 """In each part; of DBC files a fifth, as cantools takes its time."""
 
 
