@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import zstandard
 
-from ingest.decoders import decode, media_type
+from ingest.decoders import decode, media_type, ndjson
 from ingest.decoders.decoded import Decoded, Limits
 from ingest.decoders.encodings import decompress
 from ingest.decoders.ndjson import count_pairs
@@ -251,3 +251,34 @@ def test_a_bomb_is_refused_with_flat_memory(encoding: str, bomb) -> None:
 @pytest.mark.parametrize("body", [b"", b'"', b'":', b'x":', b'":x', b'x":x":', b'"":":"', b'{"a":1,"b":"c"}'])
 def test_pairs_are_counted_wherever_they_stand(body: bytes) -> None:
     assert count_pairs(body, b'":') == body.count(b'":')
+
+
+SEEN = b'{"time":1767686400,"speed_kmh":1.5,"note":"x","on":true,"n":2}\n{"time":1767686401,"speed_kmh":2,"n":3}'
+SAME_BEGINNING = b'{"time":1767686400,"speed_kmh":7,"note":"y","on":false,"n":4}'
+
+
+@pytest.mark.parametrize("line", [
+    b'{"time":1767686400.5,"speed_kmh":8}', b'{"time":"2026-01-06T08:00:00Z","speed_kmh":8}', b'{"speed_kmh":"8"}',
+    b'{"n":2.5}', b'{"n":"2"}', b'{"n":true}', b'{"on":1}', b'{"on":"yes"}', b'{"note":5}', b'{"note":true}',
+    b'{"note":[1]}', b'{"note":null}', b'{"more":1}', b'{"more":{"deep":[1]}}', b'{"n":18446744073709551615}',
+    b'{"n":1,"n":2}', b'{"time":null}', b"oops", b'{"speed_kmh":1e400}', b'{"speed_kmh":NaN}', b"",
+])  # fmt: skip
+def test_what_was_read_before_changes_nothing(line: bytes) -> None:
+    """Types are remembered by the form of the first line; whatever comes after it is read as if for the first time."""
+    body = SAME_BEGINNING + b"\n" + line
+    ndjson._known.clear()
+    expected = decode(NDJSON, body, LIMITS)
+    ndjson._known.clear()
+    decode(NDJSON, SEEN, LIMITS)
+    assert ndjson._known
+    found = decode(NDJSON, body, LIMITS)
+    assert found.frame.schema == expected.frame.schema
+    assert found.frame.equals(expected.frame)
+    assert (found.row.to_list(), faults(found)) == (expected.row.to_list(), faults(expected))
+
+
+def test_no_more_than_so_many_forms_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ndjson, "MOST_FORMS", 3)
+    for n in range(10):
+        decode(NDJSON, b'{"a%d":1}' % n, LIMITS)
+        assert len(ndjson._known) <= 3
