@@ -152,7 +152,7 @@ def _addresses(frame: pl.DataFrame, height: int, query: Query) -> pl.Series:
     if VEHICLE not in frame.columns:
         return pl.Series("address", [query.vehicle], dtype=pl.String).new_from_index(0, height)
     column = frame[VEHICLE]
-    if column.dtype == pl.String and not column.null_count() and (column == column[0]).all():
+    if column.dtype == pl.String and column.len() and not column.null_count() and (column == column[0]).all():
         column = column.head(1)  # one vehicle: most large uploads are so
     if column.dtype.is_float():
         column = column.cast(pl.Int64, strict=False)  # numbers such as an IMEI, in a column with gaps
