@@ -20,9 +20,9 @@ BUDGET_S = float(os.environ.get("BEACHHEAD_STACK_BUDGET_S", "inf"))
 BEGAN = time.monotonic()
 
 
-@pytest.fixture(autouse=True)
-def in_time() -> None:
-    """Where time is short, say so, and leave the rest for when there is more."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Where time is short, say so before anything is started, and leave the rest for when there is more."""
     if time.monotonic() - BEGAN > BUDGET_S:
         pytest.skip(f"the {BUDGET_S:.0f} s for the stack are used up")
 
