@@ -18,7 +18,7 @@ demo: ## the whole path on this machine, then serve until Ctrl-C (SERVE=0: stop 
 
 test: ## the whole suite, on a real TimescaleDB
 	@.ci/install --database
-	@$(BIN)/pytest --ignore tests/stack --numprocesses auto --dist loadfile
+	@$(BIN)/pytest --ignore tests/stack --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # Whatever has a short form in `make test` and a full one here is marked `long`: see tests/campaign.py. Properties
 # (Hypothesis) look at more and other examples. SEED decides what is drawn: one that failed is given again to repeat it.
