@@ -16,6 +16,7 @@ demo: ## the whole path on this machine, then serve until Ctrl-C (SERVE=0: stop 
 	@.ci/install --database
 	@$(BIN)/beachhead demo $(if $(filter 0,$(SERVE)),--no-serve)
 
+# Files keep their order, which puts those of short tests last: all processes end at about the same time.
 test: ## the whole suite, on a real TimescaleDB
 	@.ci/install --database
 	@$(BIN)/pytest --ignore tests/stack --numprocesses auto --dist loadfile --no-loadscope-reorder

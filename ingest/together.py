@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ingest import loader, store
 from ingest.arrays import copy_in
 from ingest.auth import Caller
+from ingest.can.whole import EPOCH, MICROSECOND
 from ingest.checks.extras import KIND_SCHEMA
 from ingest.checks.rows import FOREIGN, Checked, Clock, Query, check, extra_names
 from ingest.checks.scope import Joint, joint
@@ -33,7 +34,6 @@ from schemas.wire import Receipt, Reject, RowCounts
 NDJSON = "application/x-ndjson"
 SMALL_BYTES = 256 * 2**10
 MOST_UPLOADS, MOST_BYTES = 256, 8 * 2**20
-EPOCH, US_PER_S = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), 1_000_000
 log = structlog.get_logger()
 
 
@@ -255,7 +255,7 @@ class _Written:
         uploads, us = len(self.read.group), classes["time"].to_physical().to_numpy()
         place, row_class = classes["place"].to_numpy(), classes["row_class"].to_numpy()
         came = pl.Series([member.upload.received_at for member in self.read.group], dtype=UTC_TIME)
-        is_late = us < came.to_physical().to_numpy()[place] - self.late_after_s * US_PER_S
+        is_late = us < came.to_physical().to_numpy()[place] - dt.timedelta(seconds=self.late_after_s) // MICROSECOND
         late = np.bincount(place[is_late], minlength=uploads)
         counts = np.bincount(place * len(RowClass) + row_class, minlength=uploads * len(RowClass))
         first, last = np.full(uploads, np.iinfo(np.int64).max), np.full(uploads, np.iinfo(np.int64).min)
@@ -264,7 +264,7 @@ class _Written:
         told = zip(first.tolist(), last.tolist(), late.tolist(), counts.reshape(uploads, -1).tolist(), strict=True)
         for at, (first_us, last_us, of_late, of_classes) in enumerate(told):
             if sum(of_classes):
-                yield at, _at(first_us), _at(last_us), of_late, of_classes
+                yield at, EPOCH + first_us * MICROSECOND, EPOCH + last_us * MICROSECOND, of_late, of_classes
 
     def _rejects_by_upload(self) -> dict[int, list[Reject]]:
         found: dict[int, list[Reject]] = {}
@@ -301,10 +301,6 @@ class _Written:
         )  # fmt: skip
         copy_in(self.db, "upload_reject", numbered.select("upload_id", "n", "row", "vehicle_id", "time", "field",
                                                           "value", "reason"))  # fmt: skip
-
-
-def _at(us: int) -> dt.datetime:
-    return EPOCH + dt.timedelta(microseconds=us)
 
 
 def _shown(field: str | None, value: str | None) -> str | None:

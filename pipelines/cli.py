@@ -22,17 +22,23 @@ COMMANDS = {
     "migrate": ("database:migrate", "Bring the database up to date, and give each role its rights."),
     "serve": ("serve:app", "The two servers: gateways talk to one, people to the other."),
     "pilot": ("pilots:app", "Pilots, and the programme files that declare them."),
-    "records": ("records:app", "What people and schedules say: service plans, maintenance, fuel, meters, outages."),
+    "records": (
+        "records:app",
+        "What people and schedules say: service plans, maintenance, roadcalls, fuel, meters, outages.",
+    ),
     "factors": ("factors:app", "Emission factors: those that ship, and your own."),
     "key": ("keys:app", "Gateway keys."),
     "gateway": ("gateways:app", "How gateways do."),
-    "dbc": ("dbc:app", "Definitions of CAN frames: DBC files, where they hold, and which signals are canonical."),
-    "push": ("push:push", "Upload files to a receiver; what fails for a while is tried again."),
+    "dbc": (
+        "dbc:app",
+        "Definitions of CAN frames: DBC files, where they hold, and which of their signals are canonical.",
+    ),
+    "push": ("push:push", "Upload files to a receiver."),
     "upload": ("uploads:app", "What was uploaded, and what became of it."),
     "redecode": ("redecode:redecode", "Decode kept logs anew, after a DBC file or a map changed."),
     "compute": ("compute:compute", "Compute vehicle-days and pilot-days."),
     "period": ("periods:app", "Months that are closed: their figures stay."),
-    "simulate": ("push:simulate", "Write the demonstration fleet's telemetry as Parquet files."),
+    "simulate": ("push:simulate", "Write the demonstration fleet's telemetry as Parquet."),
     "demo": ("demo:demo", "Run a fictitious programme of six pilots through the whole path on this machine."),
 }
 """Commands and groups by name: `module:attribute` below `pipelines.commands`, and the line that lists show."""

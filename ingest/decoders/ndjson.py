@@ -19,7 +19,7 @@ from schemas.signals import SIGNALS, Kind
 SAMPLE_LINES = 100
 MAX_DEPTH = 32
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-MOST_FORMS = 256
+MOST_FORMS, MOST_FORM_BYTES = 256, 64 * 2**10
 _KEY = re.compile(rb'"([^"\\]*)"[ \t]*:')
 _PAIR = re.compile(rb'"([^"\\]*)"[ \t]*:[ \t]*(.)')
 _LOOKS_TYPED = r"^\s*(?:[-+0-9.\[{]|true$|false$)"
@@ -35,15 +35,16 @@ def decode_ndjson(body: bytes, limits: Limits) -> Decoded:
 def fast_frame(body: bytes) -> pl.DataFrame | None:
     """All rows of the body, or None where the fast way cannot prove that it reads them rightly."""
     form = _form(body)
-    if (known := _known.get(form)) and _is_right(frame := _parse(body, known), body):
+    known = _known.get(form)  # once: another thread may forget it
+    if known is not None and _is_right(frame := _parse(body, known), body):
         return frame
     sample = _head(body)
     frame = _parse_like(sample, body)
     if frame is None or not _holds_every_key(frame, body):
         frame = _parse_like(sample + _first_lines_with(set(_KEY.findall(body)), sample, body), body)
-    if not _is_right(frame, body):
+    if frame is None or not _is_right(frame, body):
         return None
-    if frame is not None and set(frame.columns) == {key.decode(errors="replace") for key, _ in form}:
+    if set(frame.columns) == {key.decode(errors="replace") for key, _ in form}:
         _remember(form, frame.schema)
     return frame
 
@@ -55,7 +56,8 @@ _known: dict[Form, pl.Schema] = {}
 
 
 def _form(body: bytes) -> Form:
-    line = body[: body.find(b"\n") if b"\n" in body else len(body)]
+    end = body.find(b"\n", 0, MOST_FORM_BYTES)
+    line = body[: end if end >= 0 else MOST_FORM_BYTES]
     return tuple((key, b"0" if start in b"-0123456789" else start) for key, start in _PAIR.findall(line))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.cli import COMMANDS, typer_app
+from pipelines.cli import COMMANDS, _load, typer_app
 
 BEACHHEAD = Path(sys.executable).with_name("beachhead")
 GROUPS = {
@@ -30,6 +30,12 @@ def test_every_command_has_help(name: str) -> None:
     assert f"beachhead {name}" in output
     for part in GROUPS.get(name, ()):
         assert run(name, part, "--help")[0] == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_begins_as_the_list_of_commands_says(name: str) -> None:
+    line = COMMANDS[name][1]
+    assert (_load(name).help or "").replace("\n", " ").startswith(line.rstrip("."))
 
 
 def test_wrong_usage_is_2() -> None:

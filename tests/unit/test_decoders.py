@@ -282,3 +282,8 @@ def test_no_more_than_so_many_forms_are_remembered(monkeypatch: pytest.MonkeyPat
     for n in range(10):
         decode(NDJSON, b'{"a%d":1}' % n, LIMITS)
         assert len(ndjson._known) <= 3
+
+
+def test_a_first_line_of_any_length_has_a_form_of_bounded_size() -> None:
+    line = b"{" + b",".join(b'"k%d":1' % n for n in range(200_000)) + b"}"
+    assert len(ndjson._form(line)) * 6 < ndjson.MOST_FORM_BYTES
