@@ -27,7 +27,7 @@ from analytics.factors.own import OwnRows, to_list
 from schemas import database
 from schemas.database import unavailable_when_gone
 from schemas.errors import NotFoundError, UnavailableError
-from schemas.frames import UTC_TIME, Figures
+from schemas.frames import UTC_TIME, Figures, schema_of
 from schemas.signals import SIGNALS, Kind, Signal
 
 BATCH_BYTES = 4 * 2**20
@@ -370,7 +370,7 @@ class Reader:
 
     def factors(self) -> pl.DataFrame:
         """Every factor that a figure may name, shipped or imported: the columns of `Factors`."""
-        schema = OwnRows.create_empty().schema
+        schema = schema_of(OwnRows)
         rows = [tuple(row.values()) for row in self._rows(queries.OWN_FACTORS)]
         return to_list(OwnRows.validate(pl.DataFrame(rows, schema=schema, orient="row"), cast=True))
 

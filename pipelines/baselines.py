@@ -16,7 +16,7 @@ from analytics.metrics import baselines
 from pipelines.calendar import OperatingDay
 from pipelines.store import Mark, PilotFacts
 from schemas import tables
-from schemas.frames import Baselines, Figures
+from schemas.frames import Baselines, Figures, schema_of
 
 UNIT = "L/100km"
 FOREVER = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
@@ -207,4 +207,4 @@ def _long(connection: sa.Connection, query: sa.Select[Any]) -> pl.DataFrame:
         for slug in baselines.SLUGS
         if slug in figures
     ]
-    return pl.DataFrame(rows, schema=Figures.create_empty().schema)
+    return pl.DataFrame(rows, schema=schema_of(Figures))

@@ -29,7 +29,7 @@ from pipelines.lineage import lineage, said
 from pipelines.memory import keep_freed_memory
 from pipelines.reading import Reading, VehicleDayKey
 from schemas.database import engine
-from schemas.frames import Figures
+from schemas.frames import Figures, schema_of
 
 BATCH_VEHICLE_DAYS = 7  # 600,000 rows at one a second: some 600 MB
 Progress = Callable[[int, int], None]
@@ -340,7 +340,7 @@ def _figures_frame(stored: Sequence[sa.Row[Any]]) -> pl.DataFrame:
         for row in stored
         for metric, figure in row.figures.items()
     ]
-    return Figures.validate(pl.DataFrame(rows, schema=Figures.create_empty().schema))
+    return Figures.validate(pl.DataFrame(rows, schema=schema_of(Figures)))
 
 
 def _pilot_rows(connection: sa.Connection, facts: store.PilotFacts, days: Sequence[dt.date]) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from analytics.factors.own import NO_TABLES, HourlyTables, OwnRows, hourly_table
 from analytics.factors.tables import shipped
 from schemas import tables
 from schemas.errors import Fault, NotFoundError, RegistryError
-from schemas.frames import UTC_TIME
+from schemas.frames import UTC_TIME, schema_of
 
 EVER = (dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.datetime(2200, 1, 1, tzinfo=dt.UTC))
 CHUNK_ROWS = 5_000
@@ -195,7 +195,7 @@ def own_factors(connection: sa.Connection) -> dy.DataFrame[OwnRows]:
     """Every imported factor."""
     own = tables.OwnFactor
     query = sa.select(*(getattr(own, name) for name in OwnRows.column_names())).order_by(own.id)
-    return OwnRows.validate(_frame(connection, query, OwnRows.create_empty().schema), cast=True)
+    return OwnRows.validate(_frame(connection, query, schema_of(OwnRows)), cast=True)
 
 
 def tables_of_grids(

@@ -27,7 +27,7 @@ from pipelines.factors import own_factors
 from pipelines.store import PilotFacts
 from schemas import tables
 from schemas.errors import PeriodError
-from schemas.frames import Figures
+from schemas.frames import Figures, schema_of
 
 JOB = "beachhead compute"
 """Who makes a revision that nobody asked for."""
@@ -122,7 +122,7 @@ def _revised(connection: sa.Connection, pilot_id: int, month: dt.date, by: str, 
 
 def _totals(days: Sequence[sa.Row[Any]]) -> dict[str, dict[str, Any]]:
     """The month's figures, components included, by slug."""
-    schema = {name: kind for name, kind in Figures.create_empty().schema.items() if name not in ("vehicle_id", "day")}
+    schema = {name: kind for name, kind in schema_of(Figures).items() if name not in ("vehicle_id", "day")}
     rows = [
         {"metric": slug, **figure} for day in days for slug, figure in day.figures.items() if slug in metrics.METRICS
     ]
@@ -159,7 +159,7 @@ def pins(connection: sa.Connection, pilot_id: int) -> list[Pin]:
 def pinned_factors(connection: sa.Connection, sha256: str) -> dy.DataFrame[Factors]:
     """The factors that a closing pinned: rows of `Factors`."""
     rows = connection.scalar(sa.select(tables.PinnedFactors.rows).filter_by(sha256=sha256))
-    schema = Factors.create_empty().schema
+    schema = schema_of(Factors)
     frame = pl.DataFrame(rows, schema=schema | {"starts_on": pl.String()})
     return Factors.validate(frame.with_columns(pl.col("starts_on").str.to_date()), cast=True)
 

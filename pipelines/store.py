@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import dataframely as dy
 import polars as pl
@@ -18,7 +17,7 @@ from analytics.metrics.dispensed import OF_FUEL
 from pipelines.calendar import Calendar, CalendarRule, PlanRule, ServiceDayRule, Span
 from schemas import tables
 from schemas.errors import NotFoundError
-from schemas.frames import TELEMETRY_SCHEMA, FaultEpisodes, Fillings, Maintenance, Roadcalls, Vehicles
+from schemas.frames import TELEMETRY_SCHEMA, FaultEpisodes, Fillings, Maintenance, Roadcalls, Vehicles, framed
 
 if TYPE_CHECKING:
     from adbc_driver_postgresql import dbapi as adbc
@@ -304,15 +303,10 @@ def _rows(connection: sa.Connection, query: sa.Executable) -> list[tuple[Any, ..
 Contract = TypeVar("Contract", bound=dy.Schema)
 
 
-@cache
-def _empty(contract: type[Contract]) -> dy.DataFrame[Contract]:
-    return contract.create_empty()
-
-
 def checked(contract: type[Contract], rows: Sequence[tuple[Any, ...]]) -> dy.DataFrame[Contract]:
-    """Rows as a frame that is held to its contract; most of what a batch asks for has none."""
-    empty = _empty(contract)
-    return contract.validate(pl.DataFrame(rows, schema=empty.schema, orient="row"), cast=True) if rows else empty
+    """Rows as a frame that is held to its contract; most of what a batch asks for has none, and is none to check."""
+    frame = framed(rows, contract)
+    return contract.validate(frame, cast=True) if rows else cast("dy.DataFrame[Contract]", frame)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,10 @@ Times are UTC with microseconds. A *day* is a pilot's local operating day, named
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
 import dataframely as dy
 import polars as pl
 
@@ -44,6 +48,19 @@ EXTRA_SCHEMA: dict[str, pl.DataType] = {
     "text": pl.String(),
 }
 """Values of signals outside the catalogue, in long form."""
+
+
+@cache
+def schema_of(contract: type[dy.Schema]) -> pl.Schema:
+    """A contract's columns and types."""
+    return contract.create_empty().schema
+
+
+def framed(rows: Iterable[tuple[Any, ...]], contract: type[dy.Schema]) -> pl.DataFrame:
+    """Rows with a contract's columns, in their order. Column by column, which is much faster than row by row."""
+    schema = schema_of(contract)
+    columns: list[Any] = list(zip(*rows, strict=True)) or [[] for _ in schema]
+    return pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema)
 
 
 def _utc(*, nullable: bool = False, primary_key: bool = False) -> dy.Datetime:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from analytics.metrics.rows import MEASURED, MIXED, NOTE_SEPARATOR, framed
+from analytics.metrics.rows import MEASURED, MIXED, NOTE_SEPARATOR
 from analytics.metrics.vehicle_days import OWN_FUELS, Told, VehicleDay
-from schemas.frames import FactorIds, Figures
+from schemas.frames import FactorIds, Figures, framed
 
 
 @dataclass(frozen=True, slots=True)

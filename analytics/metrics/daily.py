@@ -26,7 +26,7 @@ from analytics.metrics import (
 from analytics.metrics.charging_hours import charging_hours, day_hours, filled_figures
 from analytics.metrics.electric_share import share_figures
 from analytics.metrics.inputs import Inputs, Results
-from analytics.metrics.rows import KEYS, Day, Key, listed, schema_of
+from analytics.metrics.rows import KEYS, Day, Key, listed
 from analytics.metrics.rows import Figures as DayFigures
 from analytics.metrics.samples import day_cuts, ordered, prepare
 from analytics.metrics.segments import segments
@@ -37,7 +37,17 @@ from analytics.metrics.sums import DaySegments, day_sums
 from analytics.metrics.timeline import spells, timeline
 from analytics.metrics.totals import formed
 from analytics.metrics.trips import trips
-from schemas.frames import Agreements, ChargeSessions, FactorIds, Figures, MethodValues, SetAside, StateSpells, Trips
+from schemas.frames import (
+    Agreements,
+    ChargeSessions,
+    FactorIds,
+    Figures,
+    MethodValues,
+    SetAside,
+    StateSpells,
+    Trips,
+    schema_of,
+)
 
 
 def compute(inputs: Inputs) -> Results:

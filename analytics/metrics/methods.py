@@ -16,9 +16,9 @@ from analytics.metrics import dispensed, fuel, rules
 from analytics.metrics.dispensed import CHECK_OF
 from analytics.metrics.energy import by_capacity
 from analytics.metrics.metering import RECORD, RECORD_PCT
-from analytics.metrics.rows import Day, Key, first, framed
+from analytics.metrics.rows import Day, Key, first
 from analytics.metrics.running import POSITION, POWER, SOC, SPEED
-from schemas.frames import Agreements, MethodValues
+from schemas.frames import Agreements, MethodValues, framed
 
 Told = tuple[str, str | None]
 """What a method's amount and its coverage are called among what is known of a day; None: whole."""

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from functools import cache
 from typing import Any, NamedTuple
 
-import dataframely as dy
 import polars as pl
 
 from analytics.metrics import rules
@@ -68,19 +66,6 @@ def listed(days: Iterable[tuple[Key, Figures]], *, every: bool = False) -> pl.Da
             for put, part in zip(add, row, strict=True):
                 put(part)
     return pl.DataFrame(columns, schema=COLUMNS)
-
-
-@cache
-def schema_of(contract: type[dy.Schema]) -> pl.Schema:
-    """A contract's columns and types."""
-    return contract.create_empty().schema
-
-
-def framed(rows: Iterable[tuple[Any, ...]], contract: type[dy.Schema]) -> pl.DataFrame:
-    """Rows with a contract's columns, in their order. Column by column, which is much faster than row by row."""
-    schema = schema_of(contract)
-    columns: list[Any] = list(zip(*rows, strict=True)) or [[] for _ in schema]
-    return pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema)
 
 
 def within(value: float | None, least: float, most: float) -> float | None:
