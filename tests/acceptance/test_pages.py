@@ -108,6 +108,16 @@ def test_every_headline_figure_is_complete(open_page: Any) -> None:
         assert tile.locator("a.api").get_attribute("href").startswith("/v1/pilots/harbor/summary?from=2026-01-05")
 
 
+def test_names_and_values_are_in_sight_on_a_phone(open_page: Any) -> None:
+    page = open_page("/pilots/harbor", PHONE)
+    for label in ("All figures", "Vehicles"):
+        table = page.locator(f"[aria-label='{label}']")
+        seen_to = table.evaluate("t => { const s = t.closest('.scroller').getBoundingClientRect(); return s.right }")
+        row = table.locator("tbody tr").first
+        assert row.locator("td").first.bounding_box()["width"] > 0
+        assert row.locator("td").first.evaluate("cell => cell.getBoundingClientRect().right") <= seen_to
+
+
 def test_doubt_and_ignorance_are_told(open_page: Any) -> None:
     page = open_page("/pilots/harbor", DESK)
     assert "Less than 80 % of the activity was observed for Energy used" in page.locator(
