@@ -16,6 +16,8 @@ import datetime as dt
 
 from airflow.sdk import dag, task
 
+from schemas.starting import importing
+
 
 @dag(
     schedule="*/10 * * * *",
@@ -36,13 +38,15 @@ def recompute() -> None:
 
     @task
     def find_stale_pilots() -> list[str]:
-        from pipelines.jobs import stale_pilots
+        with importing():
+            from pipelines.jobs import stale_pilots
 
         return stale_pilots()
 
     @task(map_index_template="{{ pilot }}")
     def compute_pilot(pilot: str) -> dict[str, str | int]:
-        from pipelines.jobs import recompute
+        with importing():
+            from pipelines.jobs import recompute
 
         return recompute(pilot)
 

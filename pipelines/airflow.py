@@ -23,6 +23,7 @@ from typing import Any, Self
 import httpx
 
 from pipelines import processes
+from pipelines.memory import HUGE_PAGES
 from schemas.errors import LocalServerError
 from schemas.local.cluster import HOST, free_port
 
@@ -184,7 +185,7 @@ class AirflowProcess:
         }
         name, _, home = self._marker().partition("=")
         path = os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)])
-        return {**inherited, **self._environment, **options, name: home, "PATH": path}
+        return {**HUGE_PAGES, **inherited, **self._environment, **options, name: home, "PATH": path}
 
     def _marker(self) -> str:
         return f"AIRFLOW_HOME={self.home}"

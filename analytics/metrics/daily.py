@@ -77,7 +77,7 @@ def compute(inputs: Inputs) -> Results:
         *filled_figures(by_the_hour.drawn, inputs.vehicles, by_the_hour.tables),
         *share_figures(believed, cuts, vehicles),
     ]
-    counted = (found.figures.select(own.columns) for found in (avoided, screened))
+    counted = (found.figures[own.columns] for found in (avoided, screened))
     figures = pl.concat([own, listed(more), *counted, _formed([*measured, *more])])
     return Results(
         figures=_typed(Figures, figures.sort(*KEYS, "metric")),

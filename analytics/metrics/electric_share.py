@@ -48,7 +48,7 @@ METRICS = (
 
 def share_figures(samples: Samples, cuts: pl.DataFrame, vehicles: pl.DataFrame) -> list[tuple[Key, Figures]]:
     """Figures of hybrids; vehicles that never tell of their engine have none."""
-    facts = vehicles.select("vehicle_id", "powertrain").iter_rows()
+    facts = vehicles[["vehicle_id", "powertrain"]].iter_rows()
     hybrids = {vehicle_id for vehicle_id, powertrain in facts if powertrain in HYBRIDS}
     says = [samples.said(name) for name in ENGINE if name in samples.signals]
     if not hybrids or not says or "speed_kmh" not in samples.signals:

@@ -7,6 +7,7 @@ row and the next one of its vehicle; what is said of it is stored on its first r
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,8 @@ class Said:
 
     def otherwise(self, other: Said) -> Said:
         """What this says, and where it says nothing what the other does."""
+        if self.told is other.told:
+            return self
         return Said(np.where(self.told, self.value, other.value), self.told | other.told)
 
     def known(self) -> Flags:
@@ -60,15 +63,23 @@ class Memory:
         """The row up to each on which it was last told, whether that was by this vehicle, and its age in seconds."""
         key = np.packbits(told).tobytes()
         if key not in self._last:
-            at = np.maximum.accumulate(np.where(told, np.arange(len(told)), -1))
-            self._last[key] = (at, at >= self.first_row, (self.us - self.us[at]) / US_PER_S)
+            at, known, age_s = np.arange(len(told)), np.ones(len(told), bool), np.zeros(len(told))
+            rest = np.flatnonzero(~told)  # mostly hardly any
+            begins = np.diff(rest, prepend=-2) > 1
+            at[rest] = before = np.maximum.accumulate(np.where(begins, rest - 1, -1))
+            known[rest] = before >= self.first_row[rest]
+            age_s[rest] = (self.us[rest] - self.us[before]) / US_PER_S
+            self._last[key] = (at, known, age_s)
         return self._last[key]
 
     def next(self, told: Flags) -> tuple[Whole, Flags]:
         """The row from each on at which it is told next, and whether that is by this vehicle."""
         rows = len(told)
-        at = np.minimum.accumulate(np.where(told, np.arange(rows), rows)[::-1])[::-1]
-        return np.minimum(at, rows - 1), at <= self.last_row
+        at, known, rest = np.arange(rows), np.ones(rows, bool), np.flatnonzero(~told)
+        ends = np.diff(rest, append=rows + 1) > 1
+        after = np.minimum.accumulate(np.where(ends, rest + 1, rows)[::-1])[::-1]
+        known[rest], at[rest] = after <= self.last_row[rest], np.minimum(after, rows - 1)
+        return at, known
 
     def ever(self, told: Flags) -> Flags:
         """True where the vehicle tells it at all."""
@@ -76,15 +87,19 @@ class Memory:
 
     def carried(self, said: Said) -> Said:
         """The vehicle's last value up to this row."""
-        at, known, _ = self.last(said.told)
-        return Said(said.value[at], known)
+        return Said(self._held(said), self.last(said.told)[1])
 
     def carried_for(self, said: Said, seconds: float) -> Said:
         """The vehicle's last value up to this row, if it is at most `seconds` old."""
-        at, known, age_s = self.last(said.told)
-        return Said(said.value[at], known & (age_s <= seconds))
+        _, known, age_s = self.last(said.told)
+        return Said(self._held(said), known & (age_s <= seconds))
 
-    @property
+    def _held(self, said: Said) -> NDArray[Any]:
+        value, rest = said.value.copy(), np.flatnonzero(~said.told)
+        value[rest] = said.value[self.last(said.told)[0][rest]]
+        return value
+
+    @cached_property
     def has_next(self) -> Flags:
         """The vehicle has a later row."""
         return np.arange(len(self.us)) < self.last_row

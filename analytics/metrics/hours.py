@@ -82,7 +82,7 @@ def state_figures(timeline: pl.DataFrame) -> list[tuple[Key, Figures]]:
 
     Hours parked hold those at the plug without charging, which are also told alone: the others add up to the day.
     """
-    pieces = timeline.select("vehicle_id", "day", "state", "s", "unobserved").iter_rows()
+    pieces = timeline[["vehicle_id", "day", "state", "s", "unobserved"]].iter_rows()
     return [(key, _by_state(list(day))) for key, day in groupby(pieces, key=lambda piece: (piece[0], piece[1]))]
 
 

@@ -14,12 +14,15 @@ FLAT_RAD = 1e-5
 """Steps below (64 m) that are as good as straight: the error is less than 1e-10 of them."""
 
 
-def apart_km(latitude_deg: Floats, longitude_deg: Floats) -> Floats:
-    """Great-circle distance from each fix to the next (haversine formula), one shorter than the fixes."""
-    latitude = np.radians(latitude_deg)
-    north, east = np.diff(latitude), np.radians(np.diff(longitude_deg))
-    across = np.cos(latitude)
-    across = across[1:] * across[:-1]
+KM_A_DEGREE = EARTH_RADIUS_KM * np.pi / 180
+"""Along a meridian or the equator."""
+
+
+def apart_km(latitude_deg: Floats, longitude_deg: Floats, to_latitude_deg: Floats, to_longitude_deg: Floats) -> Floats:
+    """Great-circle distance from each fix to another (haversine formula)."""
+    start, end = np.deg2rad(latitude_deg), np.deg2rad(to_latitude_deg)
+    north, east = end - start, np.deg2rad(to_longitude_deg - longitude_deg)
+    across = np.cos(start) * np.cos(end)
     apart: Floats = np.sqrt(north * north + across * (east * east)) * EARTH_RADIUS_KM
     far = np.flatnonzero((np.abs(north) >= FLAT_RAD) | (np.abs(east) >= FLAT_RAD))
     chord = np.sin(north[far] / 2) ** 2 + across[far] * np.sin(east[far] / 2) ** 2
@@ -28,10 +31,14 @@ def apart_km(latitude_deg: Floats, longitude_deg: Floats) -> Floats:
 
 
 def at_most_km(latitude_deg: Floats, longitude_deg: Floats) -> Floats:
-    """What `apart_km` cannot exceed: along the meridian, then along the equator. Cheap, to look no further."""
-    turned_deg = np.abs(np.diff(latitude_deg)) + np.abs(np.diff(longitude_deg))
-    at_most: Floats = np.radians(turned_deg) * EARTH_RADIUS_KM
-    return at_most
+    """What the distance to the next fix cannot exceed: along the meridian, then along the equator.
+
+    Cheap, to look no further.
+    """
+    turned_deg = np.abs(np.diff(latitude_deg))
+    turned_deg += np.abs(np.diff(longitude_deg))
+    turned_deg *= KM_A_DEGREE
+    return turned_deg
 
 
 def run_km(latitude_deg: Floats, longitude_deg: Floats, gap_s: Floats, stands: Flags) -> Floats:
@@ -40,7 +47,9 @@ def run_km(latitude_deg: Floats, longitude_deg: Floats, gap_s: Floats, stands: F
     A step adds nothing while the vehicle stands (fixes drift), nor where it is faster than a vehicle can be; `gap_s`
     is the time to the next fix, NaN on a vehicle's last.
     """
-    step = apart_km(latitude_deg, longitude_deg)
-    gap_h = gap_s[:-1] / 3600
-    true = ~stands[:-1] & (step <= rules.GNSS_MAX_KMH * gap_h)
-    return np.concatenate([np.zeros(min(1, len(gap_s))), np.cumsum(np.where(true, step, 0.0))])
+    here = np.flatnonzero(~stands[:-1])
+    there = here + 1
+    step = apart_km(latitude_deg[here], longitude_deg[here], latitude_deg[there], longitude_deg[there])
+    run = np.zeros(len(gap_s))
+    run[there] = np.where(step <= rules.GNSS_MAX_KMH * gap_s[here] / 3600, step, 0.0)
+    return np.cumsum(run, out=run)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -36,6 +35,7 @@ SCHEMA: dict[str, pl.DataType] = {
 }  # fmt: skip
 ROW = "time"
 """Stands for the signal where a whole row is flagged."""
+NO_ROWS: Whole = np.array([], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,6 @@ class _Look:
         self.samples, self.vehicles, self.roll_over = samples, vehicles, roll_over
         self.signals = dict(samples.signals)
         self.names = [name for name in PLAUSIBLE if name in samples.signals]
-
-    @cached_property
-    def _powertrains(self) -> dict[int, str]:
-        return dict(zip(self.vehicles["vehicle_id"], self.vehicles["powertrain"], strict=True))
 
     def faults(self) -> Iterator[Fault]:
         """Everything that is flagged. Later looks do not see what earlier ones found."""
@@ -148,25 +144,30 @@ class _Look:
         if "speed_kmh" not in self.names or not len(self.signals[name].x):
             return
         (at, x), sampling = self._readings(name), self._sampling(name)
-        last = np.concatenate([[-1], np.flatnonzero((x[1:] != x[:-1]) | ~sampling.same[:-1]), [len(x) - 1]])
-        several = np.flatnonzero(np.diff(last) > 1)
-        starts, ends, us = last[several] + 1, last[several + 1], sampling.rows.us
-        long = np.flatnonzero((us[ends] - us[starts]) / US_PER_S > longest_s)
-        spells = [
-            at[starts[n] : ends[n] + 1] for n in long.tolist() if self._drives_on(name, x[starts[n]], at[starts[n]])
-        ]
-        found = [rows for rows in spells if self._varies(rows[0], rows[-1])]
-        yield Fault(name, Reason.STUCK, np.concatenate([np.array([], np.int64), *found]))
+        starts, ends = _runs((x[1:] == x[:-1]) & sampling.same[:-1])
+        long = (sampling.rows.us[ends] - sampling.rows.us[starts]) / US_PER_S > longest_s
+        starts, ends = starts[long], ends[long]
+        stuck = self._drives_on(x[starts], at[starts]) & self._varies(at[starts], at[ends])
+        spells = zip(starts[stuck].tolist(), ends[stuck].tolist(), strict=True)
+        yield Fault(name, Reason.STUCK, np.concatenate([NO_ROWS, *(at[start : end + 1] for start, end in spells)]))
 
-    def _varies(self, first: int, last: int) -> bool:
-        """The speed changes between two rows."""
+    def _varies(self, first: Whole, last: Whole) -> Flags:
+        """The speed changes between two rows. The pairs are in order, and do not overlap."""
         at, speed_kmh = self._readings("speed_kmh")
-        between = speed_kmh[np.searchsorted(at, first) : np.searchsorted(at, last, side="right")]
-        return len(between) > 0 and float(np.ptp(between)) >= STUCK_SPEED_KMH
+        low, high = np.searchsorted(at, first), np.searchsorted(at, last, side="right")
+        varies = high > low
+        bounds = np.stack([low[varies], high[varies]], axis=1).ravel()
+        if len(bounds):
+            bounds = bounds[: -1 if bounds[-1] == len(at) else None]
+            most, least = (extreme.reduceat(speed_kmh, bounds)[::2] for extreme in (np.maximum, np.minimum))
+            varies[varies] = most - least >= STUCK_SPEED_KMH
+        return varies
 
-    def _drives_on(self, name: str, value: float, row: int) -> bool:
+    def _drives_on(self, value: Floats, row: Whole) -> Flags:
         """The vehicle cannot drive without this signal being other than zero, or it is other than zero."""
-        return value != 0 or self._powertrains[self.samples.vehicle_id[row].item()] == "bev"
+        battery_only = self.vehicles.filter(pl.col("powertrain") == "bev")["vehicle_id"].to_numpy()
+        drives: Flags = (value != 0) | np.isin(self.samples.vehicle_id[row], battery_only)
+        return drives
 
     def _out_of_order(self) -> Iterator[Fault]:
         """Counters that fall back or run ahead and return; rows on which two do are of another time."""
@@ -185,10 +186,10 @@ class _Look:
         at, x = self._readings(name)
         falls = x[1:] < x[:-1]
         if not falls.any():
-            return np.array([], np.int64)
+            return NO_ROWS
         same, us = self._sampling(name).same[:-1], self._sampling(name).rows.us
         if not (falls & same).any():
-            return np.array([], np.int64)
+            return NO_ROWS
         behind, ahead, rolling = [], [], self.roll_over.get(name, {})
         for first, last in _vehicles(same):
             if self.samples.vehicle_id[at[first]].item() in rolling:
@@ -196,8 +197,7 @@ class _Look:
             part, when = x[first:last], us[first:last]
             behind.append(first + _below(part, when, name))
             ahead.append(last - 1 - _below(-part[::-1], -when[::-1], name))
-        none = np.array([], np.int64)
-        low, high = np.concatenate([none, *behind]), np.concatenate([none, *ahead])
+        low, high = np.concatenate([NO_ROWS, *behind]), np.concatenate([NO_ROWS, *ahead])
         # Where two series take turns each strays from the other: those are astray without whom there is order.
         astray: Whole = min((low, high), key=lambda rows: (_falls(np.delete(x, rows)), len(rows)))
         return at[np.sort(astray)]
@@ -221,18 +221,15 @@ class _Look:
 
     def _jumps(self, fixes: Fixes) -> Whole:
         """Single fixes that are too far from both neighbours, which are close to each other."""
-        sampling, latitude, longitude = self.samples.sampling(fixes.told), fixes.latitude_deg, fixes.longitude_deg
+        sampling = self.samples.sampling(fixes.told)
         reach_km = rules.GNSS_MAX_KMH / 3600 * (np.diff(sampling.rows.us) / US_PER_S) + rules.GNSS_NOISE_KM
-        may_be = np.flatnonzero(at_most_km(latitude, longitude) > reach_km)
+        may_be = np.flatnonzero(at_most_km(fixes.latitude_deg, fixes.longitude_deg) > reach_km)
+        may_be = may_be[sampling.same[may_be]]  # hardly any
         far = np.zeros(len(reach_km), bool)
-        for step in may_be[sampling.same[may_be]].tolist():  # hardly any
-            pair = slice(step, step + 2)
-            far[step] = apart_km(latitude[pair], longitude[pair])[0] > reach_km[step]
+        far[may_be] = _apart_km(fixes, may_be, may_be + 1) > reach_km[may_be]
         alone = np.flatnonzero(far[:-1] & far[1:]) + 1
-        around = [np.stack([c[alone - 1], c[alone + 1]]) for c in (latitude, longitude)]
-        together = np.array([apart_km(a, b)[0] for a, b in zip(around[0].T, around[1].T, strict=True)])
-        found = alone[together <= reach_km[alone - 1] + reach_km[alone]] if len(alone) else alone
-        return fixes.told.at[found]
+        together = _apart_km(fixes, alone - 1, alone + 1)
+        return fixes.told.at[alone[together <= reach_km[alone - 1] + reach_km[alone]]]
 
     def _lost(self, reason: Reason, rows: Whole) -> Iterator[Fault]:
         """Fixes to leave out: both coordinates go, and are counted once."""
@@ -254,6 +251,19 @@ class _Look:
         return self.samples.sampling(self.signals[name].told)
 
 
+def _apart_km(fixes: Fixes, one: Whole, other: Whole) -> Floats:
+    latitude, longitude = fixes.latitude_deg, fixes.longitude_deg
+    return apart_km(latitude[one], longitude[one], latitude[other], longitude[other])
+
+
+def _runs(flags: Flags) -> tuple[Whole, Whole]:
+    """Where stretches of raised flags begin, and where each has ended."""
+    padded = np.zeros(len(flags) + 2, bool)
+    padded[1:-1] = flags
+    edges = np.flatnonzero(padded[1:] != padded[:-1])
+    return edges[::2], edges[1::2]
+
+
 def _vehicles(same: Flags) -> list[tuple[int, int]]:
     """Bounds of each vehicle's readings, from where the next reading is of the same one."""
     edges = np.flatnonzero(~same) + 1
@@ -269,15 +279,14 @@ def _below(x: Floats, us: Whole, name: str) -> Whole:
     later = np.append(np.maximum.accumulate(x[::-1])[::-1][1:], -np.inf)
     under = (x < reached - rules.COUNTER_JITTER) & (later >= reached)
     if not under.any():
-        return np.array([], np.int64)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], under, [False]]).astype(np.int8)))
-    starts, ends = edges[::2], edges[1::2]
+        return NO_ROWS
+    starts, ends = _runs(under)
     after = np.minimum(ends, len(x) - 1)
     hours = np.abs(us[after] - us[ends - 1]) / US_PER_S / 3600
     per_h = rules.MAX_RATE_PER_H.get(name, rules.DEFAULT_MAX_RATE_PER_H)
     leaps = (x[after] - x[ends - 1] > per_h * hours + rules.COUNTER_JITTER) | (ends - starts == 1)
     runs = [np.arange(s, e) for s, e in zip(starts[leaps], ends[leaps], strict=True)]
-    return np.concatenate(runs) if runs else np.array([], np.int64)
+    return np.concatenate(runs) if runs else NO_ROWS
 
 
 def _falls(x: Floats) -> int:

@@ -55,7 +55,7 @@ def day_cuts(days: pl.DataFrame) -> pl.DataFrame:
     `cut` numbers them in order of vehicle and time; `day` is the day that starts there, null where none does.
     """
     day_at: dict[tuple[int, dt.datetime], dt.date | None] = {}
-    for vehicle_id, day, starts_at, ends_at in days.select("vehicle_id", "day", "starts_at", "ends_at").iter_rows():
+    for vehicle_id, day, starts_at, ends_at in days[["vehicle_id", "day", "starts_at", "ends_at"]].iter_rows():
         day_at[vehicle_id, starts_at] = day
         day_at.setdefault((vehicle_id, ends_at))
     rows = [(*place, day_at[place], cut) for cut, place in enumerate(sorted(day_at))]

@@ -99,7 +99,7 @@ def _with_gaps(states: States, vehicles: pl.DataFrame) -> tuple[States, Floats]:
     Added are the flags `silent` and `plugs_in`. Besides, the longest time between rows that still proves contact.
     """
     memory, silence_s = states.samples.memory, states.said["silence_s"]
-    periods_s = dict(vehicles.select("vehicle_id", "sample_period_s").iter_rows())
+    periods_s = dict(vehicles[["vehicle_id", "sample_period_s"]].iter_rows())
     slowest_s = states.samples.of_vehicles(periods_s) * rules.GAP_FACTOR
     patience_s = np.where(states.said["key"].told, rules.CONTACT_GAP_S, rules.TRIP_BREAK_S)
     silent = ~(silence_s.told & (silence_s.value <= np.maximum(slowest_s, patience_s)))

@@ -31,13 +31,12 @@ class DaySegments:
         """Take judged segments, in order of vehicle and time."""
         self.rows = segments.filter(pl.col("day").is_not_null()) if segments["day"].null_count() else segments
         self.starts = _starts(self.rows)
-        self._values = np.nan_to_num(self.rows.select(_SUMMED).to_numpy(), copy=True, nan=0.0)
+        self._values = np.nan_to_num(self.rows[_SUMMED].to_numpy(), copy=True, nan=0.0)
 
     @cached_property
     def keys(self) -> list[Key]:
         """Vehicle and day of each group, in order."""
-        at = self.rows.select("vehicle_id", "day")[self.starts]
-        return list(at.iter_rows())
+        return list(self.rows[["vehicle_id", "day"]][self.starts].iter_rows())
 
     def flag(self, name: str) -> Flags:
         """A flag of each segment; where it is not known, it is down."""
@@ -98,7 +97,7 @@ def day_sums(segments: DaySegments, days: pl.DataFrame, vehicles: pl.DataFrame) 
     summed = dict(zip(segments.keys, _sums(segments), strict=True))
     facts = {row["vehicle_id"]: row for row in vehicles.iter_rows(named=True)}
     found: list[tuple[Key, Day]] = []
-    for vehicle_id, day, starts_at, ends_at in days.select("vehicle_id", "day", "starts_at", "ends_at").iter_rows():
+    for vehicle_id, day, starts_at, ends_at in days[["vehicle_id", "day", "starts_at", "ends_at"]].iter_rows():
         key = (vehicle_id, day)
         known = facts[vehicle_id] | summed.get(key, _NOTHING)
         known["day_h"] = (ends_at - starts_at).total_seconds() / 3600

@@ -65,8 +65,8 @@ def spells(timeline: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
     begins = np.any([np.append(True, values[1:] != values[:-1]) for values in same], axis=0)[: timeline.height]
     first, last = np.flatnonzero(begins), np.flatnonzero(np.append(begins[1:], True)[: timeline.height])
-    kept = ("vehicle_id", "day", "state", "cause", "unobserved", "starts_at")
-    return pl.DataFrame([timeline[name] for name in kept])[first].hstack([timeline[last, "ends_at"]])
+    kept = timeline[["vehicle_id", "starts_at", "day", "state", "cause", "unobserved"]][first]
+    return kept.insert_column(2, timeline[last, "ends_at"])
 
 
 def _bounds(intervals: pl.DataFrame) -> tuple[Whole, Whole, Whole]:

@@ -161,19 +161,19 @@ def day_inputs(
     vehicles: pl.DataFrame, days: pl.DataFrame, day_figures: pl.DataFrame, baselines: pl.DataFrame = NO_BASELINES
 ) -> list[VehicleDay]:
     """What figures of what was avoided start from, one for each vehicle and day; diesel references are left out."""
-    known = (Declared(*row) for row in vehicles.select(Declared._fields).iter_rows())
+    known = (Declared(*row) for row in vehicles[list(Declared._fields)].iter_rows())
     declared = {vehicle.vehicle_id: vehicle for vehicle in known if vehicle.powertrain != REFERENCE_POWERTRAIN}
     measured = {
         (vehicle_id, day): Baseline(*rest)
-        for vehicle_id, day, *rest in baselines.select("vehicle_id", "day", *Baseline._fields).iter_rows()
+        for vehicle_id, day, *rest in baselines[["vehicle_id", "day", *Baseline._fields]].iter_rows()
     }
     told: defaultdict[tuple[int, dt.date], dict[str, Told]] = defaultdict(dict)
-    figures = day_figures.filter(pl.col("metric").is_in(INPUTS))
-    for vehicle_id, day, slug, *rest in figures.select("vehicle_id", "day", "metric", *Told._fields).iter_rows():
-        told[vehicle_id, day].setdefault(slug, Told(*rest))
+    for vehicle_id, day, slug, *rest in day_figures[["vehicle_id", "day", "metric", *Told._fields]].iter_rows():
+        if slug in INPUTS:
+            told[vehicle_id, day].setdefault(slug, Told(*rest))
     return [
         VehicleDay(declared[key[0]], key[1], told[key], _baseline(declared[key[0]], measured.get(key)))
-        for key in days.select("vehicle_id", "day").iter_rows()
+        for key in days[["vehicle_id", "day"]].iter_rows()
         if key[0] in declared
     ]
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.memory import HUGE_PAGES
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 TEXT = (CHECKOUT / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
@@ -58,6 +60,12 @@ def test_images_are_pinned() -> None:
     for image in images:
         default = re.fullmatch(r"\$\{\w+:-(.+)\}", image)
         assert image.startswith("beachhead-") or (default and re.search(r":v?\d+\.\d+", default[1])), image
+
+
+@pytest.mark.parametrize("name", ["airflow-scheduler", "airflow-worker"])
+def test_what_computes_has_large_pages(name: str) -> None:
+    environment = SERVICES[name]["environment"]
+    assert HUGE_PAGES.items() <= environment.items()
 
 
 def test_the_database_has_no_way_out() -> None:
