@@ -80,6 +80,8 @@ def classify(rows: pl.DataFrame, extras: pl.DataFrame, stored: pl.DataFrame, sto
 
 def _touched(rows: pl.DataFrame, stored: pl.DataFrame) -> pl.Series | None:
     """Which rows share their key with a stored row or another row of the upload; None: none does."""
+    if not stored.height and _in_order(rows):
+        return None
     repeated = rows.select(pl.struct(KEY).is_duplicated()).to_series()
     if stored.height:
         known = rows.select(KEY).join(
@@ -87,6 +89,13 @@ def _touched(rows: pl.DataFrame, stored: pl.DataFrame) -> pl.Series | None:
         )["known"]
         repeated = repeated | known.fill_null(False)
     return repeated if repeated.any() else None
+
+
+def _in_order(rows: pl.DataFrame) -> bool:
+    """Each row is later than the one before, or of a vehicle with a larger number: then none shares its key."""
+    vehicle_id, time = rows["vehicle_id"].to_numpy(), rows["time"].cast(pl.Int64).to_numpy()
+    larger, same = vehicle_id[1:] > vehicle_id[:-1], vehicle_id[1:] == vehicle_id[:-1]
+    return bool((larger | (same & (time[1:] > time[:-1]))).all())
 
 
 def _all_new(rows: pl.DataFrame, extras: pl.DataFrame) -> Outcome:

@@ -46,7 +46,7 @@ def receipt_of(
     latest_late = upload.received_at - dt.timedelta(seconds=late_after_s)
     counts = dict(classes["row_class"].value_counts().iter_rows())
     first, last = classes["time"].min(), classes["time"].max()
-    in_loaded_rows = rejects.filter(pl.col("row").is_in(classes["row"].implode())).height
+    in_loaded_rows = rejects.filter(pl.col("row").is_in(classes["row"].implode())).height if rejects.height else 0
     return Receipt(
         upload_id=upload.id,
         sha256=upload.sha256.hex(),

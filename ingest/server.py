@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from schemas import starting
 from schemas.addresses import Role, role_url
+from schemas.memory import keep_freed_memory
 from schemas.settings import Settings, settings
 
 
@@ -19,6 +20,7 @@ def application() -> ASGIApp:
         from ingest import logs
         from ingest.app import create_app
     logs.configure()
+    keep_freed_memory()
     app: ASGIApp = create_app(settings())
     proxies = settings().trusted_proxies
     return wrap_asgi_with_proxy_headers(app, proxies) if proxies else app

@@ -23,9 +23,9 @@ from typing import Any, Self
 import httpx
 
 from pipelines import processes
-from pipelines.memory import HUGE_PAGES
 from schemas.errors import LocalServerError
 from schemas.local.cluster import HOST, free_port
+from schemas.memory import HUGE_PAGES
 
 PROJECT_DAGS = Path(__file__).resolve().parents[1] / "dags"
 PARALLELISM = 2

@@ -26,10 +26,10 @@ from analytics import metrics
 from pipelines import baselines, meters, periods, results, store
 from pipelines.calendar import Span
 from pipelines.lineage import lineage, said
-from pipelines.memory import keep_freed_memory
 from pipelines.reading import Reading, VehicleDayKey
 from schemas.database import engine
 from schemas.frames import Figures, schema_of
+from schemas.memory import keep_freed_memory
 
 BATCH_VEHICLE_DAYS = 7  # 600,000 rows at one a second: some 600 MB
 Progress = Callable[[int, int], None]

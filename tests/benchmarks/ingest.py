@@ -217,7 +217,7 @@ def _copy_rate(owner_url: str, frames: list[list[pl.DataFrame]]) -> float:
     """Rows per second of binary COPY, bytes ready, a commit after each batch."""
     columns = ["vehicle_id", "time", *SENT]
     ready = [
-        encode(rows.select(pl.lit(client + 1, pl.Int32).alias("vehicle_id"), "time", *SENT))
+        b"".join(encode(rows.select(pl.lit(client + 1, pl.Int32).alias("vehicle_id"), "time", *SENT)))
         for client, posts in enumerate(frames)
         for rows in posts
     ]

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.memory import HUGE_PAGES, keep_freed_memory
+from schemas.memory import HUGE_PAGES, keep_freed_memory
 from schemas.starting import importing
 from tests.benchmarks.result import Result
 

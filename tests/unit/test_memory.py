@@ -6,7 +6,7 @@ import sys
 FAULTS = """
 import resource, sys
 import numpy as np
-from pipelines.memory import keep_freed_memory
+from schemas.memory import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 for _ in range(3):
