@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
@@ -72,6 +73,8 @@ def summary_of(
         reference_vehicles=pilot.reference_vehicles,
         days=len(days),
         code_version=", ".join(versions),
+        input_rows=sum(day.input_rows for day in days),
+        input_hash=hashlib.sha256("".join(f"{day.day} {day.input_hash}\n" for day in days).encode()).hexdigest(),
     )
 
 

@@ -23,10 +23,11 @@ from adbc_driver_postgresql import dbapi as adbc
 
 import analytics
 from analytics import metrics
-from pipelines import baselines, meters, periods, results, store
+from pipelines import baselines, calendar, meters, periods, reading, results, store
 from pipelines.calendar import Span
 from pipelines.lineage import lineage, said
 from pipelines.reading import Reading, VehicleDayKey
+from schemas import frames, signals, units
 from schemas.database import engine
 from schemas.frames import Figures, schema_of
 from schemas.memory import keep_freed_memory
@@ -302,10 +303,10 @@ def _figures_by(figures: pl.DataFrame, keys: tuple[str, ...]) -> dict[tuple[Any,
 
 @cache
 def code_version() -> str:
-    """The release, and a hash of the code that computes figures: equal versions compute equal figures."""
-    package = Path(analytics.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted([*package.glob("metrics/**/*.py"), *package.glob("factors/**/*.*")]):
+    """The release, and a hash of the code that computes figures and of what it reads: equal versions agree."""
+    package, digest = Path(analytics.__file__).parent, hashlib.sha256()
+    shared = [Path(module.__file__ or "") for module in (calendar, reading, meters, baselines, units, signals, frames)]
+    for path in [*sorted([*package.glob("metrics/**/*.py"), *package.glob("factors/**/*.*")]), *shared]:
         if "__pycache__" not in path.parts:
             digest.update(path.read_bytes())
     return f"{version('beachhead')}+{digest.hexdigest()[:8]}"

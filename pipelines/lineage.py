@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analytics.metrics import PADDING, Inputs
+from analytics.metrics import LASTING, PADDING, Inputs
 from pipelines.calendar import OperatingDay
 
 FOREVER = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
@@ -40,9 +40,15 @@ def said(inputs: Inputs) -> list[Said]:
         *_spans("roadcalls", inputs.roadcalls, "time", "time"),
         *_spans("fillings", inputs.fillings, "time", "time"),
         *_spans("faults", _lasting(inputs.faults), "starts_at", "until"),
-        *(Said(row["vehicle_id"], dt.datetime.min.replace(tzinfo=dt.UTC), FOREVER, f"vehicle {row}")
+        *(Said(row["vehicle_id"], dt.datetime.min.replace(tzinfo=dt.UTC), FOREVER, f"{row} {_rules(inputs, row)}")
           for row in inputs.vehicles.iter_rows(named=True)),
     ]  # fmt: skip
+
+
+def _rules(inputs: Inputs, vehicle: Mapping[str, Any]) -> str:
+    """What is agreed with the operator, and where the vehicle's counters start again."""
+    roll_over = {name: of_vehicles.get(vehicle["vehicle_id"]) for name, of_vehicles in sorted(inputs.roll_over.items())}
+    return f"{inputs.policy} {roll_over}"
 
 
 def _lasting(faults: pl.DataFrame) -> pl.DataFrame:
@@ -57,7 +63,10 @@ def _spans(kind: str, frame: pl.DataFrame, start: str, end: str) -> Iterator[Sai
 def lineage(
     telemetry: pl.DataFrame | None, day: OperatingDay, vehicle_id: int, words: list[Said], baseline: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """`data_until`, `input_rows` and `input_hash` of a vehicle-day. Rows are those of its telemetry alone."""
+    """`data_until`, `input_rows` and `input_hash` of a vehicle-day.
+
+    Rows are those of its telemetry alone; the hash knows what was said around it too.
+    """
     digest = hashlib.sha256()
     for text in sorted(one.words for one in words if one.vehicle_id == vehicle_id and one.touches(day)):
         digest.update(text.encode())
@@ -65,9 +74,46 @@ def lineage(
     if telemetry is None:
         return {"data_until": None, "input_rows": 0, "input_hash": digest.hexdigest()}
     own = telemetry.filter(pl.col("time").is_between(day.starts_at, day.ends_at, closed="left"))
-    for part in _bytes(own):
-        digest.update(part)
+    for rows in (own, *_around(telemetry, own, day)):
+        for part in _bytes(rows):
+            digest.update(part)
     return {"data_until": own["time"].max(), "input_rows": own.height, "input_hash": digest.hexdigest()}
+
+
+def _around(telemetry: pl.DataFrame, own: pl.DataFrame, day: OperatingDay) -> Iterator[pl.DataFrame]:
+    """What was said last before the day and first after it. A silence that is longer than the reach is judged by none."""
+    time = pl.col("time")
+    earlier = telemetry.filter(time < day.starts_at, time >= day.starts_at - PADDING.reach)
+    later = telemetry.filter(time >= day.ends_at, time < day.ends_at + PADDING.reach)
+    first, last = (own if own.height else later)["time"].min(), (own if own.height else earlier)["time"].max()
+    if earlier.height and first is not None and first - earlier["time"].max() <= PADDING.reach:
+        yield _before(earlier, day)
+    if later.height and last is not None and later["time"].min() - last <= PADDING.reach:
+        yield _after(later, day)
+
+
+def _before(earlier: pl.DataFrame, day: OperatingDay) -> pl.DataFrame:
+    """What each signal said last, as far back as is read for any day."""
+    earlier = earlier.sort("time", descending=True)
+    near = earlier.head(max(PADDING.rows, int((earlier["time"] >= day.starts_at - PADDING.before).sum())))
+    lasting = [name for name in LASTING if name in earlier.columns]
+    return pl.concat([_nearest(near.drop(lasting)), _nearest(earlier.select("time", *lasting))], how="horizontal")
+
+
+def _after(later: pl.DataFrame, day: OperatingDay) -> pl.DataFrame:
+    """What each signal said first, as far on as is read for any day."""
+    later = later.sort("time")
+    return _nearest(later.head(max(PADDING.rows, int((later["time"] < day.ends_at + PADDING.after).sum()))))
+
+
+def _nearest(rows: pl.DataFrame) -> pl.DataFrame:
+    """The first value of each signal, and when it was read."""
+    signals = [name for name in rows.columns if name not in ("vehicle_id", "time")]
+    told = {name: pl.col(name).is_not_null() for name in signals}
+    return rows.select(
+        *(pl.col(name).filter(told[name]).first() for name in signals),
+        *(pl.col("time").filter(told[name]).first().alias(f"{name} at") for name in signals),
+    )
 
 
 def _bytes(rows: pl.DataFrame) -> Iterator[bytes]:

@@ -253,6 +253,8 @@ class Summary(Body):
     reference_vehicles: int
     days: int
     code_version: str
+    input_rows: int = Field(description="rows of telemetry in the days")
+    input_hash: str = Field(description="SHA-256 of all that the days were computed from")
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 

@@ -66,11 +66,19 @@ def known(
 def unknown(day: VehicleDay, slug: str, impossible: Sequence[str], missing: Sequence[str]) -> Row:
     """A figure that nothing can give, for want of a declaration or a factor; or one whose measurement is missing.
 
-    The first kind has no coverage, the second a coverage of 0.
+    The first kind has no coverage, the second a coverage of 0. Both have the weight of the day: totals of days and
+    vehicles of which some are known cover so much less.
     """
-    coverage_pct, weight = (None, None) if impossible else (0.0, day.activity.weight)
-    note = NOTE_SEPARATOR.join(impossible or missing)
-    return Row(day.vehicle.vehicle_id, day.day, slug, None, None, None, coverage_pct, weight, None, note)
+    coverage_pct, note = None if impossible else 0.0, NOTE_SEPARATOR.join(impossible or missing)
+    return Row(day.vehicle.vehicle_id, day.day, slug, None, None, None, coverage_pct, day.activity.weight, None, note)
+
+
+def bounds(value: float | None, *ends: float | None) -> tuple[float | None, float | None]:
+    """Between which values a figure lies that has these at the ends of its inputs; None where all say the same."""
+    told = [end for end in (value, *ends) if end is not None]
+    if value is None or min(told) == max(told):
+        return None, None
+    return min(told), max(told)
 
 
 def _method(methods: set[str]) -> str:

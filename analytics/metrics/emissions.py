@@ -18,7 +18,7 @@ import polars as pl
 
 from analytics.factors.holding import HIGH, LOW, VALUE, Biogenic, Case, Held, Pair, holding
 from analytics.factors.pairing import BOUNDARIES, NO_HOURS, ByTheHour
-from analytics.metrics.avoiding import Avoided, Found, in_frames, known, told_fuels, unknown
+from analytics.metrics.avoiding import Avoided, Found, bounds, in_frames, known, told_fuels, unknown
 from analytics.metrics.metric import Metric, Total
 from analytics.metrics.vehicle_days import INPUTS, LIQUID_FUELS, NO_BASELINES, OWN_FUELS, Told, VehicleDay
 from analytics.metrics.vehicle_days import day_inputs as day_inputs
@@ -134,10 +134,15 @@ def _displaced(day: VehicleDay) -> Found:
         impossible.append("the baseline is declared in kg")
     if impossible or missing:
         return Found(unknown(day, DISPLACED, impossible, missing))
-    baseline, own_l = day.baseline_amount, sum(day.used(slug) for slug in LIQUID_FUELS)
-    value = None if baseline is None else baseline - own_l
+    value, least, most = (_displaced_l(end) for end in (day, *day.ends))
     inputs = [*_baseline_inputs(day), *told_fuels(day, LIQUID_FUELS)]
-    return Found(known(day, DISPLACED, value, inputs, [day.baseline.words, _own_words(day)]))
+    words = [day.baseline.words, _own_words(day)]
+    return Found(known(day, DISPLACED, value, inputs, words, *bounds(value, least, most)))
+
+
+def _displaced_l(day: VehicleDay) -> float | None:
+    baseline, own_l = day.baseline_amount, sum(day.used(slug) for slug in LIQUID_FUELS)
+    return None if baseline is None else baseline - own_l
 
 
 def _emissions(day: VehicleDay, slug: str, held: Held) -> Found:
@@ -153,12 +158,13 @@ def _emissions(day: VehicleDay, slug: str, held: Held) -> Found:
     inputs += [day.figure("grid_energy_kwh")] if day.draws else []
     inputs += [day.figure("distance_km")] if _counts_km(pair) else []
     words = [pair.note, day.baseline.words, _own_words(day), _gas_words(day, pair)]
-    low, high = (_avoided_kg(day, pair, *ends) if _ranges(day, pair) else None for ends in ((LOW, HIGH), (HIGH, LOW)))
-    return Found(known(day, slug, _avoided_kg(day, pair), inputs, words, low, high), pair.factor_ids)
+    value, (least, most) = _avoided_kg(day, pair), day.ends
+    ends = _avoided_kg(least, pair, LOW, HIGH), _avoided_kg(most, pair, HIGH, LOW)
+    return Found(known(day, slug, value, inputs, words, *bounds(value, *ends)), pair.factor_ids)
 
 
 def _avoided_kg(day: VehicleDay, pair: Pair, saved: int = VALUE, emitted: int = VALUE) -> float | None:
-    """What the displaced fuel would have emitted by one end of its range, less what was, by another end."""
+    """What the displaced fuel would have emitted by one end of its factor's range, less what was, by another end."""
     amount, per_km = day.baseline_amount, pair.kg_per_km[saved]
     km = day.value("distance_km") if per_km > 0 else 0.0
     kwh = day.value("grid_energy_kwh") if day.draws else 0.0
@@ -172,20 +178,16 @@ def _own_kg(day: VehicleDay, pair: Pair, end: int) -> float:
     return sum(amount * pair.own[fuel][end] for fuel, amount in day.burned().items())
 
 
-def _ranges(day: VehicleDay, pair: Pair) -> bool:
-    """Whether other sources tell otherwise."""
-    ranged = any(factor.high > factor.low for factor in (pair.kg_per_amount, pair.kg_per_kwh))
-    return ranged or _own_kg(day, pair, HIGH) > _own_kg(day, pair, LOW)
-
-
 def _counts_km(pair: Pair) -> bool:
     return pair.kg_per_km.value > 0
 
 
 def _biogenic(day: VehicleDay, held: Biogenic) -> Found:
-    burned = day.burned()
-    value = sum(burned[fuel] * kg_per_amount for fuel, kg_per_amount in held.own.items())
-    return Found(known(day, BIOGENIC, value, told_fuels(day), [held.note]), held.factor_ids)
+    value, *ends = (
+        sum(end.burned()[fuel] * kg_per_amount for fuel, kg_per_amount in held.own.items())
+        for end in (day, day.at(LOW, LOW), day.at(HIGH, HIGH))
+    )
+    return Found(known(day, BIOGENIC, value, told_fuels(day), [held.note], *bounds(value, *ends)), held.factor_ids)
 
 
 def _baseline_inputs(day: VehicleDay) -> list[Told]:

@@ -16,7 +16,7 @@ import polars as pl
 
 from analytics.factors.limits import ENGINE, HEATER, Limit, Limits, Source, limits
 from analytics.factors.standards import standard_of
-from analytics.metrics.avoiding import Avoided, Found, in_frames, known, told_fuels, unknown
+from analytics.metrics.avoiding import Avoided, Found, bounds, in_frames, known, told_fuels, unknown
 from analytics.metrics.metric import Metric, Total
 from analytics.metrics.rows import ESTIMATED
 from analytics.metrics.vehicle_days import NO_BASELINES, VehicleDay, day_inputs
@@ -146,8 +146,9 @@ def _screened(work: Work, holds: dict[str, Limits], slug: str, gas: str) -> Foun
     if base is None or impossible or missing:
         return Found(unknown(day, slug, impossible, missing))
     used = [limit for limit in (base, own, heater) if limit is not None]
-    value = _avoided_g(work, base, own, heater)
-    row = known(day, slug, value, [day.activity, *told_fuels(day)], _words(work, base, own, heater))
+    value, *ends = (_avoided_g(each, base, own, heater) for each in (work, *map(_work, day.ends)))
+    words = _words(work, base, own, heater)
+    row = known(day, slug, value, [day.activity, *told_fuels(day)], words, *bounds(value, *ends))
     method = None if value is None else ESTIMATED
     return Found(row._replace(method=method), tuple(limit.factor_id for limit in used))
 

@@ -57,6 +57,10 @@ REACH = timedelta(hours=96)
 OPEN_SILENCE = timedelta(hours=24)
 """How long a gateway that sleeps at key-off is believed parked when nothing has been heard since."""
 
+MAY_RUN = timedelta(hours=6)
+"""The longest silence between two rows with the key on that counts as driving nobody saw, where nothing tells of it: a
+longer one is as likely the rest of a gateway that never says that the key is off."""
+
 MOVED_KM = 0.2
 """Odometer change across a silence above which the vehicle was in service unobserved."""
 

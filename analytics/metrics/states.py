@@ -28,7 +28,9 @@ def judged(segments: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
     """Give each segment its `state`, and say what its changes in state of charge mean.
 
     Adds `active` (moving or working), `runs` (key on, or between movements where there is no key), `state`, `gains`
-    (what the battery gains here is charging, not regeneration) and `unobserved` (busy during a silence).
+    (what the battery gains here is charging, not regeneration), `unobserved` (busy during a silence) and `may_run` (a
+    silence of which nothing is known but that the key was on, or it moved, when it began and when it ended;
+    shorter than a night).
     """
     told = Told.of(segments)
     told = _without_short_charges(told, Spells.of(told))
@@ -40,6 +42,8 @@ def judged(segments: pl.DataFrame, vehicles: pl.DataFrame) -> pl.DataFrame:
         "plugged": told.plugged, "charges": told.charges, "plugs_in": told.plugs_in, "sleeps_at_key_off": sleeps,
         "active": told.active, "gains": _gains(told, spells), "runs": runs & ~told.silent,
         "unobserved": told.silent & np.isin(state, [NUMBER_OF[IN_SERVICE], NUMBER_OF[CHARGING]]),
+        "may_run": told.silent & (state == NUMBER_OF[UNKNOWN]) & spells.on_at_both_ends
+        & (told.silence_s <= rules.MAY_RUN.total_seconds()),
     }  # fmt: skip
     return segments.with_columns(
         *(pl.Series(name, flag) for name, flag in flags.items()), words("state", state, STATES)
@@ -90,7 +94,8 @@ class Spells:
     """The stretches of one behaviour, over cuts and lamps; each silent interval stands alone.
 
     Of each segment: the number of its spell, the length of that and what it gains in state of charge (percentage
-    points), and whether the vehicle moves or works both before and after it.
+    points), whether the vehicle moves or works both before and after it, and whether the key is on, or it moves, on the
+    rows at which it starts and ends.
     """
 
     number: Whole
@@ -98,6 +103,7 @@ class Spells:
     s: Floats
     pts: Floats
     between: Flags
+    on_at_both_ends: Flags
 
     @classmethod
     def of(cls, told: Told) -> Spells:
@@ -111,10 +117,12 @@ class Spells:
         starts, number = np.flatnonzero(begins), np.cumsum(begins) - 1
         length_us = np.add.reduceat(told.us, starts)
         pts = np.add.reduceat(np.nan_to_num(told.soc_pts), starts)
-        vehicle, drives = told.vehicle_id[starts], (told.active & ~told.silent)[starts]
+        vehicle, drives, on = told.vehicle_id[starts], (told.active & ~told.silent)[starts], told.on.known()[starts]
         joined = vehicle[1:] == vehicle[:-1]
         after, before = np.append(False, drives[:-1] & joined), np.append(drives[1:] & joined, False)
-        return cls(number, starts, length_us[number] / US_PER_S, pts[number], (after & before)[number])
+        on_at_both_ends = on & np.append(on[1:] & joined, False)
+        length_s = length_us[number] / US_PER_S
+        return cls(number, starts, length_s, pts[number], (after & before)[number], on_at_both_ends[number])
 
     def any(self, flags: Flags) -> Flags:
         """True in the whole of each spell in which a flag is up."""

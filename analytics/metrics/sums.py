@@ -110,7 +110,7 @@ def _sums(segments: DaySegments) -> Iterator[dict[str, Any]]:
     runs, works, gains, silent = (segments.flag(name) for name in ("runs", "works", "gains", "silent"))
     plugged, idle = segments.flag("plugged"), segments.is_state(states.IDLE)
     # Silences in which the vehicle was in service unobserved.
-    hidden = silent & segments.is_state(states.IN_SERVICE)
+    hidden, may_run = silent & segments.is_state(states.IN_SERVICE), segments.flag("may_run")
     draws = ~gains & ~(silent & plugged)
     rise = segments.numbers("soc_rise_pts")
     # Silences in which the vehicle drove and charged: the change in state of charge does not tell what it used.
@@ -129,7 +129,9 @@ def _sums(segments: DaySegments) -> Iterator[dict[str, Any]]:
         "past_pack_kwh": segments.total(past),
     }
     parts = {
-        "all": None, "runs": runs, "working": runs & works, "hidden": hidden, "draws": draws, "gains": gains,
+        "all": None, "runs": runs, "working": runs & works, "hidden": hidden, "may_run": may_run,
+        "busy": runs | hidden | may_run, "draws": draws,
+        "gains": gains,
         "idle": idle, "told": ~untold, "unplugged": ~plugged,
     }  # fmt: skip
     sums = {name: segments.sums(where).tolist() for name, where in parts.items()}
@@ -165,9 +167,10 @@ def _named(sums: Sums, more: dict[str, Any]) -> dict[str, Any]:
         "standing_h": sums["idle"]["s"] / 3600,
         "hidden_h": sums["hidden"]["s"] / 3600,
         "hidden_km": sums["hidden"]["distance_km"],
+        "may_run_h": sums["may_run"]["s"] / 3600,
         "has_key": more["has_key"],
         "observed": more["observed"],
-        **{f"{name}_on_s": sums["runs"][f"{name}_s"] for name in TIMED},
+        **{f"{name}_on_s": sums["busy"][f"{name}_s"] for name in TIMED},
         "drawn_kwh": known("drawn_kwh", POWER, "draws"),
         "returned_kwh": known("returned_kwh", POWER, "draws"),
         "returned_plugged_kwh": known("returned_kwh", POWER, "gains"),
@@ -195,7 +198,7 @@ def _named(sums: Sums, more: dict[str, Any]) -> dict[str, Any]:
 _NOTHING: dict[str, Any] = dict.fromkeys(
     _named(
         dict.fromkeys(
-            ("all", "runs", "working", "hidden", "draws", "gains", "idle", "told", "unplugged"),
+            ("all", "runs", "working", "hidden", "may_run", "busy", "draws", "gains", "idle", "told", "unplugged"),
             dict.fromkeys(_SUMMED, 0.0),
         ),
         dict.fromkeys(
@@ -214,8 +217,12 @@ def _coverages(day: Day) -> dict[str, float]:
 
 
 def coverage_pct(day: Day, on_s: str, km: str | None = None) -> float:
-    """Observed activity / true activity: by odometer, else by hour meter, else by key-on time; 100 without activity."""
-    true_km, meter_h, on_h = day["true_km"], day["operating_hours_h"], day["on_h"]
+    """Observed activity / true activity: by odometer, else by hour meter, else by key-on time; 100 without activity.
+
+    A silence in which it was in service, or may have been for all that is known, counts as key-on time.
+    """
+    true_km, meter_h = day["true_km"], day["operating_hours_h"]
+    on_h = day["on_h"] + day["hidden_h"] + day["may_run_h"] if day["on_h"] is not None else None
     if km is not None and true_km is not None and true_km >= rules.COVERAGE_MIN_KM:
         share = day[km] / true_km
     elif meter_h is not None and meter_h >= rules.COVERAGE_MIN_H:

@@ -23,6 +23,8 @@ from analytics.metrics.rows import (
     notes,
 )  # fmt: skip
 
+PARTLY = "in part: "
+"""Begins the reason why a figure is not known of some of what a total is of."""
 PARTS = [name for name in COLUMNS if name not in ("vehicle_id", "day")]
 
 
@@ -31,7 +33,8 @@ def totals(figures: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
 
     `figures` has those columns and the grouping columns `by`; component figures (`shown=False`) must be among them, as
     ratios, availability and distance between roadcalls are formed anew from sums. A value is null only if all are:
-    missing is never zero. Coverage is weighted by `weight`. Diesel reference vehicles are the caller's to leave out.
+    missing is never zero. Coverage is weighted by `weight`; where some parts cannot be told, for want of a declaration
+    or a factor, nothing covers them, and the note says why. Diesel reference vehicles are the caller's to leave out.
     Raises ValueError for a metric that is not registered.
     """
     unknown = set(figures["metric"].unique()) - METRICS.keys()
@@ -50,18 +53,23 @@ def _summed(figures: pl.DataFrame, by: list[str]) -> pl.DataFrame:
 @cache
 def _sums() -> dict[str, pl.Expr]:
     known = pl.col("value").is_not_null()
-    weighed = pl.col("coverage_pct").is_not_null() & (pl.col("weight") > 0)
+    coverage = pl.coalesce("coverage_pct", pl.when(~known & pl.col("weight").is_not_null()).then(0.0))
+    weighed = coverage.is_not_null() & (pl.col("weight") > 0)
     weight = pl.col("weight").filter(weighed)
-    mean = (pl.col("coverage_pct").filter(weighed) * weight).sum() / weight.sum()
-    told = pl.col("note").filter(known | ~known.any())
+    mean = (coverage.filter(weighed) * weight).sum() / weight.sum()
+    impossible = ~known.any() & pl.col("coverage_pct").is_null().all()
+    parted = PARTLY + pl.col("note").str.replace_all(NOTE_SEPARATOR, NOTE_SEPARATOR + PARTLY, literal=True)
+    told = pl.when(known | ~known.any()).then("note").when(pl.col("coverage_pct").is_null()).then(parted)
     parts = told.str.split(NOTE_SEPARATOR).explode(empty_as_null=True, keep_nulls=True).drop_nulls().unique().sort()
     return {
         "value": _sum_known(pl.col("value")),
         "low": _bound("low"),
         "high": _bound("high"),
-        "coverage_pct": pl.when(weight.sum() > 0).then(mean.clip(0, 100)).otherwise(pl.col("coverage_pct").min()),
-        # A weight without a coverage weighs nothing, here or in a total of this total.
-        "weight": _sum_known(pl.when(pl.col("coverage_pct").is_not_null()).then(pl.col("weight"))),
+        "coverage_pct": pl.when(~impossible).then(
+            pl.when(weight.sum() > 0).then(mean.clip(0, 100)).otherwise(coverage.min())
+        ),
+        # The weight of a known value without a coverage weighs nothing, here or in a total of this total.
+        "weight": _sum_known(pl.when(coverage.is_not_null()).then(pl.col("weight"))),
         "method": _method(pl.col("method").filter(known)),
         "note": pl.when(parts.len() > 0).then(parts.str.join(NOTE_SEPARATOR)),
     }

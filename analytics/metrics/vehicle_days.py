@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import polars as pl
 
-from analytics.factors.holding import Facts, Fuel
+from analytics.factors.holding import HIGH, LOW, Facts, Fuel
 from analytics.factors.pairing import FUEL_KEYS
 from schemas.frames import Baselines
 from schemas.units import FUEL_RATES, FuelRate, fuel_per_activity
@@ -33,6 +33,13 @@ class Told(NamedTuple):
     coverage_pct: float | None
     weight: float | None
     method: str | None
+    low: float | None = None
+    high: float | None = None
+
+    def at(self, end: int) -> Told:
+        """The figure as if it were at one end of its range, where it has one."""
+        value = {LOW: self.low, HIGH: self.high}[end]
+        return self if value is None else self._replace(value=value)
 
 
 UNTOLD = Told(None, None, None, None)
@@ -79,6 +86,18 @@ class VehicleDay:
     day: dt.date
     told: Mapping[str, Told]
     baseline: Baseline
+
+    @property
+    def ends(self) -> tuple[VehicleDay, VehicleDay]:
+        """The day with all its figures at the end where least was avoided, and where most was."""
+        if all(told.low is None and told.high is None for told in self.told.values()):
+            return self, self
+        return self.at(LOW, HIGH), self.at(HIGH, LOW)
+
+    def at(self, activity: int, spent: int) -> VehicleDay:
+        """The day with its activity at one end of its range, and with energy and fuel spent at an end of theirs."""
+        ends = {slug: activity if slug in ACTIVITIES.values() else spent for slug in self.told}
+        return replace(self, told={slug: told.at(ends[slug]) for slug, told in self.told.items()})
 
     def figure(self, slug: str) -> Told:
         """The day's figure of a metric of `INPUTS`."""

@@ -441,6 +441,39 @@ def test_four_rows_for_every_day_even_without_figures() -> None:
     assert found["value"].null_count() == 8
 
 
+# --- ranges of what was measured
+
+
+def test_what_scaling_and_an_unknown_charger_leave_open_reaches_what_was_avoided() -> None:
+    """144 km, 117.6 to 170.4, at 40 L/100 km; 120 kWh, 110.2 to 135: most was avoided far and with little energy."""
+    given = [
+        figure("distance_km", 144.0, low=117.6, high=170.4, method="estimated"),
+        figure("grid_energy_kwh", 120.0, low=110.2, high=135.0, method="estimated"),
+    ]
+    truck = vehicle(baseline_rate=40.0, baseline_unit="L/100km")
+    rows = figures(vehicle_frame(truck), day_frame((1, DAY)), figure_frame(*given))
+    found = {row["metric"]: row for row in rows.iter_rows(named=True)}
+    assert found[DISPLACED]["value"] == pytest.approx(57.6)
+    assert (found[DISPLACED]["low"], found[DISPLACED]["high"]) == (pytest.approx(47.04), pytest.approx(68.16))
+    middle, low, high = (found[TAILPIPE_VS_GENERATION][part] for part in ("value", "low", "high"))
+    kg_per_l = (middle - low - 15 * (kg_per_kwh := (middle - 57.6 * 10.21 / 3.785411784) / -120)) / (57.6 - 47.04)
+    assert kg_per_kwh > 0.15
+    assert kg_per_l == pytest.approx(10.21 / 3.785411784)
+    assert high == pytest.approx(68.16 * kg_per_l - 110.2 * kg_per_kwh)
+
+
+def test_fuel_of_its_own_is_subtracted_at_the_other_end() -> None:
+    given = [
+        figure("distance_km", 100.0),
+        figure("grid_energy_kwh", 0.0),
+        figure("fuel_used_l", 10.0, low=8.0, high=12.0),
+    ]
+    truck = vehicle(powertrain="phev", baseline_rate=40.0, baseline_unit="L/100km")
+    rows = figures(vehicle_frame(truck), day_frame((1, DAY)), figure_frame(*given))
+    displaced = rows.row(by_predicate=pl.col("metric") == DISPLACED, named=True)
+    assert (displaced["low"], displaced["value"], displaced["high"]) == (28.0, 30.0, 32.0)
+
+
 # --- coverage and method
 
 
@@ -454,7 +487,7 @@ def test_coverage_is_the_weakest_input_and_weight_the_activity() -> None:
     picked = {slug: tuple(by_slug[slug][part] for part in ("coverage_pct", "weight", "method")) for slug in by_slug}
     assert picked[DISPLACED] == (97.0, 206.0, "measured")
     assert picked[TAILPIPE_VS_GENERATION] == (91.0, 206.0, "mixed")
-    assert picked[WELL_TO_WHEEL] == (None, None, None)
+    assert picked[WELL_TO_WHEEL] == (None, 206.0, None)
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,9 @@ def test_a_truck_that_charges_at_noon_beats_one_at_midnight() -> None:
     # 60.0 kWh / 0.9 = 66.67 kWh (a ramp of a minute at both ends included): 600 g/kWh less at noon
     assert noon - night == pytest.approx(60 / 0.9 * 0.6, rel=1e-3)
     assert "own:port/generation_direct/co2/hourly (2026), matched to the UTC hours of charging" in row["note"]
-    assert row["low"] is None
+    # Of a charger of unknown efficiency: 60 kWh at 0.80 and at 0.98.
+    assert row["low"] == pytest.approx(row["value"] - 60 * 0.1 * (1 / 0.80 - 1 / 0.9), abs=0.01)
+    assert row["high"] == pytest.approx(row["value"] + 60 * 0.1 * (1 / 0.9 - 1 / 0.98), abs=0.01)
 
 
 def test_the_share_of_filled_hours_is_a_figure() -> None:

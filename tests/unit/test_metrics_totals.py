@@ -28,7 +28,29 @@ def test_missing_is_never_zero() -> None:
     assert _one(_figures(missing, missing))["value"] is None
     assert _one(_figures(missing))["note"] == "no odometer or speed"
     some = _one(_figures(missing, {"value": 5.0, "method": "measured", "note": "odometer"}))
-    assert (some["value"], some["note"]) == (5.0, "odometer")
+    assert (some["value"], some["note"]) == (5.0, "in part: no odometer or speed; odometer")
+
+
+@pytest.mark.parametrize("levels", [[[]], [["day"], []], [["vehicle_id"], []]])
+def test_what_cannot_be_told_of_some_is_covered_by_nothing(levels: list[list[str]]) -> None:
+    """Half of the distance is of a vehicle without a baseline; alone, it is not a matter of coverage."""
+    undeclared = {
+        "metric": "fuel_displaced_l", "vehicle_id": 2, "value": None, "weight": 100.0,
+        "note": "no baseline is declared",
+    }  # fmt: skip
+    known = {
+        "metric": "fuel_displaced_l", "value": 40.0, "coverage_pct": 90.0, "weight": 100.0, "method": "measured",
+        "note": "baseline 40 L/100km",
+    }  # fmt: skip
+    later = {"day": date(2026, 1, 6)}
+    figures = _figures(known, undeclared, known | later, undeclared | later)
+    for by in levels[:-1]:
+        figures = totals(figures, by)
+    both = _one(figures, "fuel_displaced_l")
+    assert (both["value"], both["coverage_pct"], both["weight"]) == (80.0, pytest.approx(45), 400.0)
+    assert both["note"] == "baseline 40 L/100km; in part: no baseline is declared"
+    alone = _one(_figures(undeclared), "fuel_displaced_l")
+    assert (alone["value"], alone["coverage_pct"], alone["note"]) == (None, None, "no baseline is declared")
 
 
 def test_coverage_is_weighted() -> None:

@@ -70,6 +70,7 @@ def test_a_figure_names_the_factors_of_its_own_boundary_only() -> None:
         "pilot": "p", "name": "P", "from": "2026-01-05", "to": "2026-01-06", "data_until": None, "factors": factors,
         "metrics": {"co2e_avoided_tailpipe_vs_generation_kg": figure(5.0, "kg", note=note)}, "vehicles": 1, "days": 2,
         "headline_co2e": "co2e_avoided_tailpipe_vs_generation_kg", "reference_vehicles": 0, "code_version": "1",
+        "input_rows": 0, "input_hash": "",
     })  # fmt: skip
     assert editions(summary) == "EGRID/EGRID:CAMX (1st); HUB-CO2/DIESEL (1st); LOSS/LINE-LOSS (1st)"
     assert editions(summary.model_copy(update={"headline_co2e": None})) == ""
