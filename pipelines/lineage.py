@@ -81,7 +81,7 @@ def lineage(
 
 
 def _around(telemetry: pl.DataFrame, own: pl.DataFrame, day: OperatingDay) -> Iterator[pl.DataFrame]:
-    """What was said last before the day and first after it. A silence that is longer than the reach is judged by none."""
+    """What was said last before the day and first after it. A silence longer than the reach is judged by neither."""
     time = pl.col("time")
     earlier = telemetry.filter(time < day.starts_at, time >= day.starts_at - PADDING.reach)
     later = telemetry.filter(time >= day.ends_at, time < day.ends_at + PADDING.reach)

@@ -617,11 +617,11 @@ class MetricRow(Body):
     unit: str
     meaning: str
     definition: str
-    inputs: list[str]
+    inputs: list[str] = Field(description="canonical signals, slugs of metrics, or records and declarations in words")
     totals: str
     side: Literal["DC", "AC"] | None = Field(None, description="of an energy: at the battery or at the charger's input")
     printed: str | None = Field(None, description="what is read with every figure")
-    source: str | None = Field(None, description="published method")
+    source: str = Field(description="published method, or that the definition is an own one")
 
 
 class GridFactorRow(Body):

@@ -27,7 +27,7 @@ def signals() -> list[SignalRow]:
 
 @router.get("/metrics-catalogue")
 def metrics() -> list[MetricRow]:
-    """Every metric: what it means, how it is defined, how it totals."""
+    """Every metric: what it means, what it starts from, how it is defined and totals, and by which source."""
     return [
         MetricRow(
             slug=metric.slug, name=metric.name, unit=metric.unit, meaning=metric.meaning,

@@ -9,9 +9,10 @@ import polars as pl
 
 from analytics.factors.hourly import filled
 from analytics.factors.own import HourlyTables
+from analytics.metrics import sources
 from analytics.metrics.arrays import Flags, Whole
 from analytics.metrics.fill import US_PER_S
-from analytics.metrics.metric import Metric, Total
+from analytics.metrics.metric import Given, Metric, Total
 from analytics.metrics.readings import Samples
 from analytics.metrics.rows import Figure, Figures, Key
 from analytics.metrics.samples import States
@@ -25,9 +26,18 @@ WEIGHTS = ("grid_energy_kwh", "grid_power_kw_sum", "energy_charged_kwh", "seen_k
 _MATCHED, _FILLED = "hourly_matched_energy_kwh", "hourly_filled_energy_kwh"
 
 
+_ANCHOR = "hourly-grid-factors"
+
+
 def _energy(slug: str, name: str, meaning: str) -> Metric:
-    inputs, anchor = ("grid_energy_kwh",), "hourly-grid-factors"
-    return Metric(slug, name, "kWh", meaning, "grid energy by UTC hour", inputs, 1, Total.SUM, anchor, shown=False)
+    inputs = (
+        "grid_energy_kwh", "grid_power_kw", "energy_charged_kwh", "battery_power_kw", "battery_soc_pct",
+        Given.HOURLY_FACTORS,
+    )  # fmt: skip
+    return Metric(
+        slug, name, "kWh", meaning, "grid energy by UTC hour", inputs, 1, Total.SUM, _ANCHOR, sources.BY_THE_HOUR,
+        shown=False,
+    )  # fmt: skip
 
 
 METRICS = (
@@ -42,7 +52,8 @@ METRICS = (
         (_FILLED, _MATCHED),
         1,
         Total.RATIO,
-        "hourly-grid-factors",
+        _ANCHOR,
+        sources.OWN_RATIO,
         numerator=_FILLED,
         denominator=_MATCHED,
         scale=100.0,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from analytics.metrics.metric import Metric, Total
+from analytics.metrics import sources
+from analytics.metrics.metric import Given, Metric, Total
 from analytics.metrics.rows import KEYS, Figure, Figures, Key
 
 USED_OF = {
@@ -28,8 +29,8 @@ CHECK_OF = {slug: f"{slug.rsplit('_', 1)[0]}_over_used" for slug in USED_OF}
 def _sum(slug: str, what: str) -> Metric:
     unit = "kg" if slug.endswith("_kg") else "L"
     meaning = f"{what} put into the vehicle on the day, by record. It is not what was used on the day."
-    inputs = (USED_OF[slug],)
-    return Metric(slug, f"{what} dispensed", unit, meaning, "sum of records", inputs, 1, Total.SUM, "fuel")
+    inputs, source = (Given.FILLINGS,), f"{sources.OWN}: a sum of records"
+    return Metric(slug, f"{what} dispensed", unit, meaning, "sum of records", inputs, 1, Total.SUM, "fuel", source)
 
 
 METRICS = (

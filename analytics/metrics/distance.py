@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from analytics.metrics import rules
+from analytics.metrics import rules, sources
 from analytics.metrics.metric import Metric, Total
 from analytics.metrics.rows import Day, Figure, Figures, notes, scaled, scaled_bounds, scaling_method, scaling_note
 from analytics.metrics.running import POSITION, SPEED
@@ -20,6 +20,7 @@ METRICS = (
         decimals=1,
         total=Total.SUM,
         anchor="distance",
+        source=f"{sources.OWN_ORDER}; odometer: {sources.ODOMETER}; {sources.SPEED_INTEGRAL}",
     ),
 )
 

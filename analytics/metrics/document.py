@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from analytics.metrics.metric import Metric
+from analytics.metrics.metric import Given, Metric
 from analytics.metrics.registry import METRICS
 
 _HEAD = """# Metrics
 
 Generated from the registry of metrics; `tests/unit/test_metrics_registry.py` compares the two. How each figure is
-decided is in [definitions](definitions.md).
+decided is in [definitions](definitions.md). Inputs are signals of the [data dictionary](data-dictionary.md), other
+metrics, or records and declarations in plain words. A source is a published method; what nobody has published is called
+own.
 """
-_COLUMNS = ("metric", "name", "unit", "meaning", "formula", "how it totals")
+_COLUMNS = ("metric", "name", "unit", "meaning", "inputs", "formula", "how it totals", "source")
 
 
 def markdown() -> str:
@@ -31,8 +33,8 @@ def _table(metrics: list[Metric]) -> str:
 def _cells(metric: Metric) -> list[str]:
     slug = f"[`{metric.slug}`](definitions.md#{metric.anchor})"
     unit = metric.unit if metric.side is None else f"{metric.unit}, {metric.side}"
-    meaning = metric.meaning if metric.source is None else f"{metric.meaning} Method: {metric.source}."
-    return [slug, metric.name, unit, meaning, metric.definition, _totalling(metric)]
+    inputs = ", ".join(name if isinstance(name, Given) else f"`{name}`" for name in metric.inputs)
+    return [slug, metric.name, unit, metric.meaning, inputs, metric.definition, _totalling(metric), metric.source]
 
 
 def _totalling(metric: Metric) -> str:

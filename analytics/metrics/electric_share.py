@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from analytics.metrics import rules
+from analytics.metrics import rules, sources
 from analytics.metrics.arrays import Floats, Whole
 from analytics.metrics.fill import Said
-from analytics.metrics.metric import Metric, Total
+from analytics.metrics.metric import Given, Metric, Total
 from analytics.metrics.readings import Samples
 from analytics.metrics.rows import Figure, Figures, Key
 
@@ -22,8 +22,11 @@ ELECTRIC, TOLD = "electric_distance_km", "engine_told_distance_km"
 
 
 def _distance(slug: str, name: str, meaning: str) -> Metric:
-    inputs = ("speed_kmh", *ENGINE)
-    return Metric(slug, name, "km", meaning, "integral of speed", inputs, 1, Total.SUM, "near-zero", shown=False)
+    inputs = ("speed_kmh", *ENGINE, Given.VEHICLE)
+    return Metric(
+        slug, name, "km", meaning, "integral of speed", inputs, 1, Total.SUM, "near-zero", sources.SPEED_INTEGRAL,
+        shown=False,
+    )  # fmt: skip
 
 
 METRICS = (
@@ -39,6 +42,7 @@ METRICS = (
         1,
         Total.RATIO,
         "near-zero",
+        sources.MEASURED_SHARE,
         numerator=ELECTRIC,
         denominator=TOLD,
         scale=100.0,

@@ -18,8 +18,9 @@ import polars as pl
 
 from analytics.factors.holding import HIGH, LOW, VALUE, Biogenic, Case, Held, Pair, holding
 from analytics.factors.pairing import BOUNDARIES, NO_HOURS, ByTheHour
+from analytics.metrics import sources
 from analytics.metrics.avoiding import Avoided, Found, bounds, in_frames, known, told_fuels, unknown
-from analytics.metrics.metric import Metric, Total
+from analytics.metrics.metric import Given, Metric, Total
 from analytics.metrics.vehicle_days import INPUTS, LIQUID_FUELS, NO_BASELINES, OWN_FUELS, Told, VehicleDay
 from analytics.metrics.vehicle_days import day_inputs as day_inputs
 from schemas.frames import Figures, OperatingDays, Vehicles
@@ -38,6 +39,9 @@ MUST_TELL = {
 """Per powertrain the fuel figures of which one must be known: an engine may drive the wheels or a generator."""
 GASEOUS = ("cng", "lng", "rng")
 
+_EMISSION_INPUTS = (
+    DISPLACED, *INPUTS, Given.VEHICLE, Given.BASELINE, Given.FACTORS, Given.HOURLY_FACTORS, Given.LINE_LOSS,
+)  # fmt: skip
 METRICS: tuple[Metric, ...] = (
     Metric(
         slug=DISPLACED,
@@ -45,10 +49,11 @@ METRICS: tuple[Metric, ...] = (
         unit="L",
         meaning="Fuel the declared baseline vehicle would have burned for the same work, less what this one burned.",
         definition="distance or key-on hours x declared baseline rate - own liquid fuel",
-        inputs=INPUTS,
+        inputs=("distance_km", "key_on_h", *OWN_FUELS, Given.VEHICLE, Given.BASELINE),
         decimals=1,
         total=Total.SUM,
         anchor="baseline",
+        source=f"{sources.OWN}: fuel of the declared baseline less own fuel",
     ),
     Metric(
         slug=BIOGENIC,
@@ -56,10 +61,11 @@ METRICS: tuple[Metric, ...] = (
         unit="kg",
         meaning="CO2 of fuel of biological origin that the vehicle burned. It is in no figure of CO2e avoided.",
         definition="fuel burned x biogenic tailpipe factor",
-        inputs=OWN_FUELS,
+        inputs=(*OWN_FUELS, Given.FACTORS),
         decimals=0,
         total=Total.SUM,
         anchor="near-zero",
+        source=sources.BIOGENIC,
     ),
     Metric(
         slug=TAILPIPE_VS_GENERATION,
@@ -67,10 +73,11 @@ METRICS: tuple[Metric, ...] = (
         unit="kg",
         meaning="What the displaced fuel would have emitted at the tailpipe, less what power stations emitted.",
         definition="fuel x tailpipe factor - AC energy x direct generation factor / (1 - line loss), same gases",
-        inputs=(DISPLACED, *INPUTS),
+        inputs=_EMISSION_INPUTS,
         decimals=0,
         total=Total.SUM,
         anchor="boundaries-of-co2e-avoided",
+        source=sources.TAILPIPE_VS_GENERATION,
     ),
     Metric(
         slug=WELL_TO_WHEEL,
@@ -78,10 +85,11 @@ METRICS: tuple[Metric, ...] = (
         unit="kg",
         meaning="Life-cycle emissions of the displaced fuel, less life-cycle emissions of the electricity.",
         definition="fuel x well-to-wheel factor - AC energy x life-cycle factor / (1 - line loss)",
-        inputs=(DISPLACED, *INPUTS),
+        inputs=_EMISSION_INPUTS,
         decimals=0,
         total=Total.SUM,
         anchor="boundaries-of-co2e-avoided",
+        source=sources.WELL_TO_WHEEL,
     ),
     Metric(
         slug=CONSERVATIVE,
@@ -89,10 +97,11 @@ METRICS: tuple[Metric, ...] = (
         unit="kg",
         meaning="A lower bound: tailpipe emissions of the displaced fuel, less life-cycle ones of the electricity.",
         definition="fuel x tailpipe factor (CO2e) - AC energy x life-cycle factor / (1 - line loss)",
-        inputs=(DISPLACED, *INPUTS),
+        inputs=_EMISSION_INPUTS,
         decimals=0,
         total=Total.SUM,
         anchor="boundaries-of-co2e-avoided",
+        source=sources.CONSERVATIVE,
     ),
 )
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from analytics.metrics import rules
-from analytics.metrics.metric import AC, DC, Metric, Total
+from analytics.metrics import rules, sources
+from analytics.metrics.metric import AC, DC, Given, Metric, Total
 from analytics.metrics.rows import (
     ESTIMATED,
     MEASURED,
@@ -38,59 +38,73 @@ COVERAGE = {COUNTER: "energy_discharged_kwh_pct", INTEGRAL: f"{POWER}_pct", CHAR
 
 
 def _sum(
-    slug: str, name: str, meaning: str, definition: str, *inputs: str, shown: bool = True, side: str = DC
+    slug: str, name: str, meaning: str, definition: str, source: str, *inputs: str, shown: bool = True, side: str = DC
 ) -> Metric:
-    return Metric(slug, name, "kWh", meaning, definition, inputs, 1, Total.SUM, "energy", shown=shown, side=side)
+    return Metric(
+        slug, name, "kWh", meaning, definition, inputs, 1, Total.SUM, "energy", source, shown=shown, side=side
+    )
 
 
 _POWER_INPUTS = ("battery_power_kw", "battery_voltage_v", "battery_current_a")
+_COUNTERS = ("energy_discharged_kwh", "energy_regenerated_kwh")
+_GROSS = f"{sources.OWN}: gross energy, split at the zero crossing"
 METRICS = (
     _sum(
         "energy_used_kwh", "Energy used",
         "Energy taken from the battery while not plugged in, less what braking returned (DC).",
         "energy counters; power integral covering 95 % or more; change in state of charge x usable capacity",
-        "energy_discharged_kwh", "energy_regenerated_kwh", *_POWER_INPUTS, SOC,
+        f"{sources.OWN_ORDER}; {sources.POWER_INTEGRAL}", *_COUNTERS, *_POWER_INPUTS, SOC, Given.CAPACITY,
     ),
     _sum(
         "energy_discharged_kwh", "Energy discharged", "Gross energy out of the battery while not plugged in (DC).",
-        "counter; else power integral, split at the zero crossing", "energy_discharged_kwh", *_POWER_INPUTS,
+        "counter; else power integral, split at the zero crossing", _GROSS, "energy_discharged_kwh", *_POWER_INPUTS,
     ),
     _sum(
         "energy_regenerated_kwh", "Energy regenerated", "Energy braking returned to the battery (DC).",
-        "counter; else power integral, split at the zero crossing", "energy_regenerated_kwh", *_POWER_INPUTS,
+        "counter; else power integral, split at the zero crossing", _GROSS, "energy_regenerated_kwh", *_POWER_INPUTS,
     ),
     _sum(
         "energy_charged_kwh", "Energy charged", "Energy into the battery while plugged in, without regeneration (DC).",
         "counter; else power integral while plugged in, with state of charge across silences",
-        "energy_charged_kwh", *_POWER_INPUTS, SOC, "plugged_in", "charging",
+        sources.OWN_ORDER, "energy_charged_kwh", *_POWER_INPUTS, SOC, "plugged_in", "charging", Given.CAPACITY,
     ),
     _sum(
         "grid_energy_kwh", "Grid energy", "Energy bought: AC at the charger's input.",
         "meter counter or power; metered sessions; energy charged, and what was used at the plug, / charger efficiency"
         " (0.90 if none is declared)",
-        "grid_energy_kwh", "grid_power_kw", "energy_charged_kwh", side=AC,
+        f"{sources.OWN_ORDER}; default efficiency: {sources.CHARGING_LOSS}",
+        "grid_energy_kwh", "grid_power_kw", Given.METERS, "energy_charged_kwh", "charger_output_energy_kwh",
+        "charger_output_power_kw", "auxiliary_power_kw", "hotel_power_kw", Given.CHARGER_EFFICIENCY, side=AC,
     ),
     _sum(
         "auxiliary_energy_kwh", "Auxiliary energy", "Energy of all loads but traction while not plugged in (DC).",
-        "integral of auxiliary power; else median power at a standstill x key-on hours", "auxiliary_power_kw",
-        *_POWER_INPUTS,
+        "integral of auxiliary power; else median power at a standstill x key-on hours", sources.OWN_ORDER,
+        "auxiliary_power_kw", *_POWER_INPUTS, "speed_kmh", "plugged_in", "key_on_h", Given.VEHICLE,
     ),
     _sum(
         "hotel_energy_kwh", "Hotel energy",
         "Energy of the loads for people and cargo on board a vessel while not plugged in (DC).",
-        "integral of hotel power", "hotel_power_kw",
+        "integral of hotel power", f"{sources.OWN}: the integral of a load", "hotel_power_kw", "plugged_in",
     ),
     _sum(
         "propulsion_energy_kwh", "Propulsion energy", "Energy a vessel used but for its hotel loads (DC).",
-        "energy used - hotel energy, where both are covered", "energy_used_kwh", "hotel_energy_kwh",
+        "energy used - hotel energy, where both are covered",
+        f"{sources.OWN}: a difference of energies", "energy_used_kwh", "hotel_energy_kwh", Given.VEHICLE,
     ),
     _sum(
         "idle_energy_kwh", "Idle energy", "Net battery energy while idle, standing with key on (DC).",
-        "power integral in the state idle", *_POWER_INPUTS, "speed_kmh", "ignition_on",
+        "power integral in the state idle", f"{sources.OWN_STATES}; {sources.POWER_INTEGRAL}", *_POWER_INPUTS, "idle_h",
     ),
     *(
-        _sum(f"energy_used_by_{m}_kwh", f"Energy used by {words}", "As this method alone tells it.", words, shown=False)
-        for m, words in ((COUNTER, "energy counters"), (INTEGRAL, "power integral"), (CHARGE, "state of charge"))
+        _sum(
+            f"energy_used_by_{m}_kwh", f"Energy used by {words}", "As this method alone tells it.", words, source,
+            *inputs, shown=False,
+        )
+        for m, words, source, inputs in (
+            (COUNTER, "energy counters", f"{sources.OWN}: a difference of counters", _COUNTERS),
+            (INTEGRAL, "power integral", sources.POWER_INTEGRAL, _POWER_INPUTS),
+            (CHARGE, "state of charge", f"{sources.OWN}: change x usable capacity", (SOC, Given.CAPACITY)),
+        )
     ),
 )  # fmt: skip
 

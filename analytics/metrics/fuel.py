@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from analytics.metrics import sources
 from analytics.metrics.metric import Metric, Total
 from analytics.metrics.rows import (
     ESTIMATED,
@@ -26,6 +27,7 @@ SOURCES: dict[str, dict[str, str]] = {
     "cng_used_kg": {"rate": "cng_rate_kg_h"},
 }
 """What tells of each fuel besides its counter."""
+_PUBLISHED = {"fuel_used_l": f"; counter: {sources.FUEL_COUNTER}; rate: {sources.FUEL_RATE}"}
 _WORDS = {"counter": "counter", "rate": "integral of the rate", "tank": "fall of the mass in the tanks"}
 
 
@@ -33,7 +35,9 @@ def _sum(slug: str, name: str, meaning: str) -> Metric:
     words = [_WORDS["counter"], *(_WORDS[source] for source in SOURCES[slug])]
     unit = "kg" if slug.endswith("_kg") else "L"
     inputs = (slug, *SOURCES[slug].values())
-    return Metric(slug, name, unit, meaning, "; else ".join(words), inputs, 1, Total.SUM, "fuel")
+    own = sources.OWN_ORDER if len(words) > 1 else f"{sources.OWN}: change of the counter"
+    source = own + _PUBLISHED.get(slug, "")
+    return Metric(slug, name, unit, meaning, "; else ".join(words), inputs, 1, Total.SUM, "fuel", source)
 
 
 METRICS = (

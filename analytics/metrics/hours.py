@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analytics.metrics import rules, states
-from analytics.metrics.metric import Metric, Total
+from analytics.metrics import rules, sources, states
+from analytics.metrics.metric import Given, Metric, Total
 from analytics.metrics.rows import (
     ESTIMATED,
     MEASURED,
@@ -36,43 +36,59 @@ _MEANINGS = {
     states.PLANNED_MAINTENANCE: ("Hours of planned maintenance", "Hours in maintenance that was planned."),
     states.UNKNOWN: ("Hours unknown", "Hours of which nothing is known."),
 }
-_INPUTS = ("ignition_on", "speed_kmh", "odometer_km", "battery_soc_pct", "plugged_in", "charging", "red_stop_lamp")
+_STOPS = ("speed_kmh", "red_stop_lamp", Given.TROUBLE_CODES, Given.PLANNED_SERVICE, Given.MAINTENANCE)
+_SEEN = (
+    *_STOPS, "odometer_km", "ignition_on", "ready", "plugged_in", "charging", "battery_power_kw", "battery_voltage_v",
+    "battery_current_a", "battery_soc_pct", "pto_on", "motor_power_kw", "shaft_power_kw", Given.ROWS, Given.GATEWAY,
+    Given.VEHICLE,
+)  # fmt: skip
+_INPUTS: dict[str, tuple[str, ...]] = {states.DOWN: _STOPS, states.PLANNED_MAINTENANCE: (Given.MAINTENANCE,)}
+"""What decides a state, where that is less than everything that is seen."""
+_SOURCES = {states.DOWN: f"{sources.OWN_STATES}; red stop lamp: {sources.STOP_LAMP}"}
 
 
-def _hours(slug: str, name: str, meaning: str, definition: str, *inputs: str, shown: bool = True) -> Metric:
-    return Metric(slug, name, "h", meaning, definition, inputs, 1, Total.SUM, "hours-by-state", shown=shown)
+def _hours(
+    slug: str, name: str, meaning: str, definition: str, source: str, *inputs: str, shown: bool = True
+) -> Metric:
+    return Metric(slug, name, "h", meaning, definition, inputs, 1, Total.SUM, "hours-by-state", source, shown=shown)
 
 
+_CONTACT = f"{sources.OWN}: time in which rows came, over time in which they should"
 METRICS = (
     _hours(
         "key_on_h", "Key-on hours", "Hours with the key on.",
         "time with key on; the hour meter where it counted more; without a key signal, time between movements",
-        "ignition_on", "ready", "operating_hours_h", "speed_kmh",
+        sources.OWN_ORDER, "ignition_on", "ready", "operating_hours_h", "speed_kmh", "odometer_km",
     ),
     _hours(
         "working_h", "Working hours", "Hours in which equipment or a vessel works: motor, shaft or power take-off.",
         f"key on and motor or shaft power above {rules.WORKING_KW:g} kW, or power take-off engaged",
-        "motor_power_kw", "shaft_power_kw", "pto_on",
+        f"{sources.OWN}: time above a threshold",
+        "ignition_on", "ready", "motor_power_kw", "shaft_power_kw", "pto_on", Given.VEHICLE,
     ),
     *(
         _hours(
             f"{state}_h", *_MEANINGS[state],
-            f"time in the state {' or '.join(states.AT_REST) if state == states.PARKED else state}", *_INPUTS,
+            f"time in the state {' or '.join(states.AT_REST) if state == states.PARKED else state}",
+            _SOURCES.get(state, sources.OWN_STATES), *_INPUTS.get(state, _SEEN),
         )
         for state in states.STATES
     ),
     _hours(
         "connected_h", "Hours in contact", "Expected hours in which rows kept coming.",
-        f"time between rows at most {rules.CONTACT_STEP_S:g} s or three sample periods apart", "time", shown=False,
+        f"time between rows at most {rules.CONTACT_STEP_S:g} s or three sample periods apart",
+        _CONTACT, Given.ROWS, Given.GATEWAY, shown=False,
     ),
     _hours(
         "expected_contact_h", "Hours contact was expected", "Hours in which rows should have come.",
-        "the whole day; for gateways that sleep at key-off, without parked time", shown=False,
+        "the whole day; for gateways that sleep at key-off, without parked time", _CONTACT, "parked_h",
+        Given.GATEWAY, shown=False,
     ),
     Metric(
         "connectivity_pct", "Connectivity", "%", "Share of the time in which rows should have come that they came.",
-        "hours in contact / hours contact was expected, under the gateway's declared policy", ("time",), 1,
-        Total.RATIO, "connectivity", numerator="connected_h", denominator="expected_contact_h", scale=100.0,
+        "hours in contact / hours contact was expected, under the gateway's declared policy",
+        ("connected_h", "expected_contact_h"), 1, Total.RATIO, "connectivity", sources.OWN_RATIO,
+        numerator="connected_h", denominator="expected_contact_h", scale=100.0,
     ),
 )  # fmt: skip
 

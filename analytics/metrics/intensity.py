@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from analytics.metrics import rules
-from analytics.metrics.metric import AC, DC, Metric, Total
+from analytics.metrics import rules, sources
+from analytics.metrics.metric import AC, DC, Given, Metric, Total
 from analytics.metrics.rows import (
     MEASURED,
     Day,
@@ -102,12 +102,16 @@ PAIRS = (
 )  # fmt: skip
 
 
+_PART = f"{sources.OWN}: the days that enter a ratio"
+
+
 def _parts(pair: _Pair) -> tuple[Metric, ...]:
     return tuple(
         Metric(
             slug, f"{side.word} in {pair.words}", side.unit,
             f"{side.word} in {pair.words}, of vehicle-days that enter the ratio.",
-            f"{side.metric} where coverage is 80 % or more", (side.metric,), 1, Total.SUM, "coverage", shown=False,
+            f"{side.metric} where coverage is 80 % or more",
+            (side.metric, *((Given.VEHICLE,) if pair.only else ())), 1, Total.SUM, "coverage", _PART, shown=False,
         )
         for slug, side in ((pair.top_slug, pair.top), (pair.bottom_slug, pair.bottom))
     )  # fmt: skip
@@ -115,30 +119,29 @@ def _parts(pair: _Pair) -> tuple[Metric, ...]:
 
 def _ratio(
     slug: str, name: str, unit: str, meaning: str, definition: str, decimals: int, pair: _Pair, *, scale: float = 1.0,
-    side: str | None = None, printed: str | None = None, source: str | None = None, anchor: str = "energy",
+    side: str | None = None, printed: str | None = None, source: str = sources.OWN_RATIO, anchor: str = "energy",
     inverse: bool = False,
 ) -> Metric:  # fmt: skip
     top, bottom = (pair.bottom_slug, pair.top_slug) if inverse else (pair.top_slug, pair.bottom_slug)
     return Metric(
         slug, name, unit, meaning, definition, (pair.top.metric, pair.bottom.metric), decimals, Total.RATIO, anchor,
-        numerator=top, denominator=bottom, scale=scale, side=side, printed=printed, source=source,
+        source, numerator=top, denominator=bottom, scale=scale, side=side, printed=printed,
     )  # fmt: skip
 
 
-_NREL = "NREL and FTA evaluations of battery-electric buses (NREL/TP-5400-67698, FTA Report 0118)"
 METRICS = (
     Metric(
         "transport_work_tkm", "Transport work", "t·km", "Load carried, times the distance it was carried.",
         "sum of payload x distance, payload held for up to five minutes", ("payload_kg", "odometer_km"), 0, Total.SUM,
-        "energy",
+        "energy", f"{sources.OWN}: load times distance",
     ),
     *(part for pair in PAIRS for part in _parts(pair)),
     _ratio("energy_per_km_kwh", "Energy per distance", "kWh/km", "Battery energy (DC) used for each kilometre.",
-           "energy used / distance", 2, PER_KM, side=DC),
+           "energy used / distance", 2, PER_KM, side=DC, source=sources.BUSES),
     _ratio("energy_per_100km_kwh", "Energy per 100 km", "kWh/100 km", "Battery energy (DC) used for 100 kilometres.",
-           "100 x energy used / distance", 1, PER_KM, scale=100.0, side=DC),
+           "100 x energy used / distance", 1, PER_KM, scale=100.0, side=DC, source=sources.BUSES),
     _ratio("energy_per_mi_kwh", "Energy per mile", "kWh/mi", "Battery energy (DC) used for each mile.",
-           "1.609344 x energy used / distance", 2, PER_KM, scale=rules.KM_PER_MILE, side=DC, source=_NREL),
+           "1.609344 x energy used / distance", 2, PER_KM, scale=rules.KM_PER_MILE, side=DC, source=sources.BUSES),
     _ratio("energy_per_hour_kwh", "Energy per key-on hour", "kWh/h", "Battery energy (DC) used for each key-on hour.",
            "energy used / key-on hours", 1, PER_HOUR, side=DC),
     _ratio("energy_per_working_hour_kwh", "Energy per working hour", "kWh/h",
@@ -157,18 +160,18 @@ METRICS = (
            "Distance a battery-electric vehicle drives on the battery energy (DC) equal to a US gallon of diesel.",
            f"{rules.KWH_PER_DGE} kWh per gallon / (kWh per mile)", 1, DGE, side=DC, inverse=True,
            scale=rules.KWH_PER_DGE / rules.KM_PER_MILE, printed=f"{rules.KWH_PER_DGE} kWh per gallon, DC",
-           source=f"{_NREL}: diesel of 128,450 Btu per gallon, lower heating value (GREET)"),
+           source=sources.DIESEL_ENERGY),
     _ratio("mpgdge_hydrogen", "Miles per diesel gallon equivalent, hydrogen", "mi/DGE",
            "Distance a vehicle drives on the hydrogen equal in energy to a US gallon of diesel.",
            f"{rules.KG_H2_PER_DGE} kg per gallon x miles per kg", 1, PER_KM_H2, inverse=True, anchor="fuel",
            scale=rules.KG_H2_PER_DGE / rules.KM_PER_MILE, printed=f"{rules.KG_H2_PER_DGE} kg of hydrogen per gallon",
-           source="Hydrogen Analysis Resource Center, Energy equivalency of fuels: lower heating values (GREET)"),
+           source=sources.HYDROGEN_ENERGY),
     _ratio("mpgdge_cng", "Miles per diesel gallon equivalent, natural gas", "mi/DGE",
            "Distance a vehicle drives on the natural gas equal in energy to a US gallon of diesel.",
            f"{rules.KG_CNG_PER_DGE:.3f} kg per gallon x miles per kg", 1, PER_KM_CNG, inverse=True, anchor="fuel",
            scale=rules.KG_CNG_PER_DGE / rules.KM_PER_MILE,
            printed=f"{rules.KG_CNG_PER_DGE:.3f} kg of natural gas per gallon",
-           source="AFDC, Gasoline and diesel gallon equivalency methodology: lower heating values"),
+           source=sources.GAS_ENERGY),
     _ratio("hydrogen_per_100km_kg", "Hydrogen per 100 km", "kg/100 km", "Hydrogen used for 100 kilometres.",
            "100 x hydrogen used / distance", 2, PER_KM_H2, scale=100.0, anchor="fuel"),
     _ratio("cng_per_100km_kg", "Natural gas per 100 km", "kg/100 km", "Natural gas used for 100 kilometres.",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from analytics.metrics.samples import PLACE
 from analytics.metrics.samples import SIGNALS as READ
 from schemas.signals import SIGNALS, Kind
 
@@ -74,12 +75,37 @@ _TIGHTER: Mapping[str, dict[str, object]] = MappingProxyType(
         "motor_power_kw": {"stuck_s": _STUCK_S},
         # 5 points a minute is five times the fastest charger; a whole point may come at once.
         "battery_soc_pct": {"per_s": 5 / 60},
+        # Three times the fastest filling of a truck; nothing takes hydrogen out of the tanks as fast.
+        "hydrogen_mass_kg": {"per_s": 1.0},
         "grid_power_kw": {"low": -1500.0, "high": 3750.0},
         "gnss_hdop": {"likely": (0.0, 10.0)},
     }
 )
 """Where the metrics believe less than the catalogue. None of it is published as a standard: each is chosen so that no
 true value of the vehicles of a programme is lost."""
+
+NO_RATE: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            ("battery_current_a", "battery_power_kw", "motor_power_kw", "shaft_power_kw"),
+            "a drive goes to full power and back between two readings",
+        ),
+        **dict.fromkeys(
+            ("auxiliary_power_kw", "hotel_power_kw", "grid_power_kw", "charger_output_power_kw"),
+            "a load or a charger is switched on and off between two readings",
+        ),
+        **dict.fromkeys(
+            ("fuel_rate_l_h", "hydrogen_rate_kg_h", "cng_rate_kg_h"),
+            "a valve opens and closes between two readings",
+        ),
+        "engine_speed_rpm": "an engine starts and stalls between two readings; only whether it runs is read",
+        "payload_kg": "a load is picked up and set down between two readings",
+        **dict.fromkeys(PLACE, "coordinates are judged together: a jump is farther than a vehicle can go"),
+        "gnss_hdop": "satellites come into sight and leave it at once",
+    }
+)
+"""Why a signal has no fastest change: a rate would take true values for spikes. Counters are not in it: theirs is the
+greatest rise in an hour (`rules.MAX_RATE_PER_H`, `rules.DEFAULT_MAX_RATE_PER_H`)."""
 
 
 def _plausible(name: str) -> Plausible:
@@ -92,8 +118,11 @@ PLAUSIBLE: Mapping[str, Plausible] = MappingProxyType(
 )
 """What is believed of every number that the metrics read."""
 
-SPIKE_STEP = MappingProxyType({"battery_soc_pct": 1.5, "speed_kmh": 5.0, "battery_voltage_v": 10.0})
-"""A change that may come at once, whatever the rate: resolution and noise of the signal."""
+SPIKE_STEP = MappingProxyType(
+    {"battery_soc_pct": 1.5, "speed_kmh": 5.0, "battery_voltage_v": 10.0, "hydrogen_mass_kg": 5.0}
+)
+"""A change that may come at once, whatever the rate: resolution and noise of the signal. Tanks of more than a tonne are
+gauged to 5 kg in steps of 0.4 %."""
 HDOP_MAX = 10.0
 STUCK_SPEED_KMH = 5.0
 """The speed changes when it spans at least so much."""

@@ -16,10 +16,11 @@ import polars as pl
 
 from analytics.factors.limits import ENGINE, HEATER, Limit, Limits, Source, limits
 from analytics.factors.standards import standard_of
+from analytics.metrics import sources
 from analytics.metrics.avoiding import Avoided, Found, bounds, in_frames, known, told_fuels, unknown
-from analytics.metrics.metric import Metric, Total
+from analytics.metrics.metric import Given, Metric, Total
 from analytics.metrics.rows import ESTIMATED
-from analytics.metrics.vehicle_days import NO_BASELINES, VehicleDay, day_inputs
+from analytics.metrics.vehicle_days import LIQUID_FUELS, NO_BASELINES, VehicleDay, day_inputs
 from schemas.units import WORK_RATES
 
 NOX, PM = "nox_avoided_screening_g", "pm25_avoided_screening_g"
@@ -32,9 +33,12 @@ ACTIVITY_NAMES = {"km": "distance_km", "h": "key_on_h", "L": "fuel of the baseli
 
 
 def _metric(slug: str, name: str, meaning: str) -> Metric:
+    inputs = (
+        "distance_km", "key_on_h", *LIQUID_FUELS, Given.VEHICLE, Given.BASELINE, Given.ENGINES, Given.FACTORS,
+    )  # fmt: skip
     return Metric(
-        slug, name, "g", meaning, "work x standard - own engine and heater", ("distance_km", "key_on_h"), 0, Total.SUM,
-        "nox-and-pm",
+        slug, name, "g", meaning, "work x standard - own engine and heater", inputs, 0, Total.SUM, "nox-and-pm",
+        sources.LIMITS,
     )  # fmt: skip
 
 

@@ -9,22 +9,35 @@ from typing import NamedTuple
 
 import polars as pl
 
-from analytics.metrics import states
+from analytics.metrics import sources, states
 from analytics.metrics.inputs import Inputs, Policy
-from analytics.metrics.metric import Metric, Total
+from analytics.metrics.metric import Given, Metric, Total
 from analytics.metrics.rows import KEYS, Figure, Figures, Key
 
+_FITNESS = (
+    "down_h", "planned_maintenance_h", "unknown_h", Given.PLANNED_SERVICE, Given.MAINTENANCE, Given.OPERATOR,
+)  # fmt: skip
+_AVAILABILITY = "(planned - unavailable - unknown) / (planned - unknown); low counts unknown as down, high as up"
 
-def _days(slug: str, name: str, meaning: str) -> Metric:
+
+def _days(slug: str, name: str, meaning: str, inputs: tuple[str, ...] = _FITNESS) -> Metric:
     return Metric(
-        slug, name, "vehicle-days", meaning, "counted by planned vehicle-day", (), 0, Total.SUM, "availability",
-        shown=False,
+        slug, name, "vehicle-days", meaning, "counted by planned vehicle-day", inputs, 0, Total.SUM, "availability",
+        sources.AVAILABILITY, shown=False,
     )  # fmt: skip
 
 
-_AVAILABILITY = "(planned - unavailable - unknown) / (planned - unknown); low counts unknown as down, high as up"
+def _share(slug: str, name: str, meaning: str, available: str) -> Metric:
+    return Metric(
+        slug, name, "%", meaning, _AVAILABILITY, (available, "planned_days", "unknown_days"), 1, Total.AVAILABILITY,
+        "availability", sources.AVAILABILITY, numerator=available, denominator="planned_days",
+    )  # fmt: skip
+
+
 METRICS = (
-    _days("planned_days", "Planned vehicle-days", "Vehicle-days on which service was planned."),
+    _days(
+        "planned_days", "Planned vehicle-days", "Vehicle-days on which service was planned.", (Given.PLANNED_SERVICE,)
+    ),
     _days("available_days", "Available vehicle-days", "Planned days on which the vehicle was fit for its service."),
     _days("unknown_days", "Unknown vehicle-days", "Planned days with no evidence."),
     _days(
@@ -36,28 +49,26 @@ METRICS = (
               f"Planned days lost mostly to: {cause.replace('_', ' ')}.")
         for cause in states.CAUSES
     ),
-    Metric(
-        "availability_pct", "Availability", "%",
+    _share(
+        "availability_pct", "Availability",
         "Share of planned vehicle-days on which the vehicle was available, with bounds for unknown days.",
-        _AVAILABILITY, ("planned service", "maintenance", "red_stop_lamp"), 1, Total.AVAILABILITY, "availability",
-        numerator="available_days", denominator="planned_days",
+        "available_days",
     ),
-    Metric(
-        "availability_excl_planned_maintenance_pct", "Availability, planned maintenance aside", "%",
+    _share(
+        "availability_excl_planned_maintenance_pct", "Availability, planned maintenance aside",
         "Availability that does not count planned maintenance against the vehicle.",
-        _AVAILABILITY, ("planned service", "maintenance", "red_stop_lamp"), 1, Total.AVAILABILITY, "availability",
-        numerator="available_excl_planned_maintenance_days", denominator="planned_days",
+        "available_excl_planned_maintenance_days",
     ),
     *(
-        Metric(f"{system}roadcalls", f"{words} roadcalls", "1", f"{words} roadcalls.", "records", ("roadcalls",), 0,
-               Total.SUM, "roadcalls", shown=False)
+        Metric(f"{system}roadcalls", f"{words} roadcalls", "1", f"{words} roadcalls.", "records", (Given.ROADCALLS,), 0,
+               Total.SUM, "roadcalls", f"{sources.OWN}: a count of records", shown=False)
         for system, words in (("", "All"), ("propulsion_", "Propulsion"), ("storage_", "Energy storage"))
     ),
     *(
         Metric(f"km_between_{system}roadcalls", f"Distance between {words}roadcalls", "km",
                f"Distance driven for each {words}roadcall; without any, a bound that it exceeds.",
                "distance / roadcalls; exact 95 % Poisson interval; without roadcalls > distance / 3.0",
-               ("distance_km", "roadcalls"), 0, Total.ROADCALL_DISTANCE, "roadcalls",
+               ("distance_km", f"{system}roadcalls"), 0, Total.ROADCALL_DISTANCE, "roadcalls", sources.ROADCALLS,
                numerator="distance_km", denominator=f"{system}roadcalls")
         for system, words in (("", ""), ("propulsion_", "propulsion "), ("storage_", "energy storage "))
     ),

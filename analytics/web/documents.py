@@ -13,7 +13,7 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/definitions", response_class=HTMLResponse)
 def definitions(request: Request) -> HTMLResponse:
-    """Every figure that is shown: meaning, definition, inputs, how it totals."""
+    """Every figure that is shown: meaning, definition, inputs, how it totals, source."""
     return page(request, "definitions.html", {"metrics": [metric for metric in METRICS.values() if metric.shown]})
 
 

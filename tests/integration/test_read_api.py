@@ -99,6 +99,13 @@ def test_only_figures_for_people_are_given_out(client: Client) -> None:
     assert not {"planned_days", "ratio_distance_km", "roadcalls"} & catalogue
 
 
+def test_the_catalogue_names_inputs_and_source_of_every_metric(client: Client) -> None:
+    rows = get(client, "/v1/metrics-catalogue")
+    assert [row["slug"] for row in rows if not (row["inputs"] and row["source"])] == []
+    availability = next(row for row in rows if row["slug"] == "availability_pct")
+    assert availability["inputs"] == ["available_days", "planned_days", "unknown_days"]
+
+
 def test_a_part_of_the_period(client: Client) -> None:
     summary = get(client, "/v1/pilots/harbor/summary", **{"from": "2026-01-06", "to": "2026-01-07"})
     assert summary["days"] == 2

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from metrics_case import DAY, DAY_S, HOUR, Day, day_rows, inputs, telemetry
 
 from analytics.metrics import SIGNALS as READ
-from analytics.metrics import Results, compute
-from analytics.metrics.plausible import MEANINGS, PLAUSIBLE, Reason
+from analytics.metrics import Results, compute, rules
+from analytics.metrics.plausible import MEANINGS, NO_RATE, PLAUSIBLE, SPIKE_STEP, Reason
+from analytics.metrics.samples import COUNTERS, PLACE
 from schemas.signals import SIGNALS, Kind
 from tests import campaign
 
@@ -37,6 +38,18 @@ def test_every_number_that_is_read_has_limits_within_the_catalogue() -> None:
         assert SIGNALS[name].low <= known.low < known.high <= SIGNALS[name].high, name
         assert all(known.low < high <= known.high for high in known.high_for.values()), name
     assert MEANINGS.keys() == set(Reason)
+
+
+def test_every_number_that_is_read_has_a_rate_or_a_reason_for_none() -> None:
+    """A fastest change, for counters a greatest rise in an hour, or words; never two of them."""
+    rated = {name for name, known in PLAUSIBLE.items() if known.per_s is not None}
+    ways = [rated, set(COUNTERS), set(NO_RATE)]
+    assert set.union(*ways) == PLAUSIBLE.keys()
+    assert sum(len(way) for way in ways) == len(PLAUSIBLE)
+    assert rated == SPIKE_STEP.keys()
+    assert rules.MAX_RATE_PER_H.keys() <= set(COUNTERS)
+    assert min(rules.DEFAULT_MAX_RATE_PER_H, *rules.MAX_RATE_PER_H.values()) > 0
+    assert all(NO_RATE.values())
 
 
 def test_a_value_out_of_limits_is_left_out() -> None:
@@ -87,6 +100,31 @@ def test_a_spike_of_state_of_charge_is_no_charging() -> None:
     assert _found(results) == [("battery_soc_pct", "spike", 1, True)]
     assert Day(results)["energy_used_by_soc_kwh"] == pytest.approx(0)
     assert not Day(results)["energy_charged_kwh"]
+
+
+@pytest.mark.parametrize(("astray", "found"), [(0.0, True), (900.0, True), (24.0, False)])
+def test_a_spike_of_the_mass_in_the_tanks_is_no_hydrogen_used(astray: float, found: bool) -> None:
+    """A gauge that wakes up with the key tells 0 or 900 kg; one that shakes by 4 kg is believed."""
+    mass = _with([30 - t / 1200 for t in TIMES], at180=astray)
+    results = _computed(speed_kmh=SPEED, ignition_on=[n >= 180 for n in range(N)], hydrogen_mass_kg=mass)
+    assert _found(results) == ([("hydrogen_mass_kg", "spike", 1, True)] if found else [])
+    if found:
+        assert Day(results)["hydrogen_used_kg"] == pytest.approx(3)
+
+
+def test_refuelling_between_two_readings_is_no_spike() -> None:
+    """40 kg within ten seconds: they stay."""
+    mass = [(30 if n < 180 else 70) - t / 1200 for n, t in enumerate(TIMES)]
+    results = _computed(speed_kmh=[0.0 if 179 <= n <= 181 else 36.0 for n in range(N)], hydrogen_mass_kg=mass)
+    assert _found(results) == []
+    assert Day(results)["hydrogen_used_kg"] == pytest.approx(3, abs=0.1)
+
+
+@pytest.mark.parametrize("name", sorted(NO_RATE.keys() - set(PLACE)))
+def test_a_value_that_steps_and_returns_is_kept_where_that_may_be(name: str) -> None:
+    known = PLAUSIBLE[name]
+    peak = 0.9 * min(known.high, known.likely[1])
+    assert _found(_computed(list(range(600)), **{name: _with([1.0] * 600, at300=peak)})) == []
 
 
 def test_a_stuck_sensor_is_left_out_while_the_speed_changes() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from analytics.metrics import METRICS, Metric, Total
 from analytics.metrics.document import markdown
+from analytics.metrics.metric import Given
 from schemas.signals import SIGNALS
 
 ROOT = Path(__file__).parents[2]
@@ -20,9 +21,6 @@ PROMISED = [
     "fuel_displaced_l", "co2e_avoided_tailpipe_vs_generation_kg",
     "co2e_avoided_well_to_wheel_kg", "co2e_avoided_conservative_kg", "mpgdge",
 ]  # fmt: skip
-OTHER_INPUTS = {"time", "planned service", "maintenance", "roadcalls"} | {
-    "energy counters", "power integral", "state of charge",
-}  # fmt: skip
 
 
 def test_every_promised_metric_is_there_and_shown() -> None:
@@ -43,13 +41,33 @@ def test_a_metric_is_whole(metric: Metric) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
-def test_inputs_are_signals_or_metrics(metric: Metric) -> None:
-    assert set(metric.inputs) - SIGNALS.keys() - METRICS.keys() - OTHER_INPUTS == set()
+def test_inputs_are_signals_metrics_or_given(metric: Metric) -> None:
+    assert metric.inputs
+    assert len(set(metric.inputs)) == len(metric.inputs)
+    assert set(metric.inputs) - SIGNALS.keys() - METRICS.keys() - set(Given) == set()
+    assert metric.slug not in metric.inputs or metric.slug in SIGNALS, "starts from itself"
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
+def test_a_source_is_named(metric: Metric) -> None:
+    assert metric.source.strip()
+    assert not metric.source.endswith(".")
+
+
+def test_everything_that_may_be_given_is_an_input_and_no_signal_or_metric() -> None:
+    assert set(Given) - {name for metric in METRICS.values() for name in metric.inputs} == set()
+    assert set(Given) & (SIGNALS.keys() | METRICS.keys()) == set()
 
 
 def test_a_ratio_needs_two_sides() -> None:
     with pytest.raises(ValueError, match="numerator"):
-        Metric("a", "A", "1", "A.", "a", (), 0, Total.RATIO, "energy", numerator="distance_km")
+        Metric("a", "A", "1", "A.", "a", ("b",), 0, Total.RATIO, "energy", "own", numerator="distance_km")
+
+
+@pytest.mark.parametrize(("inputs", "source"), [((), "own"), (("b",), "")])
+def test_a_metric_needs_inputs_and_a_source(inputs: tuple[str, ...], source: str) -> None:
+    with pytest.raises(ValueError, match="inputs and source"):
+        Metric("a", "A", "1", "A.", "a", inputs, 0, Total.SUM, "energy", source)
 
 
 def test_every_anchor_is_a_heading_of_the_definitions() -> None:
