@@ -9,14 +9,15 @@ import pytest
 from hourly_case import DIRECT, GRID, tables
 from hypothesis import given
 from hypothesis import strategies as st
-from metrics_case import DAY, HOUR, T0, Day, at, inputs, telemetry
+from metrics_case import DAY, DAY_S, HOUR, T0, Day, at, inputs, telemetry
 from polars.testing import assert_frame_equal
 
 from analytics.factors.hourly import matched
-from analytics.metrics import compute
-from analytics.metrics.charging_hours import charging_hours, day_hours
+from analytics.metrics import Inputs, Results, compute
+from analytics.metrics.charging_hours import day_hours
 from analytics.metrics.emissions import CONSERVATIVE, TAILPIPE_VS_GENERATION
-from schemas.frames import UTC_TIME
+from analytics.metrics.metering import in_hours
+from schemas.frames import UTC_TIME, MeterSessions
 
 EVERY = 60
 PLUGGED = {"usable_battery_kwh": 100.0, "sample_period_s": float(EVERY), "grid": GRID, "baseline_fuel": "diesel",
@@ -40,7 +41,7 @@ CASE = pl.DataFrame(
 # --- the factor of a day
 
 
-def test_sixty_kwh_over_three_hours() -> None:  # T26: 15 / 30 / 15 kWh at 300, 200, 100 g/kWh
+def test_every_hour_of_energy_takes_the_factor_of_its_hour() -> None:
     hours = tables({utc(1): 300.0, utc(2): 200.0, utc(3): 100.0})
     row = matched(CASE, drawn((utc(1), 15), (utc(2), 30), (utc(3), 15)), hours).row(0, named=True)
     # 4,500 + 6,000 + 1,500 g = 12 kg over 60 kWh
@@ -98,22 +99,49 @@ def charging(minutes: range, kw: float = 30.0) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def by_hour(rows: pl.DataFrame, **vehicle: Any) -> pl.DataFrame:
-    """The hours of the first day's energy, by the whole computation."""
-    given = inputs(rows, vehicles=[PLUGGED | vehicle])
+def placed(world: Inputs) -> tuple[Results, pl.DataFrame]:
+    """Results, and the hours in which the whole computation placed each day's energy."""
     found: list[pl.DataFrame] = []
 
-    def spy(stretches: pl.DataFrame, vehicles: pl.DataFrame, figures: pl.DataFrame) -> pl.DataFrame:
-        found.append(charging_hours(stretches, vehicles, figures))
+    def spy(*given: pl.DataFrame) -> pl.DataFrame:
+        found.append(in_hours(*given))
         return found[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analytics.metrics.daily.charging_hours", spy)
-        results = compute(replace(given, hourly=tables({})))
-    energy = Day(results)["grid_energy_kwh"]
-    assert energy is not None
-    assert found[0]["kwh"].sum() == pytest.approx(energy, rel=1e-9)
-    return found[0]
+        patch.setattr("analytics.metrics.daily.metering.in_hours", spy)
+        results = compute(world)
+    return results, found[0]
+
+
+def by_hour(rows: pl.DataFrame, **vehicle: Any) -> pl.DataFrame:
+    """The hours of the first day's energy, by the whole computation."""
+    results, hours = placed(replace(inputs(rows, vehicles=[PLUGGED | vehicle]), hourly=tables({})))
+    assert hours["kwh"].sum() == pytest.approx(Day(results)["grid_energy_kwh"], rel=1e-9)
+    return hours
+
+
+def sixty_kwh_by(what: str) -> Inputs:
+    """A parked vehicle that draws 60 kWh evenly from 01:30 to 03:30 UTC, as this tells it."""
+    start, end = (int((utc(hour, day=6) - T0).total_seconds()) for hour in (1.5, 3.5))
+    times = [0, start, end, DAY_S]
+    signals = {"odometer_km": [100.0] * 4, "ignition_on": [False] * 4, "plugged_in": [False, True, False, False]}
+    counted = {} if what == "record" else {what: [500.0, 500.0, 560.0, 560.0]}
+    world = inputs(telemetry(times, **signals, **counted), vehicles=[PLUGGED | {"charger_efficiency": 1.0}])
+    record = [(1, 1, at(start), at(end), 60.0)] if what == "record" else []
+    return replace(world, meters=pl.DataFrame(record, MeterSessions.create_empty().schema, orient="row"))
+
+
+@pytest.mark.parametrize("what", ["grid_energy_kwh", "energy_charged_kwh", "record"])
+def test_t26_sixty_kwh_over_three_hours(what: str) -> None:
+    """Half an hour, an hour and half an hour of it, at 300, 200 and 100 g/kWh: 4,500 + 6,000 + 1,500 g."""
+    factors = tables({utc(1, day=6): 300.0, utc(2, day=6): 200.0, utc(3, day=6): 100.0})
+    results, hours = placed(replace(sixty_kwh_by(what), hourly=factors))
+    assert hours["hour"].to_list() == [utc(1, day=6), utc(2, day=6), utc(3, day=6)]
+    assert hours["kwh"].to_list() == pytest.approx([15, 30, 15], rel=1e-12)
+    assert hours["kwh"].sum() == pytest.approx(60, rel=1e-12)
+    day = Day(results)
+    assert day["grid_energy_kwh"] == pytest.approx(60, rel=1e-12)
+    assert day[TAILPIPE_VS_GENERATION] == pytest.approx(-12, rel=1e-12)  # nothing was driven
 
 
 def test_energy_is_placed_by_the_charging_power() -> None:
