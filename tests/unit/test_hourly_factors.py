@@ -1,13 +1,15 @@
 """Hourly grid factors, matched to the UTC hours of charging."""
 
 import datetime as dt
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
 from hourly_case import DIRECT, GRID, tables
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from metrics_case import DAY, DAY_S, HOUR, T0, Day, at, inputs, telemetry
 from polars.testing import assert_frame_equal
@@ -18,6 +20,7 @@ from analytics.metrics.charging_hours import day_hours
 from analytics.metrics.emissions import CONSERVATIVE, TAILPIPE_VS_GENERATION
 from analytics.metrics.metering import in_hours
 from schemas.frames import UTC_TIME, MeterSessions
+from tests import campaign
 
 EVERY = 60
 PLUGGED = {"usable_battery_kwh": 100.0, "sample_period_s": float(EVERY), "grid": GRID, "baseline_fuel": "diesel",
@@ -122,7 +125,7 @@ def by_hour(rows: pl.DataFrame, **vehicle: Any) -> pl.DataFrame:
 
 def sixty_kwh_by(what: str) -> Inputs:
     """A parked vehicle that draws 60 kWh evenly from 01:30 to 03:30 UTC, as this tells it."""
-    start, end = (int((utc(hour, day=6) - T0).total_seconds()) for hour in (1.5, 3.5))
+    start, end = (_seconds(utc(hour, day=6)) for hour in (1.5, 3.5))
     times = [0, start, end, DAY_S]
     signals = {"odometer_km": [100.0] * 4, "ignition_on": [False] * 4, "plugged_in": [False, True, False, False]}
     counted = {} if what == "record" else {what: [500.0, 500.0, 560.0, 560.0]}
@@ -193,6 +196,103 @@ def test_cutting_at_hours_changes_nothing_else(cable: bool) -> None:
     assert_frame_equal(cut.figures.filter(~emitted), whole.figures.filter(~emitted), rel_tol=1e-9)
     assert_frame_equal(cut.trips, whole.trips, rel_tol=1e-9)
     assert_frame_equal(cut.charge_sessions, whole.charge_sessions, rel_tol=1e-9)
+
+
+# --- whatever was charged when
+
+
+@dataclass(frozen=True)
+class Charging:
+    """Two days in a zone, from 03:00 to 03:00, and what tells of sessions in them: first minute, minutes, kW each."""
+
+    zone: str
+    first_day: dt.date
+    told_by: str
+    phase_s: int
+    sessions: tuple[tuple[int, int, float], ...]
+
+    def days(self) -> list[dict[str, Any]]:
+        dates = [self.first_day + dt.timedelta(days=n) for n in range(3)]
+        cuts = [dt.datetime.combine(date, dt.time(3), ZoneInfo(self.zone)).astimezone(dt.UTC) for date in dates]
+        return [
+            {"vehicle_id": 1, "day": date, "pilot_id": 1, "starts_at": start, "ends_at": end}
+            for date, (start, end) in zip(dates, pairwise(cuts), strict=False)
+        ]
+
+    def spans(self) -> list[tuple[int, int, float]]:
+        """Start and end in seconds from T0, and kW."""
+        first = _seconds(self.days()[0]["starts_at"]) + self.phase_s
+        return [(first + EVERY * start, first + EVERY * (start + length), kw) for start, length, kw in self.sessions]
+
+    def world(self) -> Inputs:
+        """A row a minute, at the plug while charging, else parked."""
+        days, spans = self.days(), self.spans()
+        times = range(_seconds(days[0]["starts_at"]) + self.phase_s, _seconds(days[-1]["ends_at"]), EVERY)
+        power = [sum(kw for a, b, kw in spans if a <= t < b) for t in times]
+        counter = [sum(kw * max(0, min(t, b) - a) / HOUR for a, b, kw in spans) for t in times]
+        flows = [kw > 0 for kw in power]
+        signal, rows = self.told_by, []
+        if self.told_by == "record":
+            signal = "energy_charged_kwh"
+            rows = [(n, 1, at(a), at(b), kw * (b - a) / HOUR) for n, (a, b, kw) in enumerate(spans)]
+        told = telemetry(
+            times, odometer_km=[9.0] * len(times), ignition_on=[False] * len(times), plugged_in=flows, charging=flows,
+            **{signal: counter if signal.endswith("_kwh") else power},
+        )  # fmt: skip
+        meters = pl.DataFrame(rows, MeterSessions.create_empty().schema, orient="row")
+        return replace(inputs(told, vehicles=[PLUGGED], days=days), hourly=tables({}), meters=meters)
+
+
+def _seconds(time: Any) -> int:
+    return int((time - T0).total_seconds())
+
+
+ZONES = (
+    ("America/Los_Angeles", dt.date(2026, 3, 7)),  # 23 hours
+    ("America/Los_Angeles", dt.date(2026, 10, 31)),  # 25 hours
+    ("Asia/Kolkata", dt.date(2026, 1, 5)),  # cut at half an hour
+)
+EXACT = {"grid_energy_kwh": 1.0, "record": 1.0, "energy_charged_kwh": 1 / 0.9}
+"""What tells of energy to the second, and how much is bought for each kWh it tells."""
+TOLD_BY = (*EXACT, "grid_power_kw", "battery_power_kw")
+
+
+@st.composite
+def chargings(draw: st.DrawFn) -> Charging:
+    """One to three sessions of minutes to ten hours, at least an hour apart, so that none shares an hour."""
+    sessions, minute = [], 0
+    for _ in range(draw(st.integers(1, 3))):
+        start, length = minute + draw(st.integers(60, 400)), draw(st.integers(5, 460))
+        sessions.append((start, length, draw(st.floats(3.0, 300.0))))
+        minute = start + length
+    zone, first_day = draw(st.sampled_from(ZONES))
+    return Charging(zone, first_day, draw(st.sampled_from(TOLD_BY)), draw(st.integers(0, EVERY - 1)), tuple(sessions))
+
+
+@settings(max_examples=campaign.size(6, 200))
+@given(chargings())
+@example(Charging(*ZONES[0], "grid_energy_kwh", 0, ((15 * 60, 10 * 60, 7.0),)))  # from 18:00 over midnight, the change
+@example(Charging(*ZONES[1], "energy_charged_kwh", 0, ((15 * 60, 11 * 60, 7.0),)))  # of clocks and the cut
+@example(Charging(*ZONES[1], "record", 17, ((15 * 60, 11 * 60, 7.0),)))
+@example(Charging(*ZONES[2], "battery_power_kw", 0, ((30, 60, 50.0), (23 * 60, 100, 50.0))))
+def test_the_energy_of_hours_is_that_of_sessions_and_days(charging: Charging) -> None:
+    results, hours = placed(charging.world())
+    assert hours["kwh"].min() >= 0  # type: ignore[operator]
+    for day in charging.days():
+        bought = Day(results, day=day["day"])["grid_energy_kwh"]
+        assert hours.filter(day=day["day"])["kwh"].sum() == pytest.approx(bought or 0.0, rel=1e-9)
+    found = results.charge_sessions["grid_energy_kwh"].to_list()
+    # Power rises over the step before a session's first row.
+    before = EVERY if charging.told_by.endswith("_kw") else 0
+    within = [
+        hours.filter(pl.col("hour").is_between(at(start - before).replace(minute=0, second=0), at(end), closed="left"))
+        for start, end, _ in charging.spans()
+    ]
+    assert [inside["kwh"].sum() for inside in within] == pytest.approx(found, rel=1e-9)
+    assert sum(inside.height for inside in within) == hours.height, "energy in an hour outside of every session"
+    if charging.told_by in EXACT:  # power also rises and falls in a step at either end
+        true_kwh = [kw * (end - start) / HOUR * EXACT[charging.told_by] for start, end, kw in charging.spans()]
+        assert found == pytest.approx(true_kwh, rel=1e-9)
 
 
 # --- figures
