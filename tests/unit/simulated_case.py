@@ -80,6 +80,16 @@ def other_kinds(first_day: dt.date, days: int) -> Fleet:
     return Fleet(tuple(pilots), first_day, days, Incidents())
 
 
+def one_percent_of(truth: pl.Expr) -> pl.Expr:
+    """How far a figure may be from the truth.
+
+    Of one unit (kWh, km, L, kg) or less it is what counters told in hundredths leave open: a day is the difference of
+    two readings, and net energy that of two such counters.
+    """
+    size = truth.cast(pl.Float64).abs()
+    return pl.when(size > 1).then(0.01 * size).otherwise(0.02)
+
+
 def powertrain(spec: VehicleSpec) -> str:
     """What drives a simulated vehicle."""
     if spec.fuel_cell is not None:

@@ -1,22 +1,26 @@
 """Hourly grid factors, matched to the UTC hours of charging."""
 
 import datetime as dt
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
 from hourly_case import DIRECT, GRID, tables
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from metrics_case import DAY, HOUR, T0, Day, at, inputs, telemetry
+from metrics_case import DAY, DAY_S, HOUR, T0, Day, at, inputs, telemetry
 from polars.testing import assert_frame_equal
 
 from analytics.factors.hourly import matched
-from analytics.metrics import compute
-from analytics.metrics.charging_hours import charging_hours, day_hours
+from analytics.metrics import Inputs, Results, compute
+from analytics.metrics.charging_hours import day_hours
 from analytics.metrics.emissions import CONSERVATIVE, TAILPIPE_VS_GENERATION
-from schemas.frames import UTC_TIME
+from analytics.metrics.metering import in_hours
+from schemas.frames import UTC_TIME, MeterSessions
+from tests import campaign
 
 EVERY = 60
 PLUGGED = {"usable_battery_kwh": 100.0, "sample_period_s": float(EVERY), "grid": GRID, "baseline_fuel": "diesel",
@@ -40,7 +44,7 @@ CASE = pl.DataFrame(
 # --- the factor of a day
 
 
-def test_sixty_kwh_over_three_hours() -> None:  # T26: 15 / 30 / 15 kWh at 300, 200, 100 g/kWh
+def test_every_hour_of_energy_takes_the_factor_of_its_hour() -> None:
     hours = tables({utc(1): 300.0, utc(2): 200.0, utc(3): 100.0})
     row = matched(CASE, drawn((utc(1), 15), (utc(2), 30), (utc(3), 15)), hours).row(0, named=True)
     # 4,500 + 6,000 + 1,500 g = 12 kg over 60 kWh
@@ -98,22 +102,49 @@ def charging(minutes: range, kw: float = 30.0) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def by_hour(rows: pl.DataFrame, **vehicle: Any) -> pl.DataFrame:
-    """The hours of the first day's energy, by the whole computation."""
-    given = inputs(rows, vehicles=[PLUGGED | vehicle])
+def placed(world: Inputs) -> tuple[Results, pl.DataFrame]:
+    """Results, and the hours in which the whole computation placed each day's energy."""
     found: list[pl.DataFrame] = []
 
-    def spy(stretches: pl.DataFrame, vehicles: pl.DataFrame, figures: pl.DataFrame) -> pl.DataFrame:
-        found.append(charging_hours(stretches, vehicles, figures))
+    def spy(*given: pl.DataFrame) -> pl.DataFrame:
+        found.append(in_hours(*given))
         return found[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analytics.metrics.daily.charging_hours", spy)
-        results = compute(replace(given, hourly=tables({})))
-    energy = Day(results)["grid_energy_kwh"]
-    assert energy is not None
-    assert found[0]["kwh"].sum() == pytest.approx(energy, rel=1e-9)
-    return found[0]
+        patch.setattr("analytics.metrics.daily.metering.in_hours", spy)
+        results = compute(world)
+    return results, found[0]
+
+
+def by_hour(rows: pl.DataFrame, **vehicle: Any) -> pl.DataFrame:
+    """The hours of the first day's energy, by the whole computation."""
+    results, hours = placed(replace(inputs(rows, vehicles=[PLUGGED | vehicle]), hourly=tables({})))
+    assert hours["kwh"].sum() == pytest.approx(Day(results)["grid_energy_kwh"], rel=1e-9)
+    return hours
+
+
+def sixty_kwh_by(what: str) -> Inputs:
+    """A parked vehicle that draws 60 kWh evenly from 01:30 to 03:30 UTC, as this tells it."""
+    start, end = (_seconds(utc(hour, day=6)) for hour in (1.5, 3.5))
+    times = [0, start, end, DAY_S]
+    signals = {"odometer_km": [100.0] * 4, "ignition_on": [False] * 4, "plugged_in": [False, True, False, False]}
+    counted = {} if what == "record" else {what: [500.0, 500.0, 560.0, 560.0]}
+    world = inputs(telemetry(times, **signals, **counted), vehicles=[PLUGGED | {"charger_efficiency": 1.0}])
+    record = [(1, 1, at(start), at(end), 60.0)] if what == "record" else []
+    return replace(world, meters=pl.DataFrame(record, MeterSessions.create_empty().schema, orient="row"))
+
+
+@pytest.mark.parametrize("what", ["grid_energy_kwh", "energy_charged_kwh", "record"])
+def test_t26_sixty_kwh_over_three_hours(what: str) -> None:
+    """Half an hour, an hour and half an hour of it, at 300, 200 and 100 g/kWh: 4,500 + 6,000 + 1,500 g."""
+    factors = tables({utc(1, day=6): 300.0, utc(2, day=6): 200.0, utc(3, day=6): 100.0})
+    results, hours = placed(replace(sixty_kwh_by(what), hourly=factors))
+    assert hours["hour"].to_list() == [utc(1, day=6), utc(2, day=6), utc(3, day=6)]
+    assert hours["kwh"].to_list() == pytest.approx([15, 30, 15], rel=1e-12)
+    assert hours["kwh"].sum() == pytest.approx(60, rel=1e-12)
+    day = Day(results)
+    assert day["grid_energy_kwh"] == pytest.approx(60, rel=1e-12)
+    assert day[TAILPIPE_VS_GENERATION] == pytest.approx(-12, rel=1e-12)  # nothing was driven
 
 
 def test_energy_is_placed_by_the_charging_power() -> None:
@@ -165,6 +196,103 @@ def test_cutting_at_hours_changes_nothing_else(cable: bool) -> None:
     assert_frame_equal(cut.figures.filter(~emitted), whole.figures.filter(~emitted), rel_tol=1e-9)
     assert_frame_equal(cut.trips, whole.trips, rel_tol=1e-9)
     assert_frame_equal(cut.charge_sessions, whole.charge_sessions, rel_tol=1e-9)
+
+
+# --- whatever was charged when
+
+
+@dataclass(frozen=True)
+class Charging:
+    """Two days in a zone, from 03:00 to 03:00, and what tells of sessions in them: first minute, minutes, kW each."""
+
+    zone: str
+    first_day: dt.date
+    told_by: str
+    phase_s: int
+    sessions: tuple[tuple[int, int, float], ...]
+
+    def days(self) -> list[dict[str, Any]]:
+        dates = [self.first_day + dt.timedelta(days=n) for n in range(3)]
+        cuts = [dt.datetime.combine(date, dt.time(3), ZoneInfo(self.zone)).astimezone(dt.UTC) for date in dates]
+        return [
+            {"vehicle_id": 1, "day": date, "pilot_id": 1, "starts_at": start, "ends_at": end}
+            for date, (start, end) in zip(dates, pairwise(cuts), strict=False)
+        ]
+
+    def spans(self) -> list[tuple[int, int, float]]:
+        """Start and end in seconds from T0, and kW."""
+        first = _seconds(self.days()[0]["starts_at"]) + self.phase_s
+        return [(first + EVERY * start, first + EVERY * (start + length), kw) for start, length, kw in self.sessions]
+
+    def world(self) -> Inputs:
+        """A row a minute, at the plug while charging, else parked."""
+        days, spans = self.days(), self.spans()
+        times = range(_seconds(days[0]["starts_at"]) + self.phase_s, _seconds(days[-1]["ends_at"]), EVERY)
+        power = [sum(kw for a, b, kw in spans if a <= t < b) for t in times]
+        counter = [sum(kw * max(0, min(t, b) - a) / HOUR for a, b, kw in spans) for t in times]
+        flows = [kw > 0 for kw in power]
+        signal, rows = self.told_by, []
+        if self.told_by == "record":
+            signal = "energy_charged_kwh"
+            rows = [(n, 1, at(a), at(b), kw * (b - a) / HOUR) for n, (a, b, kw) in enumerate(spans)]
+        told = telemetry(
+            times, odometer_km=[9.0] * len(times), ignition_on=[False] * len(times), plugged_in=flows, charging=flows,
+            **{signal: counter if signal.endswith("_kwh") else power},
+        )  # fmt: skip
+        meters = pl.DataFrame(rows, MeterSessions.create_empty().schema, orient="row")
+        return replace(inputs(told, vehicles=[PLUGGED], days=days), hourly=tables({}), meters=meters)
+
+
+def _seconds(time: Any) -> int:
+    return int((time - T0).total_seconds())
+
+
+ZONES = (
+    ("America/Los_Angeles", dt.date(2026, 3, 7)),  # 23 hours
+    ("America/Los_Angeles", dt.date(2026, 10, 31)),  # 25 hours
+    ("Asia/Kolkata", dt.date(2026, 1, 5)),  # cut at half an hour
+)
+EXACT = {"grid_energy_kwh": 1.0, "record": 1.0, "energy_charged_kwh": 1 / 0.9}
+"""What tells of energy to the second, and how much is bought for each kWh it tells."""
+TOLD_BY = (*EXACT, "grid_power_kw", "battery_power_kw")
+
+
+@st.composite
+def chargings(draw: st.DrawFn) -> Charging:
+    """One to three sessions of minutes to ten hours, at least an hour apart, so that none shares an hour."""
+    sessions, minute = [], 0
+    for _ in range(draw(st.integers(1, 3))):
+        start, length = minute + draw(st.integers(60, 400)), draw(st.integers(5, 460))
+        sessions.append((start, length, draw(st.floats(3.0, 300.0))))
+        minute = start + length
+    zone, first_day = draw(st.sampled_from(ZONES))
+    return Charging(zone, first_day, draw(st.sampled_from(TOLD_BY)), draw(st.integers(0, EVERY - 1)), tuple(sessions))
+
+
+@settings(max_examples=campaign.size(6, 200))
+@given(chargings())
+@example(Charging(*ZONES[0], "grid_energy_kwh", 0, ((15 * 60, 10 * 60, 7.0),)))  # from 18:00 over midnight, the change
+@example(Charging(*ZONES[1], "energy_charged_kwh", 0, ((15 * 60, 11 * 60, 7.0),)))  # of clocks and the cut
+@example(Charging(*ZONES[1], "record", 17, ((15 * 60, 11 * 60, 7.0),)))
+@example(Charging(*ZONES[2], "battery_power_kw", 0, ((30, 60, 50.0), (23 * 60, 100, 50.0))))
+def test_the_energy_of_hours_is_that_of_sessions_and_days(charging: Charging) -> None:
+    results, hours = placed(charging.world())
+    assert hours["kwh"].min() >= 0  # type: ignore[operator]
+    for day in charging.days():
+        bought = Day(results, day=day["day"])["grid_energy_kwh"]
+        assert hours.filter(day=day["day"])["kwh"].sum() == pytest.approx(bought or 0.0, rel=1e-9)
+    found = results.charge_sessions["grid_energy_kwh"].to_list()
+    # Power rises over the step before a session's first row.
+    before = EVERY if charging.told_by.endswith("_kw") else 0
+    within = [
+        hours.filter(pl.col("hour").is_between(at(start - before).replace(minute=0, second=0), at(end), closed="left"))
+        for start, end, _ in charging.spans()
+    ]
+    assert [inside["kwh"].sum() for inside in within] == pytest.approx(found, rel=1e-9)
+    assert sum(inside.height for inside in within) == hours.height, "energy in an hour outside of every session"
+    if charging.told_by in EXACT:  # power also rises and falls in a step at either end
+        true_kwh = [kw * (end - start) / HOUR * EXACT[charging.told_by] for start, end, kw in charging.spans()]
+        assert found == pytest.approx(true_kwh, rel=1e-9)
 
 
 # --- figures

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from simulated_case import inputs_of, numbered
+from simulated_case import inputs_of, numbered, one_percent_of
 
 from analytics.metrics import PADDING, Results, compute
 from ingest.gateway.simulator import DEMO_FLEET, Truth, VehicleLog, as_frames, simulate
@@ -50,9 +50,11 @@ ENERGIES = (
 
 @pytest.mark.parametrize("slug", ENERGIES)
 def test_amounts_within_one_percent(run: tuple[Results, Truth], slug: str) -> None:
-    beside = _beside(run, slug, slug).filter(pl.col("truth") > 1)
-    wrong = beside.filter(((pl.col("figure") - pl.col("truth")).abs() > 0.01 * pl.col("truth")).fill_null(True))
-    assert not beside.is_empty()
+    """What never happened is not invented, but may be left untold."""
+    beside = _beside(run, slug, slug)
+    off = (pl.col("figure") - pl.col("truth")).abs() > one_percent_of(pl.col("truth"))
+    wrong = beside.filter(off.fill_null(pl.col("truth") != 0))
+    assert beside["truth"].max() > 1  # type: ignore[operator]
     assert wrong.is_empty(), wrong
 
 
@@ -98,8 +100,8 @@ def test_trips_are_the_ones_driven(run: tuple[Results, Truth]) -> None:
     assert found.height == road.height
     assert found["distance_km"].to_list() == pytest.approx(road["distance_km"].to_list(), rel=0.01)
     electric = road["energy_used_kwh"].is_not_null()
-    used = found.filter(electric)["energy_used_kwh"].to_list()
-    assert used == pytest.approx(road.filter(electric)["energy_used_kwh"].to_list(), rel=0.02, abs=0.2)
+    used, truth = (trips.filter(electric)["energy_used_kwh"].to_list() for trips in (found, road))
+    assert used == pytest.approx(truth, rel=0.01)  # the least is 23 kWh: counters tell far more than 1 % of it
 
 
 def test_charging_sessions_are_the_ones_that_were(run: tuple[Results, Truth]) -> None:

@@ -125,8 +125,4 @@ def test_each_fuel_has_its_own_counter_and_rates_stand_in() -> None:
 def test_t06_hydrogen_per_100_km() -> None:
     """8 miles on one kilogram."""
     rows = telemetry([0, 1800], hydrogen_used_kg=[5, 6], odometer_km=[100, 100 + 8 * 1.609344])
-    day = one_day(rows)
-    kg, km = day["hydrogen_used_kg"], day["distance_km"]
-    assert kg is not None
-    assert km is not None
-    assert 100 * kg / km == pytest.approx(7.767, abs=0.001)
+    assert one_day(rows)["hydrogen_per_100km_kg"] == pytest.approx(7.767, abs=0.0005)
