@@ -258,13 +258,18 @@ def failed_upload(db: psycopg.Connection, gateway_id: int, kind: str, sha256: by
     return row[0] if row else None
 
 
-def keyed_upload(db: psycopg.Connection, gateway_id: int, idempotency_key: str) -> tuple[bytes, Stored] | None:
-    """The sha256 and receipt of the upload that came with an idempotency key, if it has loaded."""
-    return db.execute(
-        "SELECT sha256, receipt FROM upload WHERE gateway_id = %s AND idempotency_key = %s"
-        " AND status IN ('loaded', 'void') ORDER BY status LIMIT 1",
-        [gateway_id, idempotency_key],
-    ).fetchone()
+# Where the key's first upload was a duplicate, the receipt is that of the upload which it repeated.
+_KEYED: LiteralString = """
+SELECT k.sha256, CASE k.status WHEN 'duplicate' THEN first.receipt ELSE k.receipt END
+FROM upload k LEFT JOIN upload first ON k.status = 'duplicate' AND first.gateway_id = k.gateway_id
+    AND first.kind = k.kind AND first.sha256 = k.sha256 AND first.query = k.query AND first.status IN ('loaded', 'void')
+WHERE k.gateway_id = %s AND k.idempotency_key = %s AND k.status IN ('loaded', 'void', 'duplicate')
+ORDER BY k.status = 'duplicate', k.status, first.status LIMIT 1"""
+
+
+def keyed_upload(db: psycopg.Connection, gateway_id: int, idempotency_key: str) -> tuple[bytes, Stored | None] | None:
+    """The sha256 and receipt of the upload that came with an idempotency key, if it or the one it repeated loaded."""
+    return db.execute(_KEYED, [gateway_id, idempotency_key]).fetchone()
 
 
 def stored_receipt(db: psycopg.Connection, gateway_id: int, upload_id: uuid.UUID) -> Stored:
