@@ -1,4 +1,8 @@
-"""Gateway keys: who calls, and what it may write. A verified key is trusted for a short while without asking again."""
+"""Gateway keys: who calls, and what it may write.
+
+A verified key is trusted for a short while without asking again, but for what it writes: the transaction that loads an
+upload asks whether its key is still good.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import ipaddress
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
@@ -108,6 +112,28 @@ class Keys:
             caller = Caller(prefix, key.secret_sha256, scope, time.monotonic(), key.expires_at)
         self._remember(caller)
         return caller
+
+    def are_good(self, db: psycopg.Connection, uses: Sequence[tuple[Caller, dt.datetime]]) -> list[bool]:
+        """Whether each of these keys may write what came at that time. One that may not is forgotten."""
+        ends = store.ends_of_keys(db, list({caller.prefix for caller, _ in uses}))
+        # An upload may have waited for the database: a key that came to its end meanwhile was good.
+        good = [
+            caller.prefix in ends and ((end := ends[caller.prefix]) is None or end > came_at)
+            for caller, came_at in uses
+        ]
+        for (caller, _), is_good in zip(uses, good, strict=True):
+            if not is_good:
+                self._forget(caller.prefix)
+        return good
+
+    def require_good(self, db: psycopg.Connection, caller: Caller, came_at: dt.datetime) -> None:
+        """Return if this key may write what came at that time.
+
+        Raises:
+            UnknownKeyError: it was revoked, or came to its end before.
+        """
+        if not self.are_good(db, [(caller, came_at)])[0]:
+            raise UnknownKeyError("no such gateway key")
 
     def knows_any(self) -> bool:
         """Whether anybody could be let in while the database is away."""

@@ -73,7 +73,7 @@ class Groups:
     def submit(self, caller: Caller, incoming: Incoming) -> asyncio.Future[Receipt] | None:
         """The receipt to come, or None where the upload is none for a group: it goes its own way. From a loop only."""
         lines = lines_of(incoming.body) if _is_plain(incoming) else None
-        if lines is None:
+        if lines is None or lines > self._receiver.limits.rows:
             return None
         answer = asyncio.get_running_loop().create_future()
         self._coming.put(Small(caller, incoming, dt.datetime.now(dt.UTC), lines, answer))

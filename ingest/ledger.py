@@ -102,12 +102,18 @@ def require_bytes(uploads: Iterable[KeptUpload]) -> None:
 
 
 def kept_log(db: psycopg.Connection, upload_id: uuid.UUID) -> KeptLogRow:
-    """A raw log's entry."""
+    """A raw log's entry.
+
+    Raises:
+        NotFoundError: there is none: the upload only repeated another, or could not be read.
+    """
     found = db.execute(
         "SELECT vehicle_id, landing_key, format, channel, start_at, time_zone AS zone, signals_key, spans"
         " FROM upload_log WHERE upload_id = %s",
         [upload_id],
     ).fetchall()
+    if not found:
+        raise NotFoundError(f"upload {upload_id} holds no log of its own")
     ((vehicle_id, key, format_, channel, start_at, zone, signals_key, spans),) = found
     return KeptLogRow(vehicle_id, key, format_, channel, start_at, zone, signals_key, as_spans(spans))
 

@@ -52,8 +52,15 @@ def repeated(db: psycopg.Connection, upload: Upload, kind: str = TELEMETRY) -> R
         IdempotencyError: its idempotency key came before with other bytes.
     """
     hold_identities(db, [upload], kind)
-    receipt = _receipt_by_key(db, upload) or store.same_upload(db, upload.gateway_id, kind, upload.sha256, upload.query)
-    return as_duplicate(Receipt.model_validate(receipt)) if receipt else None
+    if (named := _receipt_by_key(db, upload)) is not None:
+        return as_duplicate(Receipt.model_validate(named))
+    stored = store.same_upload(db, upload.gateway_id, kind, upload.sha256, upload.query)
+    if stored is None:
+        return None
+    receipt = as_duplicate(Receipt.model_validate(stored))
+    if upload.idempotency_key:  # from now on this key means these bytes
+        enter_without_rows(db, upload, kind, receipt.model_copy(update={"upload_id": upload.id}), None, None)
+    return receipt
 
 
 def hold_identities(db: psycopg.Connection, uploads: Sequence[Upload], kind: str) -> None:

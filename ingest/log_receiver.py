@@ -39,6 +39,7 @@ from schemas.errors import (
     RejectedRow,
     StorageFullError,
     UnavailableError,
+    UnknownKeyError,
     UnusableUploadError,
 )
 from schemas.wire import Receipt
@@ -96,6 +97,7 @@ class LogReceiver:
         Raises:
             UnusableUploadError: and its kinds: nothing in it can be used. It is kept only if its clock alone is wrong.
             NotAllowedError: the key does not cover the vehicle.
+            UnknownKeyError: the key was revoked since it was verified.
             UnavailableError: neither the database nor the landing store can be written; nothing was kept.
         """
         limit = self.receiver.settings.max_log_bytes
@@ -141,6 +143,7 @@ class LogReceiver:
     ) -> Receipt:  # fmt: skip
         caller, vehicle = self._vehicle(caller, query)
         with self.receiver.transaction() as db:
+            self.receiver.keys.require_good(db, caller, upload.received_at)
             known = loader.repeated(db, upload, CAN_LOG)
         if known is not None:
             return known.model_copy(update={"server_time": upload.received_at})
@@ -148,6 +151,7 @@ class LogReceiver:
         with self._forgotten_unless_kept(key), self._shelf(vehicle).folder() as folder:
             told = self._told(caller, plain, vehicle, query, upload, folder)
             with self.receiver.transaction() as db:
+                self.receiver.keys.require_good(db, caller, upload.received_at)
                 receipt = loader.repeated(db, upload, CAN_LOG)
                 if receipt is not None:
                     return receipt.model_copy(update={"server_time": upload.received_at})
@@ -181,7 +185,7 @@ class LogReceiver:
         """What is refused leaves no file, unless an upload in the ledger has the same bytes."""
         try:
             yield
-        except (UnusableUploadError, NotAllowedError, ExpiredError):
+        except (UnusableUploadError, NotAllowedError, ExpiredError, UnknownKeyError):
             with self.receiver.transaction() as db:
                 log_loader.hold_landed(db, key)
                 if not log_loader.is_landed(db, key) and not self.receiver.waiting.has(key.rpartition("/")[2]):

@@ -78,6 +78,7 @@ class Receiver:
             UnusableUploadError: and its kinds: the body cannot be read, is too large, or holds no usable row.
             NotAllowedError: every row is of a vehicle that the key does not cover.
             IdempotencyError: the idempotency key came before with other bytes.
+            UnknownKeyError: the key was revoked since it was verified.
             UnavailableError: neither the database nor the landing store can be written; nothing was kept.
         """
         body = decompress(incoming.body, incoming.encoding, self.limits.body_bytes)
@@ -115,6 +116,7 @@ class Receiver:
         clock = self._clock(upload)
         scope, checked = self._check(decoded, caller, query, clock)
         with self.transaction() as db:
+            self.keys.require_good(db, caller, upload.received_at)
             receipt = loader.repeated(db, upload)
             if receipt is not None:
                 return receipt.model_copy(update={"server_time": upload.received_at})

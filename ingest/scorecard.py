@@ -16,7 +16,9 @@ from schemas.wire import GatewayClock, GatewayPeriod, GatewayScore, RejectReason
 
 SHORT_DAYS, LONG_DAYS = 7, 30
 CLOCK_LIMIT_S = 600
+STEADY_S = 60
 RECENT_UPLOADS = 100
+LATEST_UPLOADS, FEWEST_LATE = 20, 5
 REASONS = 10
 COUNTED = ("received", "accepted", "merged", "duplicate", "conflicting", "rejected", "late")
 
@@ -47,6 +49,22 @@ SELECT count(*) AS uploads, percentile_cont(0.5) WITHIN GROUP (ORDER BY behind_s
        - percentile_cont(0.25) WITHIN GROUP (ORDER BY behind_s) AS spread_s
 FROM recent"""
 
+# Where the latest uploads are all late, either they waited or the clock is slow by more than what counts as late.
+_ALL_LATE: LiteralString = """
+WITH latest AS (
+    SELECT rows_late, first_time, last_time, extract(epoch FROM received_at - last_time)::float AS behind_s,
+           extract(epoch FROM received_at - %(now)s)::float AS came_s FROM upload
+    WHERE gateway_id = %(gateway)s AND kind = %(kind)s AND status = 'loaded' AND last_time IS NOT NULL AND shift_s = 0
+      AND received_at > %(now)s - make_interval(days => %(short)s) AND received_at <= %(now)s
+    ORDER BY received_at DESC LIMIT %(latest)s
+)
+SELECT count(*) AS uploads, percentile_cont(0.5) WITHIN GROUP (ORDER BY behind_s) AS offset_s,
+       percentile_cont(0.75) WITHIN GROUP (ORDER BY behind_s)
+       - percentile_cont(0.25) WITHIN GROUP (ORDER BY behind_s) AS spread_s,
+       max(came_s) - min(came_s) AS passed_s, extract(epoch FROM max(last_time) - min(first_time))::float AS told_s,
+       coalesce(regr_slope(behind_s, came_s), 0) * (max(came_s) - min(came_s)) AS drift_s
+FROM latest HAVING count(*) >= %(fewest)s AND bool_and(rows_late > 0)"""
+
 _FAULTY: LiteralString = """
 WITH faulty AS (
     SELECT id, received_at FROM upload
@@ -59,8 +77,12 @@ _REASONS: LiteralString = """
 SELECT r.reason, r.field, count(*) AS count, max(f.received_at) AS last_at
 FROM faulty f JOIN upload_reject r ON r.upload_id = f.id
 GROUP BY r.reason, r.field ORDER BY last_at DESC, count DESC, reason, field LIMIT %(reasons)s"""
-_IN_FUTURE: LiteralString = """
-SELECT count(*) FROM faulty f JOIN upload_reject r ON r.upload_id = f.id WHERE r.reason LIKE '%% in the future'"""
+# A vehicle that reports before its pilot starts has a clock that is right.
+_OUT_OF_TIME: LiteralString = """
+SELECT count(*) FILTER (WHERE r.reason LIKE '%% in the future'),
+       count(*) FILTER (WHERE r.reason LIKE 'before the vehicle''s start%%'
+                        AND r.time < f.received_at - make_interval(secs => %(limit)s))
+FROM faulty f JOIN upload_reject r ON r.upload_id = f.id"""
 
 
 def own_score(receiver: Receiver, scope: Scope, gateway: str) -> GatewayScore:
@@ -79,7 +101,8 @@ def score(db: psycopg.Connection, gateway_id: int, now: dt.datetime) -> GatewayS
     """A gateway's scorecard as of `now`."""
     given = {
         "gateway": gateway_id, "now": now, "kind": TELEMETRY, "periods": [SHORT_DAYS, LONG_DAYS], "short": SHORT_DAYS,
-        "recent": RECENT_UPLOADS, "reasons": REASONS,
+        "recent": RECENT_UPLOADS, "reasons": REASONS, "latest": LATEST_UPLOADS, "fewest": FEWEST_LATE,
+        "limit": CLOCK_LIMIT_S,
     }  # fmt: skip
     named = db.cursor(row_factory=dict_row).execute(
         "SELECT g.slug AS gateway, p.slug AS pilot,"
@@ -110,17 +133,38 @@ def _period(row: dict[str, int]) -> GatewayPeriod:
 
 
 def _clock(db: psycopg.Connection, given: dict[str, object]) -> GatewayClock:
-    row = db.cursor(row_factory=dict_row).execute(_CLOCK, given).fetchall()[0]
-    in_future = db.execute(_FAULTY + _IN_FUTURE, given | {"days": SHORT_DAYS}).fetchall()[0][0]
+    row = _slow_clock(db, given) or db.cursor(row_factory=dict_row).execute(_CLOCK, given).fetchall()[0]
+    in_future, before_start = db.execute(_FAULTY + _OUT_OF_TIME, given | {"days": SHORT_DAYS}).fetchall()[0]
     offset_s, spread_s = (None if row[name] is None else round(row[name], 1) for name in ("offset_s", "spread_s"))
-    note = None
-    if in_future:
-        note = "rows were rejected because their time lies in the future: the clock is fast"
-    elif offset_s is not None and offset_s < -CLOCK_LIMIT_S:
-        note = f"uploads end more than {CLOCK_LIMIT_S} s after they arrive: the clock is fast"
-    elif offset_s is not None and offset_s > CLOCK_LIMIT_S:
-        note = f"uploads end more than {CLOCK_LIMIT_S} s before they arrive: the clock is slow, or uploads wait long"
+    note = _note(offset_s, in_future, before_start)
     return GatewayClock(
-        offset_s=offset_s, spread_s=spread_s, uploads=row["uploads"], rows_in_future=in_future, is_off=note is not None,
-        note=note,
+        offset_s=offset_s, spread_s=spread_s, uploads=row["uploads"], rows_in_future=in_future,
+        rows_before_start=before_start, is_off=note is not None, note=note,
     )  # fmt: skip
+
+
+def _slow_clock(db: psycopg.Connection, given: dict[str, object]) -> dict[str, float] | None:
+    """How late the latest uploads are, where all are late by about the same: what waited comes faster than it was made.
+
+    So they tell of no more time than passed while they came, and do not catch up.
+    """
+    row = db.cursor(row_factory=dict_row).execute(_ALL_LATE, given).fetchone()
+    if row is None or row["spread_s"] > STEADY_S:
+        return None
+    is_backlog = row["told_s"] > 1.5 * row["passed_s"] + STEADY_S or row["drift_s"] < -0.1 * row["passed_s"] - 2
+    return None if is_backlog else row
+
+
+def _note(offset_s: float | None, in_future: int, before_start: int) -> str | None:
+    if in_future:
+        return "rows were rejected because their time lies in the future: the clock is fast"
+    if before_start:
+        return (
+            "rows were rejected because their time lies before the vehicle's start: the clock is slow or was reset,"
+            " unless old rows were sent on purpose"
+        )
+    if offset_s is not None and offset_s < -CLOCK_LIMIT_S:
+        return f"uploads end more than {CLOCK_LIMIT_S} s after they arrive: the clock is fast"
+    if offset_s is not None and offset_s > CLOCK_LIMIT_S:
+        return f"uploads end more than {CLOCK_LIMIT_S} s before they arrive: the clock is slow, or uploads wait long"
+    return None

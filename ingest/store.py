@@ -85,7 +85,7 @@ def list_keys(connection: sa.Connection) -> list[KeyInfo]:
 
 
 def revoke_key(connection: sa.Connection, prefix: str) -> None:
-    """End a key. Receivers forget it within their cache's time.
+    """End a key. From now on nothing loads under it; whatever else it may do ends within the receivers' cache's time.
 
     Raises:
         NotFoundError: no key has this prefix.
@@ -96,18 +96,29 @@ def revoke_key(connection: sa.Connection, prefix: str) -> None:
         raise NotFoundError(f"no key begins with {KEY_SCHEME}_{prefix}_")
 
 
+_NOT_REVOKED: LiteralString = (
+    "FROM api_key k JOIN gateway g ON g.id = k.gateway_id"
+    " WHERE k.revoked_at IS NULL AND (g.ends_on IS NULL OR g.ends_on >= current_date)"
+)
+
+
 def find_key(db: psycopg.Connection, prefix: str, at: dt.datetime | None = None) -> StoredKey | None:
     """The live key of a prefix; a key ends with its gateway. With `at`, one that had not expired then."""
     return (
         db.cursor(row_factory=class_row(StoredKey))
         .execute(
-            "SELECT k.gateway_id, k.secret_sha256, k.expires_at FROM api_key k JOIN gateway g ON g.id = k.gateway_id"
-            " WHERE k.prefix = %s AND k.revoked_at IS NULL AND (g.ends_on IS NULL OR g.ends_on >= current_date)"
+            f"SELECT k.gateway_id, k.secret_sha256, k.expires_at {_NOT_REVOKED} AND k.prefix = %s"
             " AND (k.expires_at IS NULL OR k.expires_at > coalesce(%s, now()))",
             [prefix, at],
         )
         .fetchone()
     )
+
+
+def ends_of_keys(db: psycopg.Connection, prefixes: Sequence[str]) -> dict[str, dt.datetime | None]:
+    """When these keys end; those that were revoked, or whose gateway has ended, are left out."""
+    query = f"SELECT k.prefix, k.expires_at {_NOT_REVOKED} AND k.prefix = ANY(%s)"
+    return dict(db.execute(query, [list(prefixes)]).fetchall())
 
 
 def touch_key(db: psycopg.Connection, prefix: str, period_s: float) -> None:
@@ -258,13 +269,18 @@ def failed_upload(db: psycopg.Connection, gateway_id: int, kind: str, sha256: by
     return row[0] if row else None
 
 
-def keyed_upload(db: psycopg.Connection, gateway_id: int, idempotency_key: str) -> tuple[bytes, Stored] | None:
-    """The sha256 and receipt of the upload that came with an idempotency key, if it has loaded."""
-    return db.execute(
-        "SELECT sha256, receipt FROM upload WHERE gateway_id = %s AND idempotency_key = %s"
-        " AND status IN ('loaded', 'void') ORDER BY status LIMIT 1",
-        [gateway_id, idempotency_key],
-    ).fetchone()
+# Where the key's first upload was a duplicate, the receipt is that of the upload which it repeated.
+_KEYED: LiteralString = """
+SELECT k.sha256, CASE k.status WHEN 'duplicate' THEN first.receipt ELSE k.receipt END
+FROM upload k LEFT JOIN upload first ON k.status = 'duplicate' AND first.gateway_id = k.gateway_id
+    AND first.kind = k.kind AND first.sha256 = k.sha256 AND first.query = k.query AND first.status IN ('loaded', 'void')
+WHERE k.gateway_id = %s AND k.idempotency_key = %s AND k.status IN ('loaded', 'void', 'duplicate')
+ORDER BY k.status = 'duplicate', k.status, first.status LIMIT 1"""
+
+
+def keyed_upload(db: psycopg.Connection, gateway_id: int, idempotency_key: str) -> tuple[bytes, Stored | None] | None:
+    """The sha256 and receipt of the upload that came with an idempotency key, if it or the one it repeated loaded."""
+    return db.execute(_KEYED, [gateway_id, idempotency_key]).fetchone()
 
 
 def stored_receipt(db: psycopg.Connection, gateway_id: int, upload_id: uuid.UUID) -> Stored:

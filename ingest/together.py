@@ -81,6 +81,8 @@ def load_together(group: Sequence[Member], receiver: Receiver, *, wholly: bool =
         return {}
     try:
         with receiver.transaction() as db:
+            # Whose key was revoked meanwhile goes alone, and is told so.
+            plain &= receiver.keys.are_good(db, [(member.caller, member.upload.received_at) for member in group])
             fresh, known = _fresh(db, group, plain)
             if wholly and not fresh.all():
                 raise ApartError

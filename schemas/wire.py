@@ -173,7 +173,10 @@ class GatewayPeriod(Body):
 
 
 class GatewayClock(Body):
-    """Whether a gateway's clock is right, from its uploads of the last seven days that held no late row."""
+    """Whether a gateway's clock is right, from its uploads of the last seven days that held no late row.
+
+    Where its latest uploads are all late by about the same time, from those.
+    """
 
     offset_s: float | None = Field(
         description="median of arrival less time of the last row; negative: the clock is fast; null: no such upload"
@@ -181,7 +184,12 @@ class GatewayClock(Body):
     spread_s: float | None = Field(description="between the quartiles of the same")
     uploads: int = Field(description="so many were looked at, the newest")
     rows_in_future: int = Field(description="rows that were rejected because their time lies in the future")
-    is_off: bool = Field(description="rows lie in the future, or the offset is beyond ten minutes")
+    rows_before_start: int = Field(
+        description="rows that were rejected because their time lies before the vehicle's start, and long before now"
+    )
+    is_off: bool = Field(
+        description="rows lie in the future or before the vehicle's start, or the offset is beyond ten minutes"
+    )
     note: str | None = Field(description="why it is off")
 
 

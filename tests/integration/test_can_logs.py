@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from receiver_kit import T0, Client, Pusher, World, empty, make_world, on_both, receiving
 
+from ingest import log_receiver
+from ingest.log_files import tell_alone
 from tests import campaign
 
 EPOCH_S = int(T0.timestamp())
@@ -154,6 +156,36 @@ def test_what_cannot_be_used_is_refused_and_not_kept(
     assert words in answer.json()["detail"]
     assert rows(database) == []
     assert not [file for file in landing.rglob("*") if file.is_file()]
+
+
+def test_a_key_that_is_revoked_while_its_log_is_read_loads_nothing(logs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    database, pusher, landing = logs
+    read = []
+
+    def told(*more: Any) -> Any:
+        read.append(more)
+        with database.connect() as owner:
+            owner.execute("UPDATE api_key SET revoked_at = now() WHERE prefix = %s", [pusher.key.split("_")[1]])
+        return tell_alone(*more)
+
+    assert pusher.get("/v1/gateway").status_code == 200
+    monkeypatch.setattr(log_receiver, "tell_alone", told)
+    for _ in range(2):
+        assert pusher.post(speed(0, 50).encode(), "application/octet-stream", path=PATH).status_code == 401
+    assert len(read) == 1
+    assert rows(database) == []
+    assert not [file for file in landing.rglob("*") if file.is_file()]
+    with database.connect() as owner:
+        assert owner.execute("SELECT count(*) FROM upload").fetchone() == (0,)
+
+
+def test_an_idempotency_key_of_a_duplicate_means_this_log(logs: Any) -> None:
+    _, pusher, _ = logs
+    first = push(pusher, speed(0, 50).encode())
+    named = {"path": PATH, "Idempotency_Key": "a"}
+    again = pusher.post(speed(0, 50).encode(), "application/octet-stream", **named).json()
+    assert (again["status"], again["upload_id"]) == ("duplicate", first["upload_id"])
+    assert pusher.post(speed(0, 51).encode(), "application/octet-stream", **named).status_code == 422
 
 
 def test_a_log_of_a_wrong_clock_is_refused_but_kept_once(logs: Any) -> None:

@@ -142,6 +142,43 @@ def test_two_gateways_for_one_vehicle(app: Any, pushers: dict[str, Pusher], modu
     assert rows(module_database, "speed_kmh, battery_soc_pct") == [(10, 50)]
 
 
+@pytest.mark.parametrize("ends", ["revoked_at = now()", "expires_at = now()"])
+def test_whose_key_ended_is_refused_and_the_others_load(
+    app: Any, pushers: dict[str, Pusher], module_database: Any, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    sizes = []
+    load = group.load_together
+    monkeypatch.setattr(group, "load_together", lambda some, receiver: sizes.append(len(some)) or load(some, receiver))
+    one, both = pushers["one"], pushers["both"]
+    assert [pusher.get("/v1/gateway").status_code for pusher in (one, both)] == [200, 200]  # both are remembered
+    mine = [one.key.split("_")[1]]
+    with module_database.connect() as owner:
+        owner.execute(f"UPDATE api_key SET {ends} WHERE prefix = %s", mine)
+    try:
+        answers = together(
+            app, [(pusher, lines({"time": at(n), "speed_kmh": n}), PATH) for n, pusher in enumerate([one, both] * 3)]
+        )
+        assert one.get("/v1/gateway").status_code == 401
+    finally:
+        with module_database.connect() as owner:
+            owner.execute("UPDATE api_key SET revoked_at = NULL, expires_at = NULL WHERE prefix = %s", mine)
+    assert max(sizes) > 3, "they did not come together"
+    assert [answer.status_code for answer in answers] == [401, 200] * 3
+    assert rows(module_database, "speed_kmh") == [(1,), (3,), (5,)]
+
+
+def test_an_upload_of_too_many_rows_is_refused_however_many_come_with_it(
+    world: World, module_database: Any, tmp_path: Any
+) -> None:
+    empty(module_database)
+    with receiving(world, landing_url=f"file://{tmp_path}", group_wait_ms=200, max_rows=10) as app:
+        pusher = Pusher(app, world.keys["one"])
+        bodies = [lines(*({"time": at(100 * n + row)} for row in range(11 if n % 2 else 10))) for n in range(8)]
+        answers = together(app, [(pusher, body, PATH) for body in bodies])
+    assert [answer.status_code for answer in answers] == [200, 413] * 4
+    assert len(rows(module_database)) == 40
+
+
 moments = st.sampled_from([("truck-01", n) for n in range(12)] + [("truck-02", n) for n in range(12)])
 parts = st.lists(st.lists(st.tuples(moments, st.booleans()), min_size=1, max_size=6), min_size=2, max_size=8)
 

@@ -326,6 +326,20 @@ def test_an_idempotency_key_is_that_of_the_whole(one: Parted) -> None:
     assert one.durable_bytes("c")
 
 
+def test_parts_under_a_revoked_key_become_no_log(one: Parted, module_database: Any) -> None:
+    one.send("a")
+    mine = [one.pusher.key.split("_")[1]]
+    with module_database.connect() as owner:
+        owner.execute("UPDATE api_key SET revoked_at = now() WHERE prefix = %s", mine)
+    try:
+        assert one.complete("a").status_code == 401
+    finally:
+        with module_database.connect() as owner:
+            owner.execute("UPDATE api_key SET revoked_at = NULL WHERE prefix = %s", mine)
+    # Another key of the gateway may go on with them.
+    assert one.receipt("a")["status"] == "loaded"
+
+
 # --- limits ---------------------------------------------------------------------------------------
 
 

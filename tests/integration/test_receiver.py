@@ -10,6 +10,8 @@ import psycopg
 import pytest
 from receiver_kit import Client, Pusher, World, at
 
+from ingest import ledger
+
 
 @pytest.fixture
 def owner(module_database: Any) -> Iterator[psycopg.Connection]:
@@ -242,6 +244,26 @@ def test_idempotency_key(both: Pusher) -> None:
     assert other.status_code == 422
     assert other.json()["type"] == "urn:beachhead:problem:idempotency"
     assert both.push([{"time": at(1), "vehicle": "truck-01"}], Idempotency_Key="b")["upload_id"] != first["upload_id"]
+
+
+def test_an_idempotency_key_of_a_duplicate_means_these_bytes(both: Pusher, owner: psycopg.Connection) -> None:
+    def rows(n: int) -> list[dict[str, Any]]:
+        return [{"time": at(n), "vehicle": "truck-01", "speed_kmh": 10}]
+
+    first = both.push(rows(0))
+    again = [both.push(rows(0), Idempotency_Key="a") for _ in range(3)]
+    assert {(told["status"], told["upload_id"]) for told in again} == {("duplicate", first["upload_id"])}
+    for n in (1, 2):
+        other = both.post(rows(n), Idempotency_Key="a")
+        assert other.status_code == 422
+        assert other.json()["type"] == "urn:beachhead:problem:idempotency"
+    assert both.push(rows(1), Idempotency_Key="b")["status"] == "loaded"
+    assert owner.execute("SELECT count(*) FROM upload WHERE idempotency_key = 'a'").fetchone() == (1,)
+    # By name the first receipt is told again as it is by then, whatever the parameters.
+    ledger.set_status(owner, first["upload_id"], "void", None)
+    told = both.push(rows(0), Idempotency_Key="a", path="/v1/telemetry?vehicle=truck-02")
+    assert told["upload_id"] == first["upload_id"]
+    assert "taken back" in told["warnings"][0]
 
 
 def test_receipts_are_listed_and_belong_to_their_gateway(client: Client, world: World, both: Pusher) -> None:

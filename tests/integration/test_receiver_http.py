@@ -55,19 +55,27 @@ def test_401_with_a_wrong_secret_under_a_known_prefix(both: Pusher) -> None:
     problem(wrong.post([ROW]), 401)
 
 
-def test_a_revoked_key_ends_with_the_caches_time(world: World, module_database: Any) -> None:
+def test_a_revoked_key_loads_nothing_and_ends_with_the_caches_time(world: World, module_database: Any) -> None:
     engine = sa.create_engine(sqlalchemy_url(module_database.url()), poolclass=sa.NullPool)
     with engine.begin() as connection:
         gateway_id = connection.execute(sa.text("SELECT id FROM gateway WHERE slug = 'both'")).scalar_one()
         key = store.create_key(connection, gateway_id)
-    with receiving(world, key_cache_s=0.3) as client:
-        pusher = Pusher(client, key)
-        pusher.push([ROW])
+    with receiving(world, key_cache_s=0.5) as writing, receiving(world, key_cache_s=0.5) as reading:
+        pusher, reader = Pusher(writing, key), Pusher(reading, key)
+        receipt = pusher.push([ROW])
+        path = f"/v1/uploads/{receipt['upload_id']}"
+        assert reader.get(path).status_code == 200
         with engine.begin() as connection:
             store.revoke_key(connection, key.split("_")[1])
-        assert pusher.push([ROW])["status"] == "duplicate"
-        time.sleep(0.35)
-        problem(pusher.post([ROW]), 401)
+        assert reader.get(path).status_code == 200  # nothing is written by this
+        problem(pusher.post([{**ROW, "time": at(1)}]), 401)
+        problem(pusher.get(path), 401)  # forgotten at once
+        problem(reader.post([ROW]), 401)  # not even that it is a duplicate is told
+        time.sleep(0.55)
+        problem(reader.get(path), 401)
+    with module_database.connect() as owner:
+        assert owner.execute("SELECT count(*) FROM upload").fetchone() == (1,)
+        assert owner.execute("SELECT count(*) FROM telemetry").fetchone() == (1,)
     with engine.connect() as connection:
         listed = {info.prefix: info for info in store.list_keys(connection)}[key.split("_")[1]]
         kept = connection.execute(sa.text("SELECT secret_sha256 FROM api_key")).scalars().all()

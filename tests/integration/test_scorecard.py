@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from receiver_kit import Client, Pusher, World, at
+from receiver_kit import Client, Pusher, World, at, receiving
 from test_receiver_http import problem
 
 BEACHHEAD = Path(sys.executable).with_name("beachhead")
@@ -133,6 +133,65 @@ def test_rows_in_the_future_say_that_the_clock_is_fast(both: Pusher) -> None:
     assert told["last_rejects"][0]["reason"].endswith("in the future")
 
 
+def test_a_clock_that_was_reset_is_shown(both: Pusher) -> None:
+    both.push([row(1)])
+    for second in range(5):
+        assert both.post([{"time": 1000 + second, "vehicle": "truck-01", "speed_kmh": 10}]).status_code == 422
+    clock = score(both)["clock"]
+    assert (clock["rows_before_start"], clock["is_off"]) == (5, True)
+    assert "reset" in clock["note"]
+
+
+def test_a_vehicle_that_reports_before_its_pilot_starts_has_a_clock_that_is_right(
+    both: Pusher, owner: psycopg.Connection
+) -> None:
+    owner.execute("UPDATE assignment SET starts_on = current_date + 3")
+    try:
+        with receiving(World(both.client.app.state.receiver.settings.ingest_url, {}, {})) as client:
+            early = Pusher(client, both.key)
+            assert early.post([row(1)]).status_code == 422
+            clock = score(early)["clock"]
+    finally:
+        owner.execute("UPDATE assignment SET starts_on = '2026-01-05'")
+    assert (clock["rows_before_start"], clock["is_off"]) == (0, False)
+
+
+@pytest.mark.parametrize("behind_s", [3700, 7200, 90 * 86_400])
+def test_a_clock_slow_by_hours_is_shown(both: Pusher, behind_s: int) -> None:
+    for _ in range(25):
+        both.push([row(1)])  # as long as it was right
+    for n in range(20):
+        both.push([row(behind_s + n % 3)])
+    clock = score(both)["clock"]
+    assert clock["offset_s"] == pytest.approx(behind_s + 1, abs=2)
+    assert (clock["uploads"], clock["is_off"]) == (20, True)
+    assert "slow" in clock["note"]
+    both.push([row(1)])
+    assert not score(both)["clock"]["is_off"]
+
+
+@pytest.mark.parametrize(
+    ("begin_s", "step_s"),
+    [(7200, 60), (40_000, 300), (40_000, 1), (7200, -60)],
+    ids=["minutes", "long", "seconds", "the newest first"],
+)
+def test_a_backlog_is_no_slow_clock(both: Pusher, begin_s: int, step_s: int) -> None:
+    for _ in range(3):
+        both.push([row(1)])
+    for n in range(20):
+        both.push([row(begin_s - n * step_s), row(begin_s - n * step_s - 0.5)])
+    clock = score(both)["clock"]
+    assert (clock["uploads"], clock["is_off"], clock["note"]) == (3, False, None)
+    assert clock["offset_s"] < 10
+
+
+def test_a_day_of_each_of_many_vehicles_is_no_slow_clock(both: Pusher) -> None:
+    for n in range(6):
+        both.push([row(200_000 + n), row(150_000), row(100_000)])
+    clock = score(both)["clock"]
+    assert (clock["offset_s"], clock["uploads"], clock["is_off"]) == (None, 0, False)
+
+
 def test_a_gateway_that_sent_nothing(client: Client, world: World) -> None:
     told = score(Pusher(client, world.keys["bus"]), "bus")
     assert told["pilot"] == "buses"
@@ -141,7 +200,8 @@ def test_a_gateway_that_sent_nothing(client: Client, world: World) -> None:
     assert told["last_7_days"]["uploads"] == 0
     assert told["last_7_days"]["reject_pct"] is None
     assert told["clock"] == {
-        "offset_s": None, "spread_s": None, "uploads": 0, "rows_in_future": 0, "is_off": False, "note": None,
+        "offset_s": None, "spread_s": None, "uploads": 0, "rows_in_future": 0, "rows_before_start": 0, "is_off": False,
+        "note": None,
     }  # fmt: skip
     assert told["last_rejects"] == []
 

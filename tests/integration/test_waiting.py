@@ -167,6 +167,18 @@ def test_the_same_upload_twice_while_the_database_is_away(place: Place) -> None:
     assert place.speeds() == [10, 11]
 
 
+def test_an_idempotency_key_of_a_duplicate_that_waited_means_these_bytes(place: Place) -> None:
+    assert place.pusher.post(body(10), NDJSON).status_code == 200
+    place.away()
+    again = place.queued(body(10), Idempotency_Key="a")
+    other = place.queued(body(11, first=1), Idempotency_Key="a")
+    place.back()
+    assert place.loaded(again["upload_id"])["status"] == "duplicate"
+    assert place.loaded(other["upload_id"])["status"] == "failed"
+    assert place.pusher.post(body(12, first=2), NDJSON, Idempotency_Key="a").status_code == 422
+    assert place.speeds() == [10]
+
+
 def test_a_key_that_was_revoked_meanwhile_loads_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.away()
     receipts = [place.queued(body(10)), place.queued(CAN, "application/octet-stream", path=CAN_PATH)]
