@@ -180,7 +180,7 @@ class Drain(threading.Thread):
         return Caller(ticket.key_prefix, key.secret_sha256, scopes[key.gateway_id], 0.0)
 
     def _fail(self, ticket: Ticket, reason: str) -> None:
-        log.warning("waiting upload failed", upload_id=str(ticket.upload_id), reason=reason)
+        log.warning("waiting upload failed", upload_id=str(ticket.upload_id))  # its receipt has the reason
         self._enter(ticket, ticket.receipt().model_copy(update={"status": "failed", "warnings": [reason]}), reason)
 
     def _enter(self, ticket: Ticket, receipt: Receipt, reason: str | None) -> None:
