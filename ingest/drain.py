@@ -76,6 +76,7 @@ class Drain(threading.Thread):
             # The lock ends with this connection: a receiver that is killed leaves none behind.
             if not held.execute("SELECT pg_try_advisory_xact_lock(%s)", [DRAIN_LOCK]).fetchall()[0][0]:
                 return False
+            database.require_writes(held)
             for batch in _batches(islice(self._waiting.tickets(), AT_ONCE)):
                 if self._ended.is_set():
                     return False
@@ -95,7 +96,7 @@ class Drain(threading.Thread):
             raise
         except (BeachheadError, FileNotFoundError):  # whose fault it is shows when they go alone
             with self._receiver.transaction() as db:
-                db.execute("SELECT 1")  # or nobody's: the database is away
+                database.require_writes(db)  # or nobody's: the database is away
             half = len(batch) // 2
             self._load_batch(batch[:half])
             self._load_batch(batch[half:])

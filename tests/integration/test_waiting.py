@@ -57,6 +57,21 @@ class Place:
             name = sql.Identifier(self.database.name)
             admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
 
+    def read_only(self) -> None:
+        """As after a failover to a standby."""
+        with self.database.server.admin() as admin:
+            name = sql.Identifier(self.database.name)
+            admin.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+            admin.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [self.database.name]
+            )
+
+    def writable(self) -> None:
+        """Sessions of the time before stay as they are."""
+        with self.database.server.admin() as admin:
+            name = sql.Identifier(self.database.name)
+            admin.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(name))
+
     def receipt(self, id_: str) -> dict[str, Any]:
         return self.pusher.get(f"/v1/uploads/{id_}").json()
 
@@ -215,6 +230,52 @@ def test_without_database_and_disk_nothing_is_kept(place: Place) -> None:
     place.back()
     assert place.pusher.post(body(10), NDJSON).status_code == 200
     assert place.speeds() == [10]
+
+
+@on_both
+def test_a_database_that_takes_no_writes_is_as_good_as_away(place: Place) -> None:
+    place.read_only()
+    receipts = [place.queued(body(10, 11)), place.queued(CAN, "application/octet-stream", path=CAN_PATH)]
+    stranger = Pusher(place.pusher.client, place.world.keys["both"])
+    assert stranger.post(body(12, first=5), NDJSON).status_code == 202, "its key can be read"
+    assert place.receipt(receipts[0]["upload_id"])["status"] == "queued"
+    assert place.pusher.get("/readyz").status_code == 200
+    time.sleep(5 * drain.PERIOD_S)
+    assert place.waits()
+    place.writable()
+    assert {place.loaded(receipt["upload_id"])["status"] for receipt in receipts} == {"loaded"}
+    wait_for(lambda: place.speeds() == [50, 50, 12])  # the log outranks rows
+    wait_for(lambda: place.pusher.post(body(13, first=6), NDJSON).status_code == 200)
+    assert place.pusher.get("/readyz").status_code == 200
+
+
+def test_a_database_that_takes_no_writes_and_no_disk(place: Place) -> None:
+    place.read_only()
+    place.landing.mkdir(exist_ok=True)
+    (place.landing / "waiting").write_text("in the way")
+    assert place.pusher.post(body(10), NDJSON).status_code == 503
+    assert place.pusher.get("/readyz").status_code == 503
+    (place.landing / "waiting").unlink()
+    place.writable()
+    wait_for(lambda: place.pusher.get("/readyz").status_code == 200)
+    assert place.pusher.post(body(10), NDJSON).status_code == 200
+    assert place.speeds() == [10]
+
+
+def test_it_is_not_ready_while_some_wait_and_no_more_can(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.away()
+    place.queued(body(10))
+    with monkeypatch.context() as held:
+        held.setattr(drain.Drain, "drain", lambda _: False)
+        time.sleep(2 * drain.PERIOD_S)
+        place.back()
+        assert place.pusher.get("/readyz").status_code == 200
+        receiver = place.pusher.client.app.state.receiver
+        held.setattr(receiver, "waiting", Waiting(receiver.landing.objects, 1))
+        assert place.pusher.post(body(11, first=1), NDJSON).status_code == 503
+        assert place.pusher.get("/readyz").status_code == 503
+    wait_for(lambda: place.speeds() == [10])
+    assert place.pusher.get("/readyz").status_code == 200
 
 
 @on_both
