@@ -41,6 +41,7 @@ class Drain(threading.Thread):
         self._receiver, self._logs, self._told = receiver, logs, told
         self._ended = threading.Event()
         self._tries: Counter[uuid.UUID] = Counter()
+        self._listed: Iterator[Ticket] = iter(())
 
     @property
     def _waiting(self) -> Waiting:
@@ -77,12 +78,27 @@ class Drain(threading.Thread):
             if not held.execute("SELECT pg_try_advisory_xact_lock(%s)", [DRAIN_LOCK]).fetchall()[0][0]:
                 return False
             database.require_writes(held)
-            for batch in _batches(islice(self._waiting.tickets(), AT_ONCE)):
-                if self._ended.is_set():
-                    return False
-                self._load_batch(batch)
-                done += len(batch)
+            try:
+                for batch in _batches(self._next()):
+                    if self._ended.is_set():
+                        return False
+                    self._load_batch(batch)
+                    done += len(batch)
+            except BaseException:
+                self._listed = iter(())  # those that were not loaded come first again
+                raise
         return done > 0  # meanwhile others have come
+
+    def _next(self) -> list[Ticket]:
+        """What comes next in the order of arrival. What waits is listed once, however much it is, and then worked off.
+
+        What comes meanwhile is in the next list; what another receiver loaded meanwhile is left out.
+        """
+        found = list(islice(self._listed, AT_ONCE))
+        if not found:
+            self._listed = self._waiting.tickets()
+            found = list(islice(self._listed, AT_ONCE))
+        return found
 
     def _load_batch(self, batch: Sequence[Ticket]) -> None:
         """Load uploads in their order: together if all of them can be, else in halves, else one by one."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -400,3 +403,49 @@ def test_a_log_that_failed_while_it_waited_is_loaded_by_hand_for_its_own_vehicle
         vehicles = owner.execute("SELECT DISTINCT vehicle_id FROM telemetry").fetchall()
     assert vehicles == [(place.world.vehicle_ids["bus-01"],)]
     assert place.speeds() == [50, 50]
+
+
+class Entries:
+    """Counts what is read of folders."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.read, self.listings, self._scandir = 0, 0, os.scandir
+        monkeypatch.setattr("ingest.folder.os.scandir", self._counted)
+
+    @contextmanager
+    def _counted(self, folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with self._scandir(folder) as found:
+            yield self._each(found)
+
+    def _each(self, found: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+        for entry in found:
+            self.read += 1
+            yield entry
+        self.listings += 1
+
+
+def test_an_upload_that_waits_behind_many_looks_at_few(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    many, few = 3000, 50
+    place.away()
+    place.queued(body(0))
+    for n in range(many):
+        (place.landing / "waiting" / f"{n:018d}-{uuid.uuid4()}.json").write_bytes(b"{}")
+    entries = Entries(monkeypatch)
+    receipts = [place.queued(body(n, first=n)) for n in range(1, few)]
+    assert [place.receipt(receipt["upload_id"])["status"] for receipt in receipts] == ["queued"] * len(receipts)
+    # What waits may have been summed up meanwhile, in the background and not for each.
+    assert entries.read < 3 * many + 20 * few
+    shutil.rmtree(place.landing / "waiting")
+    place.back()
+
+
+def test_what_waits_is_listed_once_and_not_for_every_batch(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "AT_ONCE", 4)
+    place.away()
+    receipts = [place.queued(body(n, n + 0.5, first=n)) for n in range(60)]
+    entries = Entries(monkeypatch)
+    place.back()
+    assert {place.loaded(receipt["upload_id"])["status"] for receipt in receipts} == {"loaded"}
+    assert place.speeds() == [0, *(n + 0.5 for n in range(60))], "in the order of arrival"
+    wait_for(lambda: not place.waits())
+    assert entries.read < 8 * 2 * len(receipts)
