@@ -9,7 +9,7 @@ from granian import Granian
 from granian.constants import Interfaces
 from starlette.types import ASGIApp
 
-from schemas import starting
+from schemas import logs, starting
 from schemas.settings import Settings
 
 
@@ -18,7 +18,7 @@ def serve(given: Settings, *, host: str = "127.0.0.1", port: int = 8001, workers
     multiprocessing.set_start_method("spawn", force=True)
     server = Granian(
         "analytics.app:create_app", address=host, port=port, workers=workers, interface=Interfaces.ASGI,
-        websockets=False,
+        websockets=False, log_dictconfig=logs.SERVER,
     )  # fmt: skip
     server.serve(target_loader=partial(_application, given), wrap_loader=False)
 

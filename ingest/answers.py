@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from ingest import store
 from ingest.checks.scope import Scope
 from ingest.receiver import Receiver
+from schemas import database
 from schemas.errors import NotAllowedError, NotFoundError, UnavailableError
 from schemas.signals import SIGNALS
 from schemas.wire import GatewayInfo, GatewayVehicleInfo, Receipt, Receipts, Rejects
@@ -132,12 +133,18 @@ def ready(receiver: Receiver) -> None:
     """Return if uploads can be made durable: in the database, or until it is back in the landing store.
 
     Raises:
-        UnavailableError: neither can be written.
+        UnavailableError: neither can be written, or others wait already and no more can.
     """
+    if not _can_load(receiver) or not receiver.waiting.is_empty():
+        receiver.waiting.check()
+
+
+def _can_load(receiver: Receiver) -> bool:
     try:
         with receiver.transaction() as db:
-            db.execute("SELECT 1")
-    except UnavailableError:
-        if not receiver.keys.knows_any():
-            raise
-        receiver.waiting.check()
+            database.require_writes(db)
+    except UnavailableError as error:
+        if not database.takes_no_writes(error) and not receiver.keys.knows_any():
+            raise  # nobody could be let in
+        return False
+    return True

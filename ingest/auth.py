@@ -101,17 +101,26 @@ class Keys:
         return caller if same else None
 
     def _asked(self, prefix: str, secret: str) -> Caller:
-        with self._transaction() as db:
-            key = store.find_key(db, prefix)
-            if key is None:
-                self._forget(prefix)
-            if key is None or not hmac.compare_digest(key.secret_sha256, store.hash_secret(secret)):
-                raise UnknownKeyError("no such gateway key")
-            store.touch_key(db, prefix, self._trust_s)
-            scope = store.scope(db, key.gateway_id)
-            caller = Caller(prefix, key.secret_sha256, scope, time.monotonic(), key.expires_at)
+        caller = None
+        try:
+            with self._transaction() as db:
+                caller = self._read(db, prefix, secret)
+                store.touch_key(db, prefix, self._trust_s)
+        except UnavailableError:
+            if caller is None:
+                raise
+            # Where it could be read, but not written when the key was used last, it is good all the same.
         self._remember(caller)
         return caller
+
+    def _read(self, db: psycopg.Connection, prefix: str, secret: str) -> Caller:
+        key = store.find_key(db, prefix)
+        if key is None:
+            self._forget(prefix)
+        if key is None or not hmac.compare_digest(key.secret_sha256, store.hash_secret(secret)):
+            raise UnknownKeyError("no such gateway key")
+        scope = store.scope(db, key.gateway_id)
+        return Caller(prefix, key.secret_sha256, scope, time.monotonic(), key.expires_at)
 
     def are_good(self, db: psycopg.Connection, uses: Sequence[tuple[Caller, dt.datetime]]) -> list[bool]:
         """Whether each of these keys may write what came at that time. One that may not is forgotten."""

@@ -41,6 +41,7 @@ class Drain(threading.Thread):
         self._receiver, self._logs, self._told = receiver, logs, told
         self._ended = threading.Event()
         self._tries: Counter[uuid.UUID] = Counter()
+        self._listed: Iterator[Ticket] = iter(())
 
     @property
     def _waiting(self) -> Waiting:
@@ -76,12 +77,28 @@ class Drain(threading.Thread):
             # The lock ends with this connection: a receiver that is killed leaves none behind.
             if not held.execute("SELECT pg_try_advisory_xact_lock(%s)", [DRAIN_LOCK]).fetchall()[0][0]:
                 return False
-            for batch in _batches(islice(self._waiting.tickets(), AT_ONCE)):
-                if self._ended.is_set():
-                    return False
-                self._load_batch(batch)
-                done += len(batch)
+            database.require_writes(held)
+            try:
+                for batch in _batches(self._next()):
+                    if self._ended.is_set():
+                        return False
+                    self._load_batch(batch)
+                    done += len(batch)
+            except BaseException:
+                self._listed = iter(())  # those that were not loaded come first again
+                raise
         return done > 0  # meanwhile others have come
+
+    def _next(self) -> list[Ticket]:
+        """What comes next in the order of arrival. What waits is listed once, however much it is, and then worked off.
+
+        What comes meanwhile is in the next list; what another receiver loaded meanwhile is left out.
+        """
+        found = list(islice(self._listed, AT_ONCE))
+        if not found:
+            self._listed = self._waiting.tickets()
+            found = list(islice(self._listed, AT_ONCE))
+        return found
 
     def _load_batch(self, batch: Sequence[Ticket]) -> None:
         """Load uploads in their order: together if all of them can be, else in halves, else one by one."""
@@ -95,7 +112,7 @@ class Drain(threading.Thread):
             raise
         except (BeachheadError, FileNotFoundError):  # whose fault it is shows when they go alone
             with self._receiver.transaction() as db:
-                db.execute("SELECT 1")  # or nobody's: the database is away
+                database.require_writes(db)  # or nobody's: the database is away
             half = len(batch) // 2
             self._load_batch(batch[:half])
             self._load_batch(batch[half:])
@@ -180,7 +197,7 @@ class Drain(threading.Thread):
         return Caller(ticket.key_prefix, key.secret_sha256, scopes[key.gateway_id], 0.0)
 
     def _fail(self, ticket: Ticket, reason: str) -> None:
-        log.warning("waiting upload failed", upload_id=str(ticket.upload_id), reason=reason)
+        log.warning("waiting upload failed", upload_id=str(ticket.upload_id))  # its receipt has the reason
         self._enter(ticket, ticket.receipt().model_copy(update={"status": "failed", "warnings": [reason]}), reason)
 
     def _enter(self, ticket: Ticket, receipt: Receipt, reason: str | None) -> None:

@@ -85,6 +85,16 @@ class Folder:
                 continue
             yield Entry(f"{folder}/{entry.name}", found_now.st_size, found_now.st_mtime)
 
+    def keys(self, folder: str) -> Iterator[str]:
+        """Keys of what lies directly in a folder, in any order; looked for only as far as they are asked for."""
+        with _told_as_ours():
+            try:
+                with os.scandir(self.root / folder) as found:
+                    for entry in found:
+                        yield f"{folder}/{entry.name}"
+            except FileNotFoundError:
+                return
+
     def delete(self, *keys: str) -> None:
         """Take files away, in this order; those that are not there are passed over."""
         with _told_as_ours():

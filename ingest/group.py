@@ -9,6 +9,7 @@ fails alone.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import datetime as dt
 import queue
 import threading
@@ -31,13 +32,17 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """A small upload that waits for its group; `lines` is how many rows it has."""
+    """A small upload that waits for its group; `lines` is how many rows it has.
+
+    `context` is that of its request: what is logged about it in another thread names the request as well.
+    """
 
     caller: Caller
     incoming: Incoming
     received_at: dt.datetime
     lines: int
     answer: asyncio.Future[Receipt]
+    context: contextvars.Context
 
     @property
     def body(self) -> bytes:
@@ -76,7 +81,8 @@ class Groups:
         if lines is None or lines > self._receiver.limits.rows:
             return None
         answer = asyncio.get_running_loop().create_future()
-        self._coming.put(Small(caller, incoming, dt.datetime.now(dt.UTC), lines, answer))
+        now = dt.datetime.now(dt.UTC)
+        self._coming.put(Small(caller, incoming, now, lines, answer, contextvars.copy_context()))
         return answer
 
     # --- one group after the other ----------------------------------------------------------------
@@ -128,7 +134,7 @@ class Groups:
         _tell([(group[n], receipt) for n, receipt in receipts.items()])
         left = [small for n, small in enumerate(group) if n not in receipts]
         for small in left:
-            _tell([(small, _alone(small, self._receiver))])
+            _tell([(small, small.context.run(_alone, small, self._receiver))])
 
     def _member(self, small: Small) -> Member:
         upload = self._receiver.upload_of(small.caller, small.incoming, small.body, small.received_at)

@@ -30,6 +30,7 @@ from ingest.log_loader import CAN_LOG, ToldLog, can_counts
 from ingest.receipts import Upload, rejected_rows, why_failed
 from ingest.receiver import Receiver
 from ingest.waiting import Ticket
+from schemas import logs
 from schemas.errors import (
     ExpiredError,
     LandingAwayError,
@@ -107,13 +108,14 @@ class LogReceiver:
                 uuid.uuid4(), caller.scope.gateway_id, bytes.fromhex(sha256), query.normalised(), OCTETS, size,
                 dt.datetime.now(dt.UTC), idempotency_key,
             )  # fmt: skip
+            structlog.contextvars.bind_contextvars(upload_id=str(upload.id))
             if self.receiver.waiting.is_empty():
                 try:
                     return self._load(caller, file, plain, query, upload)
                 except (LandingAwayError, StorageFullError):
                     raise
                 except UnavailableError as error:
-                    log.warning("database away", upload_id=str(upload.id), reason=str(error.__cause__ or error))
+                    log.warning("database away", reason=logs.told(error.__cause__ or error))
             return self._wait(caller, file, plain, query, upload)
 
     def load_waiting(self, caller: Caller, ticket: Ticket) -> Receipt:

@@ -52,5 +52,8 @@ class Objects(Protocol):
     def under(self, folder: str) -> Iterator[Entry]:
         """What lies directly in a folder, in the order of keys."""
 
+    def keys(self, folder: str) -> Iterator[str]:
+        """Keys of what lies directly in a folder, in any order; looked for only as far as they are asked for."""
+
     def delete(self, *keys: str) -> None:
         """Take files away, in this order; those that are not there are passed over."""

@@ -6,7 +6,6 @@ import http
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -19,7 +18,6 @@ from schemas.wire import Problem, Reject
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
 PARTS_RETRY_AFTER_S = 60
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _validation)  # type: ignore[arg-type]
     app.add_exception_handler(ClientDisconnect, _disconnect)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def _answer(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
@@ -128,7 +125,6 @@ async def _disconnect(_: Request, __: Exception) -> JSONResponse:
     return _plain(400, "the connection was closed before the body was complete")
 
 
-async def _unexpected(_: Request, error: Exception) -> JSONResponse:
-    """A mistake of ours: the log has it, the answer does not."""
-    log.error("unexpected", exc_info=error)
+def unexpected() -> JSONResponse:
+    """The answer to a mistake of ours: the log has it, the answer does not."""
     return _plain(500, "an unexpected error; the log names it by the request id")

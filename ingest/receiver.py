@@ -26,7 +26,7 @@ from ingest.decoders.encodings import decompress
 from ingest.landing import landing_of
 from ingest.receipts import Upload, rejected_rows, why_failed
 from ingest.waiting import Ticket, Waiting
-from schemas import database
+from schemas import database, logs
 from schemas.errors import NotAllowedError, NothingUsableError, UnavailableError
 from schemas.settings import Settings
 from schemas.wire import Receipt
@@ -83,12 +83,13 @@ class Receiver:
         """
         body = decompress(incoming.body, incoming.encoding, self.limits.body_bytes)
         upload = self.upload_of(caller, incoming, body)
+        structlog.contextvars.bind_contextvars(upload_id=str(upload.id))
         decoded = decode(upload.content_type, body, self.limits)
         if self.waiting.is_empty():
             try:
                 return self.load(caller, upload, decoded, incoming.query, body)
             except UnavailableError as error:
-                log.warning("database away", upload_id=str(upload.id), reason=str(error.__cause__ or error))
+                log.warning("database away", reason=logs.told(error.__cause__ or error))
         checked = self._check(decoded, caller, incoming.query, self._clock(upload))[1]
         if not checked.is_out_of_time:
             _refuse_unusable(checked)

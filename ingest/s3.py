@@ -115,6 +115,10 @@ class S3:
                     if one["path"].rpartition("/")[0] == folder:
                         yield Entry(one["path"], one["size"], one["last_modified"].timestamp())
 
+    def keys(self, folder: str) -> Iterator[str]:
+        """Keys of what lies directly in a folder; asked for as far as they are looked at."""
+        return (entry.key for entry in self.under(folder))
+
     def delete(self, *keys: str) -> None:
         """Take files away, in this order; those that are not there are passed over."""
         with _told_as_ours():

@@ -8,7 +8,7 @@ from granian.server import Server
 from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from starlette.types import ASGIApp
 
-from schemas import starting
+from schemas import logs, starting
 from schemas.addresses import Role, role_url
 from schemas.memory import keep_freed_memory
 from schemas.settings import Settings, settings
@@ -17,7 +17,6 @@ from schemas.settings import Settings, settings
 def application() -> ASGIApp:
     """The receiver with this process's settings."""
     with starting.importing():
-        from ingest import logs
         from ingest.app import create_app
     logs.configure()
     keep_freed_memory()
@@ -41,6 +40,7 @@ def serve(given: Settings, *, host: str, port: int, workers: int = 1) -> None:
         interface=Interfaces.ASGI,
         factory=True,
         log_access=False,
+        log_dictconfig=logs.SERVER,
         # A worker that is killed comes back; when that happens twice within seconds, whatever supervises starts anew.
         respawn_failed_workers=True,
         respawn_interval=0.1,

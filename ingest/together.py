@@ -27,6 +27,7 @@ from ingest.decoders.ndjson import BYTE_ORDER_MARK, fast_frame
 from ingest.loader import TELEMETRY
 from ingest.receipts import REJECTS_IN_RECEIPT, Upload, as_duplicate
 from ingest.receiver import Receiver
+from schemas import logs
 from schemas.errors import BeachheadError
 from schemas.frames import UTC_TIME
 from schemas.wire import Receipt, Reject, RowCounts
@@ -88,7 +89,7 @@ def load_together(group: Sequence[Member], receiver: Receiver, *, wholly: bool =
                 raise ApartError
             return known | (_Written.of(db, read.only(fresh), receiver).receipts() if fresh.any() else {})
     except (psycopg.errors.IntegrityError, psycopg.errors.DataError) as error:
-        log.warning("group apart", reason=str(error))
+        log.warning("group apart", reason=logs.told(error))
         raise ApartError from error
 
 

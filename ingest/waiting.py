@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 import zstandard
 from pydantic import BaseModel
 
-from ingest.objects import Entry, Objects
+from ingest.objects import Objects
 from ingest.receipts import Upload
 from schemas.errors import LandingAwayError, StorageFullError, UnavailableError
 from schemas.wire import Receipt, RowCounts
@@ -31,6 +31,11 @@ AWAY_TIMES = 5
 """So many times as long is it taken for granted that the store is away."""
 BYTES_S, FULL_S = 10.0, 1.0
 """For so long a sum of all that waits is good; and one that is too much."""
+BYTES_TIMES = 10
+"""So many times as long as it took to sum up is it good, at least."""
+BUSY_S = 0.1
+"""For so long something is held to wait that did: uploads go behind it, and that is right also where it is gone."""
+KNOWN_NAMES = 100_000
 
 
 class Ticket(BaseModel, frozen=True):
@@ -85,9 +90,9 @@ class Glance:
 
     def __init__(self, objects: Objects, most_bytes: int) -> None:
         self._objects, self._most_bytes = objects, most_bytes
-        self._asking = threading.Lock()
+        self._asking, self._summing = threading.Lock(), threading.Lock()
         self._empty: bool | None = None
-        self._bytes = 0
+        self._bytes: int | None = None
         self._changes = 0
         self._empty_until_s = self._bytes_until_s = -math.inf
 
@@ -98,7 +103,8 @@ class Glance:
         with self._asking:
             changes = self._changes
             try:
-                empty, trusted_s = self._ask(), self._objects.trusted_s
+                empty = self._ask()
+                trusted_s = self._objects.trusted_s or (0.0 if empty else BUSY_S)
             except UnavailableError:
                 empty, trusted_s = True, self._objects.trusted_s * AWAY_TIMES
             if changes == self._changes and trusted_s:
@@ -106,19 +112,37 @@ class Glance:
             return empty
 
     def _ask(self) -> bool:
-        return not any(_is_ticket(entry) for entry in self._objects.under(WAITING))
+        return not any(map(_is_ticket, self._objects.keys(WAITING)))
 
     def bytes_waiting(self) -> int:
         """The size of everything that waits, as far as is known; raises where the store is away."""
-        if time.monotonic() >= self._bytes_until_s:
-            self._bytes = sum(entry.size_bytes for entry in self._objects.under(WAITING))
-            self._bytes_until_s = time.monotonic() + (BYTES_S if self._bytes <= self._most_bytes else FULL_S)
-        return self._bytes
+        if self._bytes is None:
+            with self._summing:
+                self._sum_up()
+        elif time.monotonic() >= self._bytes_until_s and self._summing.acquire(blocking=False):
+            # Whoever asks does not wait for it: with many files it takes seconds.
+            threading.Thread(target=self._sum_up_again, name="bytes-waiting", daemon=True).start()
+        return self._bytes or 0
+
+    def _sum_up_again(self) -> None:
+        try:
+            self._sum_up()
+        except UnavailableError:
+            self._bytes_until_s = time.monotonic() + FULL_S
+        finally:
+            self._summing.release()
+
+    def _sum_up(self) -> None:
+        began = time.monotonic()
+        self._bytes = sum(entry.size_bytes for entry in self._objects.under(WAITING))
+        now = time.monotonic()
+        good_s = BYTES_S if self._bytes <= self._most_bytes else FULL_S
+        self._bytes_until_s = now + max(good_s, BYTES_TIMES * (now - began))
 
     def added(self, size_bytes: int) -> None:
         """An upload was made to wait by this receiver."""
         self._changes += 1
-        self._bytes += size_bytes
+        self._bytes = (self._bytes or 0) + size_bytes
         if self._bytes > self._most_bytes:
             self._bytes_until_s = -math.inf  # others may have taken some away
         if self._objects.trusted_s:
@@ -136,6 +160,7 @@ class Waiting:
     def __init__(self, objects: Objects, most_bytes: int) -> None:
         self.objects, self.most_bytes = objects, most_bytes
         self._glance = Glance(objects, most_bytes)
+        self._names: dict[uuid.UUID, str] = {}
 
     def add(self, ticket: Ticket, body: bytes | None) -> None:
         """Make an upload wait; it is durable when this returns. `body` is None where the bytes are kept already.
@@ -158,6 +183,7 @@ class Waiting:
                     self.objects.delete(_key(ticket, TICKET), *([] if packed is None else [_key(ticket, BODY)]))
                 raise
         self._glance.added(len(packed or b"") + len(told))
+        self._remember(ticket)
 
     def check(self) -> None:
         """Return if an upload could be made to wait; raises as `add` does."""
@@ -177,14 +203,16 @@ class Waiting:
 
     def tickets(self) -> Iterator[Ticket]:
         """What waits, in the order of arrival. One that was loaded meanwhile is left out."""
-        for key in self._keys():
-            ticket = self._read(key)
+        for entry in self.objects.under(WAITING):
+            ticket = self._read(entry.key) if _is_ticket(entry.key) else None
             if ticket is not None:
                 yield ticket
 
     def find(self, upload_id: uuid.UUID, gateway_id: int) -> Ticket | None:
         """A gateway's waiting upload."""
-        key = next((key for key in self._keys() if key.endswith(f"-{upload_id}{TICKET}")), None)
+        key = self._names.get(upload_id)
+        if key is None:  # another receiver took it in, or this one before it was started anew
+            key = next((key for key in self._keys() if key.endswith(f"-{upload_id}{TICKET}")), None)
         ticket = self._read(key) if key else None
         return ticket if ticket is not None and ticket.gateway_id == gateway_id else None
 
@@ -202,6 +230,7 @@ class Waiting:
         try:
             self.objects.delete(_key(ticket, TICKET), _key(ticket, BODY))
         finally:
+            self._names.pop(ticket.upload_id, None)
             self._glance.taken()
 
     def bytes_waiting(self) -> int:
@@ -216,15 +245,22 @@ class Waiting:
         """Take away what a killed receiver left: bytes without a ticket were never acknowledged."""
         with suppress(UnavailableError):  # it is done again at the next start
             entries = list(self.objects.under(WAITING))
-            ticketed = {entry.key.removesuffix(TICKET) for entry in entries if _is_ticket(entry)}
+            ticketed = {entry.key.removesuffix(TICKET) for entry in entries if _is_ticket(entry.key)}
             for entry in entries:
-                orphaned = not _is_ticket(entry) and entry.key.removesuffix(BODY) not in ticketed
+                orphaned = not _is_ticket(entry.key) and entry.key.removesuffix(BODY) not in ticketed
                 # Another receiver may be about to write the ticket.
                 if orphaned and time.time() - entry.changed_s > SETTLED_S:
                     self.objects.delete(entry.key)
 
     def _keys(self) -> Iterator[str]:
-        return (entry.key for entry in self.objects.under(WAITING) if _is_ticket(entry))
+        """Tickets in any order."""
+        return filter(_is_ticket, self.objects.keys(WAITING))
+
+    def _remember(self, ticket: Ticket) -> None:
+        """Where a receipt that is asked for is found without a look at all of them."""
+        if len(self._names) >= KNOWN_NAMES:
+            self._names.clear()  # others may have loaded them; what still waits is found all the same
+        self._names[ticket.upload_id] = _key(ticket, TICKET)
 
     def _read(self, key: str) -> Ticket | None:
         try:
@@ -237,8 +273,8 @@ def _key(ticket: Ticket, ending: str) -> str:
     return f"{WAITING}/{ticket.name}{ending}"
 
 
-def _is_ticket(entry: Entry) -> bool:
-    return entry.key.endswith(TICKET) and not entry.key.startswith(f"{WAITING}/.")
+def _is_ticket(key: str) -> bool:
+    return key.endswith(TICKET) and not key.startswith(f"{WAITING}/.")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 TRYING_S = 1.0
+GONE = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction)
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -42,23 +43,41 @@ def engine(url: str, *, pool_size: int = 5, application: str = "beachhead") -> s
 
 @contextmanager
 def unavailable_when_gone() -> Iterator[None]:
-    """Turn a lost or refused connection into `UnavailableError`."""
+    """Turn a lost or refused connection, and a database that takes no writes now, into `UnavailableError`."""
     try:
         yield
-    except (
-        sa.exc.OperationalError,
-        sa.exc.InterfaceError,
-        sa.exc.TimeoutError,
-        psycopg.OperationalError,
-        psycopg.InterfaceError,
-    ) as error:
-        raise UnavailableError("the database cannot be reached now") from error
+    except (sa.exc.TimeoutError, sa.exc.DBAPIError, *GONE) as error:
+        if isinstance(error, sa.exc.DBAPIError) and not isinstance(error.orig, GONE):
+            raise
+        what = "takes no writes now" if _is_read_only(error) else "cannot be reached now"
+        raise UnavailableError(f"the database {what}") from error
+
+
+def require_writes(db: psycopg.Connection) -> None:
+    """Return if the database takes writes; a standby does not, nor one that was set to be read only.
+
+    Raises:
+        psycopg.errors.ReadOnlySqlTransaction: it takes none.
+    """
+    if db.execute("SHOW transaction_read_only").fetchone() != ("off",):
+        raise psycopg.errors.ReadOnlySqlTransaction("the database takes no writes now")
+
+
+def takes_no_writes(error: UnavailableError) -> bool:
+    """Whether the database is there to be read."""
+    return error.__cause__ is not None and _is_read_only(error.__cause__)
+
+
+def _is_read_only(error: BaseException) -> bool:
+    driver = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    return isinstance(driver, psycopg.errors.ReadOnlySqlTransaction)
 
 
 def is_out_of_room(error: UnavailableError) -> bool:
-    """Whether no connection could be had, or the server's disk is full: that is no upload's fault, and will pass."""
+    """Whether there is no connection, no room or no writing for anybody: that is no upload's fault, and will pass."""
     # What goes wrong within a transaction comes from the driver itself.
-    return isinstance(error.__cause__, sa.exc.DBAPIError | sa.exc.TimeoutError | psycopg.errors.DiskFull)
+    ours = isinstance(error.__cause__, sa.exc.DBAPIError | sa.exc.TimeoutError | psycopg.errors.DiskFull)
+    return ours or takes_no_writes(error)
 
 
 @contextmanager
@@ -67,7 +86,11 @@ def psycopg_transaction(engine: sa.Engine) -> Iterator[psycopg.Connection]:
     with _connected(engine) as connection, connection.begin():
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)  # noqa: S101  (engine() names this driver)
-        yield driver
+        try:
+            yield driver
+        except psycopg.errors.ReadOnlySqlTransaction:
+            connection.invalidate()  # a session may stay read only when the database is not any more, or is elsewhere
+            raise
 
 
 def _connected(engine: sa.Engine) -> sa.Connection:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx
 from receiver_kit import World
@@ -53,9 +54,9 @@ class Served:
         assert self.process is not None
         return Path(f"/proc/{self.process.pid}/root{self.landing}")
 
-    def start(self) -> None:
+    def start(self, output: IO[bytes] | int = subprocess.DEVNULL) -> None:
         self.process = subprocess.Popen(
-            self.command, env=self.environment, stderr=subprocess.DEVNULL, start_new_session=True, cwd=CHECKOUT
+            self.command, env=self.environment, stdout=output, stderr=output, start_new_session=True, cwd=CHECKOUT
         )
         self.wait()
 
@@ -80,6 +81,13 @@ class Served:
         until = time.monotonic() + 60
         while Path(f"/proc/{newest}/stat").exists() and time.monotonic() < until:
             time.sleep(0.02)
+
+    def end(self) -> None:
+        """As an operator does: what is under way is finished."""
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(30)
+        self.process = None
 
     def kill(self) -> None:
         """As a power cut does: at once, with its workers."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +59,21 @@ class Place:
         with self.database.server.admin() as admin:
             name = sql.Identifier(self.database.name)
             admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+
+    def read_only(self) -> None:
+        """As after a failover to a standby."""
+        with self.database.server.admin() as admin:
+            name = sql.Identifier(self.database.name)
+            admin.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+            admin.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [self.database.name]
+            )
+
+    def writable(self) -> None:
+        """Sessions of the time before stay as they are."""
+        with self.database.server.admin() as admin:
+            name = sql.Identifier(self.database.name)
+            admin.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(name))
 
     def receipt(self, id_: str) -> dict[str, Any]:
         return self.pusher.get(f"/v1/uploads/{id_}").json()
@@ -230,6 +248,52 @@ def test_without_database_and_disk_nothing_is_kept(place: Place) -> None:
 
 
 @on_both
+def test_a_database_that_takes_no_writes_is_as_good_as_away(place: Place) -> None:
+    place.read_only()
+    receipts = [place.queued(body(10, 11)), place.queued(CAN, "application/octet-stream", path=CAN_PATH)]
+    stranger = Pusher(place.pusher.client, place.world.keys["both"])
+    assert stranger.post(body(12, first=5), NDJSON).status_code == 202, "its key can be read"
+    assert place.receipt(receipts[0]["upload_id"])["status"] == "queued"
+    assert place.pusher.get("/readyz").status_code == 200
+    time.sleep(5 * drain.PERIOD_S)
+    assert place.waits()
+    place.writable()
+    assert {place.loaded(receipt["upload_id"])["status"] for receipt in receipts} == {"loaded"}
+    wait_for(lambda: place.speeds() == [50, 50, 12])  # the log outranks rows
+    wait_for(lambda: place.pusher.post(body(13, first=6), NDJSON).status_code == 200)
+    assert place.pusher.get("/readyz").status_code == 200
+
+
+def test_a_database_that_takes_no_writes_and_no_disk(place: Place) -> None:
+    place.read_only()
+    place.landing.mkdir(exist_ok=True)
+    (place.landing / "waiting").write_text("in the way")
+    assert place.pusher.post(body(10), NDJSON).status_code == 503
+    assert place.pusher.get("/readyz").status_code == 503
+    (place.landing / "waiting").unlink()
+    place.writable()
+    wait_for(lambda: place.pusher.get("/readyz").status_code == 200)
+    assert place.pusher.post(body(10), NDJSON).status_code == 200
+    assert place.speeds() == [10]
+
+
+def test_it_is_not_ready_while_some_wait_and_no_more_can(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.away()
+    place.queued(body(10))
+    with monkeypatch.context() as held:
+        held.setattr(drain.Drain, "drain", lambda _: False)
+        time.sleep(2 * drain.PERIOD_S)
+        place.back()
+        assert place.pusher.get("/readyz").status_code == 200
+        receiver = place.pusher.client.app.state.receiver
+        held.setattr(receiver, "waiting", Waiting(receiver.landing.objects, 1))
+        assert place.pusher.post(body(11, first=1), NDJSON).status_code == 503
+        assert place.pusher.get("/readyz").status_code == 503
+    wait_for(lambda: place.speeds() == [10])
+    assert place.pusher.get("/readyz").status_code == 200
+
+
+@on_both
 def test_what_waits_is_bounded(place: Place) -> None:
     receiver = place.pusher.client.app.state.receiver
     receiver.waiting = Waiting(receiver.landing.objects, 100)
@@ -351,3 +415,49 @@ def test_a_log_that_failed_while_it_waited_is_loaded_by_hand_for_its_own_vehicle
         vehicles = owner.execute("SELECT DISTINCT vehicle_id FROM telemetry").fetchall()
     assert vehicles == [(place.world.vehicle_ids["bus-01"],)]
     assert place.speeds() == [50, 50]
+
+
+class Entries:
+    """Counts what is read of folders."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.read, self.listings, self._scandir = 0, 0, os.scandir
+        monkeypatch.setattr("ingest.folder.os.scandir", self._counted)
+
+    @contextmanager
+    def _counted(self, folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
+        with self._scandir(folder) as found:
+            yield self._each(found)
+
+    def _each(self, found: Iterator[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+        for entry in found:
+            self.read += 1
+            yield entry
+        self.listings += 1
+
+
+def test_an_upload_that_waits_behind_many_looks_at_few(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    many, few = 3000, 50
+    place.away()
+    place.queued(body(0))
+    for n in range(many):
+        (place.landing / "waiting" / f"{n:018d}-{uuid.uuid4()}.json").write_bytes(b"{}")
+    entries = Entries(monkeypatch)
+    receipts = [place.queued(body(n, first=n)) for n in range(1, few)]
+    assert [place.receipt(receipt["upload_id"])["status"] for receipt in receipts] == ["queued"] * len(receipts)
+    # What waits may have been summed up meanwhile, in the background and not for each.
+    assert entries.read < 3 * many + 20 * few
+    shutil.rmtree(place.landing / "waiting")
+    place.back()
+
+
+def test_what_waits_is_listed_once_and_not_for_every_batch(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "AT_ONCE", 4)
+    place.away()
+    receipts = [place.queued(body(n, n + 0.5, first=n)) for n in range(60)]
+    entries = Entries(monkeypatch)
+    place.back()
+    assert {place.loaded(receipt["upload_id"])["status"] for receipt in receipts} == {"loaded"}
+    assert place.speeds() == [0, *(n + 0.5 for n in range(60))], "in the order of arrival"
+    wait_for(lambda: not place.waits())
+    assert entries.read < 8 * 2 * len(receipts)
