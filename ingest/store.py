@@ -195,10 +195,13 @@ SIGNAL_SCHEMA = {**KIND_SCHEMA, "signal_id": pl.Int32()}
 
 
 def extra_signals(db: psycopg.Connection, vehicle_ids: Sequence[int], names: Sequence[str]) -> pl.DataFrame:
-    """The extra signals of these vehicles that have one of these names: vehicle_id, name, kind, signal_id."""
+    """The extra signals of these vehicles that have one of these names: vehicle_id, name, kind, signal_id.
+
+    A name with NUL is none that is stored, and PostgreSQL does not even take it to look for it.
+    """
     found = db.execute(
         "SELECT vehicle_id, name, kind, id FROM extra_signal WHERE vehicle_id = ANY(%s) AND name = ANY(%s)",
-        [list(vehicle_ids), list(names)],
+        [list(vehicle_ids), [name for name in names if "\0" not in name]],
     ).fetchall()
     return pl.DataFrame(found, SIGNAL_SCHEMA, orient="row")
 

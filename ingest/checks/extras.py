@@ -8,6 +8,7 @@ from ingest.checks.values import booleans_in, nothing, numbers_in, values_of
 from schemas.frames import EXTRA_SCHEMA, REJECT_SCHEMA
 
 MAX_CHARACTERS = 64
+NO_TEXT = "holds a NUL character or broken Unicode"
 KIND_SCHEMA: dict[str, pl.DataType] = {"vehicle_id": pl.Int32(), "name": pl.String(), "kind": pl.String()}
 _NAME = r"^[^\x00-\x1f\x7f]{1,64}$"
 _PARTS = {"number": pl.Float64(), "boolean": pl.Boolean(), "text": pl.String(), "nested": pl.String()}
@@ -80,7 +81,7 @@ def _reason() -> pl.Expr:
         .when(is_text & pl.col("text").is_null()).then(pl.lit("changes type: it is text"))
         .when(is_text & (pl.col("text").str.len_chars() > MAX_CHARACTERS))
         .then(pl.lit(f"longer than {MAX_CHARACTERS} characters"))
-        .when(is_text & pl.col("text").str.contains("\x00", literal=True)).then(pl.lit("holds a NUL character"))
+        .when(is_text & pl.col("text").str.contains("\x00", literal=True)).then(pl.lit(NO_TEXT))
         .when(~is_text & pl.col("value").is_null()).then(pl.format("changes type: it is a {}", "kind"))
         .when(pl.col("value").is_infinite()).then(pl.lit("infinite"))
     )  # fmt: skip
@@ -88,9 +89,8 @@ def _reason() -> pl.Expr:
 
 def _rejects(rejected: pl.DataFrame) -> pl.DataFrame:
     number = pl.col("number").cast(pl.String).str.strip_suffix(".0")
-    value = pl.coalesce(number, pl.col("boolean", "text", "nested").cast(pl.String))
-    value = value.str.replace_all("\x00", "", literal=True).str.slice(0, 200)
-    field = pl.col("name").str.replace_all("\x00", "", literal=True).str.slice(0, 200)
+    value = pl.coalesce(number, pl.col("boolean", "text", "nested").cast(pl.String)).str.slice(0, 200)
+    field = pl.col("name").str.slice(0, 200)
     return rejected.select("row", "vehicle_id", "time", field=field, value=value, reason="reason").select(
         pl.col(name).cast(dtype) for name, dtype in REJECT_SCHEMA.items()
     )

@@ -99,7 +99,14 @@ def check(
     rows, emptied = _without_emptied(rows, extras, field_rejects)
     rejects = pl.concat([decoded.rejects, key_rejects, field_rejects, emptied]).sort("row", maintain_order=True)
     foreign = key_rejects.filter(pl.col("reason") == FOREIGN).height
-    return Checked(rows, extras, rejects, decoded.received, foreign)
+    return Checked(rows, extras, _storable(rejects), decoded.received, foreign)
+
+
+def _storable(rejects: pl.DataFrame) -> pl.DataFrame:
+    """The rejects with a visible character for NUL, which PostgreSQL cannot store: no other text goes there unread."""
+    if not rejects.height:
+        return rejects
+    return rejects.with_columns(pl.col("field", "value", "reason").str.replace_all("\0", "\ufffd", literal=True))
 
 
 def _keys(decoded: Decoded, scope: Scope | Joint, query: Query, clock: Clock) -> tuple[pl.DataFrame, pl.DataFrame]:

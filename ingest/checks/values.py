@@ -54,7 +54,7 @@ def _measured(text: pl.Series) -> pl.Series:
 
 
 def shown(column: pl.Series) -> pl.Series:
-    """The values as text for people: short, without NUL, which PostgreSQL cannot store."""
+    """The values as text for people: short."""
     if column.dtype == MIXED:
         parts = column.struct.unnest().select(pl.all().cast(pl.String))
         text = parts.select(pl.coalesce(pl.all())).to_series()
@@ -66,7 +66,7 @@ def shown(column: pl.Series) -> pl.Series:
         text = column.cast(pl.String, strict=False)
     if column.dtype.is_float() or column.dtype == MIXED:
         text = text.str.strip_suffix(".0")
-    return text.str.replace_all("\x00", "", literal=True).str.slice(0, SHOWN_CHARACTERS)
+    return text.str.slice(0, SHOWN_CHARACTERS)
 
 
 def _shown_nested(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,15 +15,25 @@ from schemas.errors import BodyTooLargeError, MalformedBodyError
 
 ROWS_AT_ONCE = 10_000  # Python objects are large; few exist at a time
 SHOWN_CHARACTERS = 200
-TOO_DEEP = "nested too deeply"
+MAX_DEPTH = 32
+"""Levels of objects and arrays in a row, its own object among them."""
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+MOST_DIGITS = 300  # longer ones are floats at once: Python refuses to read thousands of digits exactly
 _CONSTANTS = {"NaN": None, "Infinity": math.inf, "-Infinity": -math.inf}
+_NESTED = (dict, list)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_BRACKETS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]+|[\]}]+', re.DOTALL)
 
 
 def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(reversed(pairs))
 
 
-DECODER = json.JSONDecoder(object_pairs_hook=_first_wins, parse_constant=_CONSTANTS.__getitem__)
+def _whole(digits: str) -> float:
+    return int(digits) if len(digits) <= MOST_DIGITS else float(digits)
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_first_wins, parse_constant=_CONSTANTS.__getitem__, parse_int=_whole)
 
 
 def decode_lines(lines: Iterable[bytes], limits: Limits) -> Decoded:
@@ -36,7 +47,7 @@ def decode_array(text: str, start: int, limits: Limits) -> Decoded:
     Raises:
         MalformedBodyError: the text is not JSON.
     """
-    return _decode((_object_or_fault(value, _shown(value)) for value in _elements(text, start)), limits)
+    return _decode(_elements(text, start), limits)
 
 
 Read = tuple[dict[str, Any] | None, str, str]  # the object, or None with what was found and why not
@@ -54,39 +65,68 @@ def _read_line(line: bytes) -> Read:
 
 
 def _object_or_fault(value: Any, shown: str) -> Read:  # noqa: ANN401  (any JSON value)
-    return (value, "", "") if isinstance(value, dict) else (None, shown, "not a JSON object")
+    if not isinstance(value, dict):
+        return None, shown, "not a JSON object"
+    if _is_too_deep(value):
+        return None, shown, TOO_DEEP
+    if not "".join(value).isascii():
+        value = _first_wins([(_unicode(name), inner) for name, inner in value.items()])
+    return value, "", ""
 
 
-def _shown(value: Any) -> str:  # noqa: ANN401  (any JSON value)
-    return "" if isinstance(value, dict) else _dumped(value)
+def _is_too_deep(value: dict[str, Any]) -> bool:
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        inside = (outer.values() if isinstance(outer, dict) else outer for outer in level)
+        level = [inner for values in inside for inner in values if isinstance(inner, _NESTED)]
+        if not level:
+            return False
+    return True
 
 
-def _dumped(value: Any) -> str:  # noqa: ANN401  (any JSON value)
-    try:
-        return json.dumps(value, ensure_ascii=False)[:SHOWN_CHARACTERS]
-    except RecursionError:  # it may be read and still be too deep to write
-        return TOO_DEEP
+def _unicode(text: str) -> str:
+    """The text with NUL for each lone surrogate, as Polars reads them: both are refused wherever text is wanted."""
+    return text if text.isascii() else _SURROGATE.sub("\0", text)
 
 
-def _elements(text: str, start: int) -> Iterator[Any]:
+def _elements(text: str, start: int) -> Iterator[Read]:
     """The elements of an array, one at a time, so that only one is in memory."""
     at = _skip(text, start + 1)
     if text.startswith("]", at):
         return
     while True:
-        try:
-            value, at = DECODER.raw_decode(text, at)
-        except RecursionError:
-            raise MalformedBodyError(f"the body is {TOO_DEEP}") from None
-        except ValueError as error:
-            raise MalformedBodyError(f"the body is not JSON: {error}") from None
-        yield value
+        read, at = _element(text, at)
+        yield read
         at = _skip(text, at)
         if text.startswith("]", at):
             return
         if not text.startswith(",", at):
             raise MalformedBodyError(f"the body is not JSON: expected , or ] at character {at}")
         at = _skip(text, at + 1)
+
+
+def _element(text: str, at: int) -> tuple[Read, int]:
+    """The element that begins at `at`, and where it ends."""
+    try:
+        value, end = DECODER.raw_decode(text, at)
+    except RecursionError:
+        return (None, text[at : at + SHOWN_CHARACTERS], TOO_DEEP), _end(text, at)
+    except ValueError as error:
+        raise MalformedBodyError(f"the body is not JSON: {error}") from None
+    return _object_or_fault(value, text[at : min(end, at + SHOWN_CHARACTERS)]), end
+
+
+def _end(text: str, at: int) -> int:
+    """Where the brackets close that open at `at`, for what is too deep to be read."""
+    depth = 0
+    for found in _BRACKETS.finditer(text, at):
+        if found[0][0] in "[{":
+            depth += len(found[0])
+        elif found[0][0] in "]}":
+            depth -= len(found[0])
+        if depth <= 0:  # the last ones may close what is around it
+            return found.end() + depth
+    raise MalformedBodyError(f"the body is not JSON: what begins at character {at} does not end")
 
 
 def _skip(text: str, at: int) -> int:
@@ -129,23 +169,18 @@ def _mixed(values: list[Any]) -> pl.Series:
     parts = {
         "number": pl.Series([_number(v) for v in values], dtype=pl.Float64),
         "boolean": pl.Series([v if isinstance(v, bool) else None for v in values], dtype=pl.Boolean),
-        "text": pl.Series([v if isinstance(v, str) else None for v in values], dtype=pl.String),
+        "text": pl.Series([_unicode(v) if isinstance(v, str) else None for v in values], dtype=pl.String),
         "nested": pl.Series([_nested(v) for v in values], dtype=pl.String),
     }
     return pl.DataFrame(parts).to_struct()
 
 
 def _number(value: Any) -> float | None:  # noqa: ANN401  (any JSON value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value)
-    except OverflowError:
-        return math.copysign(math.inf, value)
+    return None if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
 
 
 def _nested(value: Any) -> str | None:  # noqa: ANN401  (any JSON value)
-    return _dumped(value) if isinstance(value, dict | list) else None
+    return _unicode(json.dumps(value, ensure_ascii=False))[:SHOWN_CHARACTERS] if isinstance(value, _NESTED) else None
 
 
 def _simplified(frame: pl.DataFrame, height: int) -> pl.DataFrame:

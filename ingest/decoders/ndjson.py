@@ -14,10 +14,10 @@ import polars as pl
 
 from ingest.decoders import exact_json
 from ingest.decoders.decoded import Decoded, Limits
+from ingest.decoders.exact_json import MAX_DEPTH
 from schemas.signals import SIGNALS, Kind
 
 SAMPLE_LINES = 100
-MAX_DEPTH = 32
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MOST_FORMS, MOST_FORM_BYTES = 256, 64 * 2**10
 _KEY = re.compile(rb'"([^"\\]*)"[ \t]*:')
@@ -68,7 +68,12 @@ def _remember(form: Form, schema: pl.Schema) -> None:
 
 
 def _is_right(frame: pl.DataFrame | None, body: bytes) -> bool:
-    return frame is not None and _holds_every_key(frame, body) and _texts_are_texts(frame, body)
+    return (
+        frame is not None
+        and _holds_every_key(frame, body)
+        and _texts_are_texts(frame, body)
+        and not _may_be_too_deep(body)
+    )
 
 
 def _head(body: bytes) -> bytes:
@@ -130,6 +135,19 @@ def _holds_every_key(frame: pl.DataFrame, body: bytes) -> bool:
     if keys != values:
         keys -= body.count(b'":null') + body.count(b'": null')
     return keys == values
+
+
+def _may_be_too_deep(body: bytes) -> bool:
+    """Whether so many arrays open in one line that it may nest too deeply; brackets in strings count too.
+
+    Objects within a row need no look: their keys are no values of the frame. A row is an object, and an array may hold
+    an empty one.
+    """
+    if b"[" not in body:
+        return False
+    data = np.frombuffer(body, np.uint8)
+    lines = np.searchsorted(np.flatnonzero(data == ord("\n")), np.flatnonzero(data == ord("[")))
+    return int(np.bincount(lines).max()) > MAX_DEPTH - 2
 
 
 def count_pairs(body: bytes, pair: bytes) -> int:

@@ -125,6 +125,19 @@ def test_rows_wait_and_load_by_themselves(place: Place) -> None:
     wait_for(lambda: not place.waits())
 
 
+def test_what_cannot_be_stored_does_not_fail_the_good_rows_that_waited_with_it(place: Place) -> None:
+    place.away()
+    faulty = (b'{"a":"\0"}', bytes(50), b'{"\\ud800":1}', b'{"time":"%s","vehicle":"truck-01\\udfff"}' % at(9).encode())
+    told = [place.queued(body(n, first=n) + b"\n" + row) for n, row in enumerate(faulty)]
+    told.append(place.queued(b"[" + body(4, first=4) + rb',"\ud800"]', "application/json"))
+    place.back()
+    receipts = [place.loaded(one["upload_id"]) for one in told]
+    assert [(one["status"], one["rows"]["accepted"], one["rows"]["rejected"]) for one in receipts] == [
+        ("loaded", 1, 1)
+    ] * 5
+    assert place.speeds() == [0, 1, 2, 3, 4]
+
+
 @on_both
 def test_logs_wait_too(place: Place) -> None:
     place.away()

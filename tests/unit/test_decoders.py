@@ -142,9 +142,72 @@ def test_deep_nesting_is_refused_without_falling_over(opening: bytes) -> None:
         decode(JSON, b"[" + deep + b"]", LIMITS)
 
 
-def test_nesting_of_a_thousand_levels_is_read() -> None:
-    deep = b'{"a":' * 1000 + b"1" + b"}" * 1000
-    assert decode(NDJSON, deep + b"\n" + b'{"a": 1}\n' * 200, LIMITS).received == 201
+def nested(levels: int, opening: bytes, closing: bytes) -> bytes:
+    """A row of so many levels."""
+    return b'{"a":' + opening * (levels - 1) + b"1" + closing * (levels - 1) + b"}"
+
+
+@pytest.mark.parametrize("before", [1, 200])  # it is among the lines whose types are looked at, or after them
+@pytest.mark.parametrize("levels", [31, 32, 33, 40, 900, 1100, 100_000])
+@pytest.mark.parametrize(("opening", "closing"), [(b'{"a":', b"}"), (b"[", b"]")])
+def test_a_row_that_nests_too_deeply_is_rejected_alone(
+    opening: bytes, closing: bytes, levels: int, before: int
+) -> None:
+    rows = [b'{"a":"x"}'] * before + [nested(levels, opening, closing), b'{"a":"y"}']
+    for content_type, body in ((NDJSON, b"\n".join(rows)), (JSON, b"[" + b",".join(rows) + b"]")):
+        decoded = decode(content_type, body, LIMITS)
+        assert faults(decoded) == ([(before + 1, "nested deeper than 32 levels")] if levels > 32 else [])
+        assert decoded.received == before + 2
+
+
+@pytest.mark.parametrize("name", ["vehicle", "time", "speed_kmh", "own"])
+@pytest.mark.parametrize(
+    "value", [b"[" * 40 + b"]" * 40, b'{"b":' * 40 + b"null" + b"}" * 40, b"[1," * 40 + b"1" + b"]" * 40]
+)
+def test_no_column_hides_what_nests_too_deeply(name: str, value: bytes) -> None:
+    key = name.encode()
+    rows = [b'{"%s":"1"}' % key] * 200 + [b'{"%s":%s}' % (key, value)]
+    for content_type, body in ((NDJSON, b"\n".join(rows)), (JSON, b"[" + b",".join(rows) + b"]")):
+        assert faults(decode(content_type, body, LIMITS)) == [(201, "nested deeper than 32 levels")]
+
+
+def test_many_brackets_are_not_deep() -> None:
+    rows = [{"a": [[n] for n in range(100)]}, {"a": "[" * 100}]
+    for content_type, body in ((NDJSON, "\n".join(map(json.dumps, rows))), (JSON, json.dumps(rows))):
+        assert faults(decode(content_type, body.encode(), LIMITS)) == []
+
+
+def test_what_is_too_deep_to_read_ends_where_its_brackets_close() -> None:
+    deep = nested(5000, b'{"]}\\"[":[', b"]}")
+    decoded = decode(JSON, b'[{"a":1},' + deep + b', {"a":2}]', LIMITS)
+    assert decoded.frame["a"].to_list() == [1, 2]
+    assert faults(decoded) == [(2, "nested deeper than 32 levels")]
+
+
+@pytest.mark.parametrize("digits", [301, 400, 5001])
+def test_a_whole_number_of_any_length_is_infinite_and_touches_no_other_row(digits: int) -> None:
+    rows = [b'{"a":1,"b":1}', b'{"a":2,"b":-1%s}' % (b"0" * (digits - 1))]
+    for content_type, body in ((NDJSON, b"\n".join(rows)), (JSON, b"[" + b",".join(rows) + b"]")):
+        decoded = decode(content_type, body, LIMITS)
+        assert decoded.frame["a"].to_list() == [1, 2]
+        assert decoded.frame["b"].to_list() == [1, -1e300 if digits == 301 else float("-inf")]
+        assert faults(decoded) == []
+
+
+@pytest.mark.parametrize("exactly", [False, True])
+def test_half_of_a_surrogate_pair_is_as_little_text_as_nul(exactly: bool) -> None:
+    """Both ways: Polars reads it as NUL. What is whole stays."""
+    rows = [b'{"a":"x","n\\udfff":1}', b'{"a":"\\ud800"}', b'{"a":"\\ud83d\\ude00 \xc3\xa9"}', *[b"3"] * exactly]
+    for content_type, body in ((NDJSON, b"\n".join(rows)), (JSON, b"[" + b",".join(rows) + b"]")):
+        decoded = decode(content_type, body, LIMITS)
+        assert decoded.frame["a"].to_list() == ["x", "\0", "\U0001f600 \xe9"]
+        assert decoded.frame["n\0"].to_list() == [1, None, None]
+
+
+def test_what_a_row_holds_that_is_no_object_is_shown_as_it_was_sent() -> None:
+    decoded = decode(JSON, b'[{"a":1}, "\\ud800", [ 1 ], {"a":["\\ud800"]}]', LIMITS)
+    assert decoded.rejects["value"].to_list() == [r'"\ud800"', "[ 1 ]"]
+    assert decoded.frame["a"].struct.field("nested").to_list() == [None, '["\0"]']
 
 
 def test_csv_rows_of_the_wrong_width_are_rejected_rows() -> None:

@@ -293,7 +293,7 @@ def test_extras_are_numbers_booleans_and_short_texts() -> None:
     ]  # fmt: skip
     assert [(field, why) for _, field, _, why in faults(result)] == [
         ("long", "longer than 64 characters"),
-        ("nul", "holds a NUL character"),
+        ("nul", "holds a NUL character or broken Unicode"),
         ("deep", "neither a number, a boolean nor text"),
     ]
 
