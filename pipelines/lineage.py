@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -85,11 +85,19 @@ def _around(telemetry: pl.DataFrame, own: pl.DataFrame, day: OperatingDay) -> It
     time = pl.col("time")
     earlier = telemetry.filter(time < day.starts_at, time >= day.starts_at - PADDING.reach)
     later = telemetry.filter(time >= day.ends_at, time < day.ends_at + PADDING.reach)
-    first, last = (own if own.height else later)["time"].min(), (own if own.height else earlier)["time"].max()
-    if earlier.height and first is not None and first - earlier["time"].max() <= PADDING.reach:
+    after, until = (own, own) if own.height else (later, earlier)
+    if earlier.height and after.height and _first(after) - _last(earlier) <= PADDING.reach:
         yield _before(earlier, day)
-    if later.height and last is not None and later["time"].min() - last <= PADDING.reach:
+    if later.height and until.height and _first(later) - _last(until) <= PADDING.reach:
         yield _after(later, day)
+
+
+def _first(rows: pl.DataFrame) -> dt.datetime:
+    return cast(dt.datetime, rows["time"].min())
+
+
+def _last(rows: pl.DataFrame) -> dt.datetime:
+    return cast(dt.datetime, rows["time"].max())
 
 
 def _before(earlier: pl.DataFrame, day: OperatingDay) -> pl.DataFrame:
