@@ -28,7 +28,7 @@ from ingest.loader import TELEMETRY
 from ingest.receipts import REJECTS_IN_RECEIPT, Upload, as_duplicate
 from ingest.receiver import Receiver
 from schemas import logs
-from schemas.errors import BeachheadError
+from schemas.errors import BeachheadError, BodyTooLargeError
 from schemas.frames import UTC_TIME
 from schemas.wire import Receipt, Reject, RowCounts
 
@@ -108,10 +108,14 @@ class _Read:
 
     @classmethod
     def of(cls, group: Sequence[Member], receiver: Receiver) -> _Read:
-        frame = fast_frame(b"\n".join(member.body.rstrip(b"\n") for member in group))
         counts = np.array([member.lines for member in group])
+        body = b"\n".join(member.body.rstrip(b"\n") for member in group)
+        try:
+            frame = fast_frame(body, int(counts.sum()), receiver.limits)
+        except BodyTooLargeError:  # the group may be, and none of them
+            raise ApartError from None
         scope = joint({member.caller.scope.gateway_id: member.caller.scope for member in group})
-        if frame is None or frame.height != counts.sum() or scope is None or frame.width > receiver.limits.fields:
+        if frame is None or frame.height != counts.sum() or scope is None:
             raise ApartError
         decoded = Decoded.whole(frame.with_columns(vehicle=_addresses(frame, group, counts)))
         came = pl.Series([member.upload.received_at for member in group], dtype=UTC_TIME)
