@@ -29,6 +29,9 @@ from ingest.decoders import decode
 from ingest.decoders.decoded import Limits
 from schemas.errors import BodyTooLargeError
 
+def names(count):
+    return ",".join(map(str, range(count))).encode()
+
 def parquet(columns, **how):
     out = io.BytesIO()
     pq.write_table(pa.table(columns), out, compression="zstd", **how)
@@ -39,6 +42,10 @@ def arrow(columns):
     with pa.ipc.new_stream(out, table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
         stream.write_table(table)
     return out.getvalue()
+
+def same(value, columns):
+    column = pa.array([value]).take(pa.array([0] * 500_000))
+    return {str(n): column for n in range(columns)}
 
 def kb(what):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(what))
@@ -67,17 +74,16 @@ BODIES = {
     "csv of commas": (CSV, 'b"time,a\\n" + b",\\n" * 33_000_000', "too large"),
     "csv of one line": (CSV, 'b"a,b\\n" + b"," * 66_000_000', "too large"),
     "csv of one record": (CSV, "b'a,b\\n' + b'\"\\n\"' + b',\"x\\n\"' * 1_900_000", "too large"),
-    "a wide csv of nothing": (CSV, "','.join(map(str, range(1000))).encode() + (b','*999 + b'\\n') * 60_000", "too large"),
-    "a csv header": (CSV, "','.join(map(str, range(1_000_000))).encode() + b'\\n'", "too large"),
-    "parquet of one number": (PARQUET, "parquet({str(n): pa.array([1.0]).take(pa.array([0] * 500_000)) for n in range(80)})",
+    "a wide csv of nothing": (CSV, "names(1000) + (b','*999 + b'\\n') * 60_000", "too large"),
+    "a csv header": (CSV, "names(1_000_000) + b'\\n'", "too large"),
+    "parquet of one number": (PARQUET, "parquet(same(1.0, 80))",
                               "too large"),
-    "parquet of lists": (PARQUET, "parquet({str(n): pa.array([[1] * 10000] * 1000, pa.list_(pa.int8())) for n in range(20)})",
+    "parquet of lists": (PARQUET, "parquet({str(n): pa.array([[1] * 10_000]).take(pa.array([0] * 1000)) for n in range(5)})",
                          "too large"),
-    "parquet of one text": (PARQUET, "parquet({str(n): pa.DictionaryArray.from_arrays(pa.array([0] * 500_000, pa.int32()), "
-                            "pa.array(['x' * 1000])) for n in range(10)})", "(500000, 10)"),
+    "parquet of one text": (PARQUET, "parquet(same('x' * 100, 10))", "(500000, 10)"),
     "parquet of texts alike": (PARQUET, "parquet({'a': pa.array(['x' * 1000] * 300_000)}, use_dictionary=False, "
                                "column_encoding={'a': 'DELTA_BYTE_ARRAY'})", "too large"),
-    "arrow of one number": (ARROW, "arrow({str(n): pa.array([1.0]).take(pa.array([0] * 500_000)) for n in range(80)})",
+    "arrow of one number": (ARROW, "arrow(same(1.0, 80))",
                             "too large"),
 }  # fmt: skip
 
