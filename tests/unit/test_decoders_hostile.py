@@ -78,7 +78,7 @@ BODIES = {
     "a csv header": (CSV, "names(1_000_000) + b'\\n'", "too large"),
     "parquet of one number": (PARQUET, "parquet(same(1.0, 80))",
                               "too large"),
-    "parquet of lists": (PARQUET, "parquet(same([1] * 100, 5))", "too large"),
+    "parquet of lists": (PARQUET, "parquet(same([1] * 20, 5))", "too large"),
     "parquet of one text": (PARQUET, "parquet(same('x' * 100, 10))", "(500000, 10)"),
     "parquet of texts alike": (PARQUET, "parquet({'a': pa.array(['x' * 1000] * 300_000)}, use_dictionary=False, "
                                "column_encoding={'a': 'DELTA_BYTE_ARRAY'})", "too large"),
