@@ -139,7 +139,19 @@ def test_a_real_server_survives_huge_headers(world: World) -> None:
         assert httpx.get(f"{address}/v1/gateway", headers=auth).status_code == 200
 
 
-@pytest.mark.parametrize("depth", [100, *range(980, 992), 5000, 1_000_000])
+@pytest.mark.parametrize("content_type", ["application/x-ndjson", "text/csv"])
+def test_a_row_longer_than_any_measurement_is_too_large(client: Client, world: World, content_type: str) -> None:
+    note = b"n" * 2**20
+    row = b'{"time":"%s","vehicle":"truck-01","note":"%s"}' % (at(0).encode(), note)
+    body = {
+        "application/x-ndjson": row,
+        "text/csv": b"time,vehicle,note\n%s,truck-01,%s\n" % (at(0).encode(), note),
+    }[content_type]
+    answer = Pusher(client, world.keys["both"]).post(body, content_type)
+    assert (answer.status_code, answer.json()["detail"]) == (413, "a row of more than 1048576 bytes")
+
+
+@pytest.mark.parametrize("depth", [100, *range(980, 992), 5000, 150_000])
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
 def test_rows_that_nest_too_deeply_are_rejected(
     client: Client, world: World, depth: int, opening: bytes, closing: bytes
