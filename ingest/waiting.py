@@ -115,14 +115,22 @@ class Glance:
         return not any(map(_is_ticket, self._objects.keys(WAITING)))
 
     def bytes_waiting(self) -> int:
-        """The size of everything that waits, as far as is known; raises where the store is away."""
-        if self._bytes is None:
+        """The size of everything that waits, as far as is known; raises where the store is away.
+
+        Where that is too much, the store is asked first: others may have taken some away.
+        """
+        if self._bytes is None or self._is_too_much_as_it_was:
             with self._summing:
-                self._sum_up()
+                if self._bytes is None or self._is_too_much_as_it_was:
+                    self._sum_up()
         elif time.monotonic() >= self._bytes_until_s and self._summing.acquire(blocking=False):
             # Whoever asks does not wait for it: with many files it takes seconds.
             threading.Thread(target=self._sum_up_again, name="bytes-waiting", daemon=True).start()
         return self._bytes or 0
+
+    @property
+    def _is_too_much_as_it_was(self) -> bool:
+        return (self._bytes or 0) > self._most_bytes and time.monotonic() >= self._bytes_until_s
 
     def _sum_up_again(self) -> None:
         try:
@@ -144,7 +152,7 @@ class Glance:
         self._changes += 1
         self._bytes = (self._bytes or 0) + size_bytes
         if self._bytes > self._most_bytes:
-            self._bytes_until_s = -math.inf  # others may have taken some away
+            self._bytes_until_s = -math.inf
         if self._objects.trusted_s:
             self._empty, self._empty_until_s = False, time.monotonic() + self._objects.trusted_s
 
