@@ -138,11 +138,11 @@ def with_key_on(day: Day) -> dict[str, Any]:
 
 def _key_on_pct(day: Day) -> float | None:
     """Without an hour meter: the share of the distance, else of the time, that no silence hid or may have hidden."""
-    seen_h, km = day["on_h"], day["true_km"]
+    seen_h, busy_h, km = day["on_h"], day["busy_h"], day["true_km"]
     if km is not None and km >= rules.COVERAGE_MIN_KM:
         share = 1 - day["hidden_km"] / km
-    elif seen_h is not None and (all_h := seen_h + day["hidden_h"] + day["may_run_h"]) > 0:
-        share = seen_h / all_h
+    elif busy_h:
+        share = seen_h / busy_h
     else:
         share = 1.0
     return within(share * 100, 0.0, 100.0)

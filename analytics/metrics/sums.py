@@ -129,10 +129,8 @@ def _sums(segments: DaySegments) -> Iterator[dict[str, Any]]:
         "past_pack_kwh": segments.total(past),
     }
     parts = {
-        "all": None, "runs": runs, "working": runs & works, "hidden": hidden, "may_run": may_run,
-        "busy": runs | hidden | may_run, "draws": draws,
-        "gains": gains,
-        "idle": idle, "told": ~untold, "unplugged": ~plugged,
+        "all": None, "runs": runs, "working": runs & works, "hidden": hidden, "busy": runs | hidden | may_run,
+        "draws": draws, "gains": gains, "idle": idle, "told": ~untold, "unplugged": ~plugged,
     }  # fmt: skip
     sums = {name: segments.sums(where).tolist() for name, where in parts.items()}
     for n in range(len(segments.starts)):
@@ -165,9 +163,8 @@ def _named(sums: Sums, more: dict[str, Any]) -> dict[str, Any]:
         "on_h": sums["runs"]["s"] / 3600,
         "working_h": sums["working"]["s"] / 3600 if more["working_told"] else None,
         "standing_h": sums["idle"]["s"] / 3600,
-        "hidden_h": sums["hidden"]["s"] / 3600,
         "hidden_km": sums["hidden"]["distance_km"],
-        "may_run_h": sums["may_run"]["s"] / 3600,
+        "busy_h": sums["busy"]["s"] / 3600,
         "has_key": more["has_key"],
         "observed": more["observed"],
         **{f"{name}_on_s": sums["busy"][f"{name}_s"] for name in TIMED},
@@ -198,7 +195,7 @@ def _named(sums: Sums, more: dict[str, Any]) -> dict[str, Any]:
 _NOTHING: dict[str, Any] = dict.fromkeys(
     _named(
         dict.fromkeys(
-            ("all", "runs", "working", "hidden", "may_run", "busy", "draws", "gains", "idle", "told", "unplugged"),
+            ("all", "runs", "working", "hidden", "busy", "draws", "gains", "idle", "told", "unplugged"),
             dict.fromkeys(_SUMMED, 0.0),
         ),
         dict.fromkeys(
@@ -221,14 +218,13 @@ def coverage_pct(day: Day, on_s: str, km: str | None = None) -> float:
 
     A silence in which it was in service, or may have been for all that is known, counts as key-on time.
     """
-    true_km, meter_h = day["true_km"], day["operating_hours_h"]
-    on_h = day["on_h"] + day["hidden_h"] + day["may_run_h"] if day["on_h"] is not None else None
+    true_km, meter_h, busy_h = day["true_km"], day["operating_hours_h"], day["busy_h"]
     if km is not None and true_km is not None and true_km >= rules.COVERAGE_MIN_KM:
         share = day[km] / true_km
     elif meter_h is not None and meter_h >= rules.COVERAGE_MIN_H:
         share = day[on_s] / 3600 / meter_h
-    elif on_h:
-        share = day[on_s] / 3600 / on_h
+    elif busy_h:
+        share = day[on_s] / 3600 / busy_h
     else:
         share = 1.0
     return float(min(max(share * 100, 0.0), 100.0))
