@@ -46,7 +46,12 @@ def up() -> None:
 def down() -> None:
     """Stop the server. Its data stays."""
     server().down()
-    typer.echo("TimescaleDB is stopped; its data stays.")
+    is_given = settings().database_url is not None
+    typer.echo(
+        "The server that BEACHHEAD_DATABASE_URL names is not of this checkout: it still runs."
+        if is_given
+        else "TimescaleDB is stopped; its data stays."
+    )
 
 
 @app.command("status")

@@ -44,8 +44,8 @@ def test_wrong_usage_is_2() -> None:
     assert run("db", "url", "--role", "nobody")[0] == 2
 
 
-def command(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": "/usr/bin:/bin", "BEACHHEAD_HOME": str(tmp_path / "home")}
+def command(tmp_path: Path, *arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "/usr/bin:/bin", "BEACHHEAD_HOME": str(tmp_path / "home"), **given}
     return subprocess.run(
         [str(BEACHHEAD), *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
     )
@@ -55,6 +55,12 @@ def test_without_a_database_it_says_what_to_do(tmp_path: Path) -> None:
     done = command(tmp_path, "pilot", "list")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "beachhead: There is no local database yet: run `beachhead db up`.\n"
+
+
+def test_a_server_of_somebody_else_is_not_said_to_be_stopped(tmp_path: Path) -> None:
+    done = command(tmp_path, "db", "down", BEACHHEAD_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "The server that BEACHHEAD_DATABASE_URL names is not of this checkout: it still runs.\n"
 
 
 def test_an_unreachable_database_is_one_sentence(tmp_path: Path) -> None:
