@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import pytest
 from psycopg import sql
@@ -48,32 +48,27 @@ class Place:
         return [entry.key for entry in objects.under("waiting")]
 
     def away(self) -> None:
-        with self.database.server.admin() as admin:
-            name = sql.Identifier(self.database.name)
-            admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
-            admin.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [self.database.name]
-            )
+        self._alter("ALLOW_CONNECTIONS false", ends_sessions=True)
 
     def back(self) -> None:
-        with self.database.server.admin() as admin:
-            name = sql.Identifier(self.database.name)
-            admin.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+        self._alter("ALLOW_CONNECTIONS true")
 
     def read_only(self) -> None:
         """As after a failover to a standby."""
-        with self.database.server.admin() as admin:
-            name = sql.Identifier(self.database.name)
-            admin.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
-            admin.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [self.database.name]
-            )
+        self._alter("SET default_transaction_read_only = on", ends_sessions=True)
 
     def writable(self) -> None:
         """Sessions of the time before stay as they are."""
+        self._alter("RESET default_transaction_read_only")
+
+    def _alter(self, how: LiteralString, *, ends_sessions: bool = False) -> None:
         with self.database.server.admin() as admin:
-            name = sql.Identifier(self.database.name)
-            admin.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(name))
+            admin.execute(sql.SQL("ALTER DATABASE {} ").format(sql.Identifier(self.database.name)) + sql.SQL(how))
+            if ends_sessions:
+                admin.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",
+                    [self.database.name],
+                )
 
     def receipt(self, id_: str) -> dict[str, Any]:
         return self.pusher.get(f"/v1/uploads/{id_}").json()
