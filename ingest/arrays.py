@@ -71,7 +71,7 @@ class Times(Array):
     @classmethod
     def of(cls, times: pl.Series) -> Times:
         """The array of a column of UTC times."""
-        return cls(times.to_physical().to_numpy() - POSTGRES_EPOCH_US)
+        return cls(times.cast(pl.Int64).to_numpy() - POSTGRES_EPOCH_US)
 
     @classmethod
     def series(cls, name: str, data: bytes | None) -> pl.Series:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+import numpy as np
 import polars as pl
 
-from schemas.frames import REJECT_SCHEMA
+from ingest.checks.times import micros
+from schemas.frames import NO_REJECTS
 from schemas.signals import SIGNALS, Kind
 
 KEY = ["vehicle_id", "time"]
@@ -93,18 +95,19 @@ def _touched(rows: pl.DataFrame, stored: pl.DataFrame) -> pl.Series | None:
 
 def _in_order(rows: pl.DataFrame) -> bool:
     """Each row is later than the one before, or of a vehicle with a larger number: then none shares its key."""
-    vehicle_id, time = rows["vehicle_id"].to_numpy(), rows["time"].cast(pl.Int64).to_numpy()
+    vehicle_id, time = rows["vehicle_id"].to_numpy(), micros(rows["time"])
     larger, same = vehicle_id[1:] > vehicle_id[:-1], vehicle_id[1:] == vehicle_id[:-1]
     return bool((larger | (same & (time[1:] > time[:-1]))).all())
 
 
 def _all_new(rows: pl.DataFrame, extras: pl.DataFrame) -> Outcome:
+    inserts = rows[rows.columns[1:]]
     return Outcome(
-        inserts=rows.drop("row"),
-        updates=rows.clear().drop("row"),
-        extras=extras.select(*EXTRA_KEY, "number", "text"),
+        inserts=inserts,
+        updates=inserts[:0],
+        extras=extras[[*EXTRA_KEY, "number", "text"]],
         classes=_classes_of_new(rows),
-        conflicts=pl.DataFrame(schema=REJECT_SCHEMA),
+        conflicts=NO_REJECTS,
     )
 
 
@@ -113,7 +116,9 @@ def _first(signal: str) -> pl.Expr:
 
 
 def _classes_of_new(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.select("row", *KEY, row_class=pl.lit(RowClass.ACCEPTED, pl.Int8), changes=pl.lit(True))
+    row_class = pl.Series("row_class", np.full(rows.height, RowClass.ACCEPTED, np.int8))
+    changes = pl.Series("changes", np.ones(rows.height, np.bool_))
+    return pl.DataFrame([rows["row"], rows["vehicle_id"], rows["time"], row_class, changes])
 
 
 def _compare(touched: pl.DataFrame, stored: pl.DataFrame, signals: list[str]) -> pl.DataFrame:

@@ -16,19 +16,21 @@ import numpy as np
 import polars as pl
 import psycopg
 import zstandard
+from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from ingest import store
 from ingest.arrays import Floats, Integers, Times, copy_in
 from ingest.checks.extras import KIND_SCHEMA
-from ingest.checks.rows import Checked, Clock, Query, check
+from ingest.checks.rows import Checked, Clock, Query, check, in_rows
 from ingest.checks.scope import Scope
+from ingest.checks.times import micros
 from ingest.classify import DIFFERS, EXTRA_KEY, Outcome, classify
 from ingest.decoders.decoded import Decoded
 from ingest.receipts import Upload, as_duplicate, first_rejects, receipt_of, why_failed
 from schemas.errors import IdempotencyError
-from schemas.frames import REJECT_SCHEMA, TELEMETRY_SCHEMA, UTC_TIME
+from schemas.frames import NO_EXTRAS, NO_REJECTS, REJECT_SCHEMA, TELEMETRY_SCHEMA, UTC_TIME
 from schemas.signals import SIGNALS, Kind
 from schemas.wire import Receipt, RowCounts
 
@@ -84,7 +86,7 @@ def _receipt_by_key(db: psycopg.Connection, upload: Upload) -> store.Stored | No
 
 def lock_vehicles(db: psycopg.Connection, rows: pl.DataFrame) -> list[int]:
     """Take the locks of the rows' vehicles until the transaction ends; returns the vehicles' ids."""
-    vehicle_ids: list[int] = rows["vehicle_id"].unique().sort().to_list()
+    vehicle_ids: list[int] = np.unique(rows["vehicle_id"].to_numpy()).tolist()
     db.execute("SELECT pg_advisory_xact_lock(%s, v) FROM unnest(%s::int[]) AS v", [VEHICLE_LOCKS, vehicle_ids])
     return vehicle_ids
 
@@ -108,7 +110,7 @@ def load(
     outcome, signals = write_rows(db, checked, signals)
     ranges = ranges_of(outcome.classes)
     mark(db, ranges)
-    rejects = pl.concat([checked.rejects, outcome.conflicts]).sort("row", maintain_order=True)
+    rejects = in_rows([checked.rejects, outcome.conflicts])
     receipt = receipt_of(upload, checked, outcome, rejects, late_after_s, vehicle_names)
     insert_upload(db, upload, TELEMETRY, receipt, ranges, rejects)
     _keep_body(db, upload.id, body)
@@ -133,8 +135,11 @@ def write_rows(
 
 def _with_ids(extras: pl.DataFrame, signals: pl.DataFrame) -> pl.DataFrame:
     if not extras.height:
-        return extras.with_columns(signal_id=pl.lit(None, store.SIGNAL_SCHEMA["signal_id"]))
+        return _NO_EXTRAS
     return extras.join(signals.drop("kind"), on=["vehicle_id", "name"], maintain_order="left")
+
+
+_NO_EXTRAS = NO_EXTRAS.with_columns(signal_id=pl.lit(None, store.SIGNAL_SCHEMA["signal_id"]))
 
 
 def with_fixed_kinds(
@@ -179,7 +184,7 @@ def enter_without_rows(
 ) -> None:
     """Write an upload that brought no row into the ledger, with its bytes where these are not kept elsewhere."""
     nothing = ranges_of(pl.DataFrame(schema={"vehicle_id": pl.Int32, "time": UTC_TIME, "changes": pl.Boolean}))
-    insert_upload(db, upload, kind, receipt, nothing, pl.DataFrame(schema=REJECT_SCHEMA), reason)
+    insert_upload(db, upload, kind, receipt, nothing, NO_REJECTS, reason)
     if body is not None:
         _keep_body(db, upload.id, body)
 
@@ -210,7 +215,7 @@ def _stored(db: psycopg.Connection, rows: pl.DataFrame, extras: pl.DataFrame) ->
 
 def runs_of(rows: pl.DataFrame) -> pl.DataFrame:
     """Stretches of time that the rows fill: vehicle_id, low, high. A lone row is a stretch of its own."""
-    vehicle_id, time = rows["vehicle_id"].to_numpy(), rows["time"].to_physical().to_numpy()
+    vehicle_id, time = rows["vehicle_id"].to_numpy(), micros(rows["time"])
     order = np.lexsort((time, vehicle_id))
     vehicle_id, time = vehicle_id[order], time[order]
     gap_us = RUN_GAP // dt.timedelta(microseconds=1)
@@ -307,21 +312,53 @@ def _from_float(name: str) -> sql.Composed:
     return sql.SQL(cast).format(value)
 
 
-def ranges_of(classes: pl.DataFrame) -> pl.DataFrame:
-    """Per vehicle: its rows, from when to when, and the range that changed (null: nothing did)."""
-    changed = pl.col("time").filter("changes")
-    return classes.group_by("vehicle_id", maintain_order=True).agg(
-        low=pl.col("time").min(),
-        high=pl.col("time").max(),
-        rows=pl.len().cast(pl.Int32),
-        changed_low=changed.min(),
-        changed_high=changed.max(),
-    )
+def ranges_of(classes: pl.DataFrame, place: NDArray[np.int64] | None = None) -> pl.DataFrame:
+    """Per vehicle (and place, where places of the rows are given): vehicle_id, low, high, rows, and what changed.
+
+    `low`, `high`: from when to when its rows are; `changed_low`, `changed_high`: the same of those that changed
+    something (null: none did).
+    """
+    vehicle_id, us = classes["vehicle_id"].to_numpy(), micros(classes["time"])
+    where = place if place is not None else np.zeros(len(us), np.int64)
+    changes = classes["changes"].to_numpy()
+    if not _is_in_order(where, vehicle_id):
+        order = np.lexsort((vehicle_id, where))
+        where, vehicle_id, us, changes = where[order], vehicle_id[order], us[order], changes[order]
+    begins = np.flatnonzero((np.diff(where) != 0) | (np.diff(vehicle_id) != 0)) + 1
+    first = np.r_[0, begins][: len(us)]
+    low, high = _bounds(us, np.ones(len(us), np.bool_), first)
+    changed_low, changed_high = _bounds(us, changes, first)
+    columns = {
+        "vehicle_id": vehicle_id[first],
+        "low": low,
+        "high": high,
+        "rows": np.diff(np.r_[first, len(us)]).astype(np.int32),
+        "changed_low": changed_low,
+        "changed_high": changed_high,
+    }
+    return pl.DataFrame(columns if place is None else {"place": where[first], **columns})
+
+
+def _is_in_order(where: NDArray[np.int64], vehicle_id: NDArray[np.int32]) -> bool:
+    later = np.diff(where)
+    return bool(((later > 0) | ((later == 0) & (np.diff(vehicle_id) >= 0))).all())
+
+
+def _bounds(us: NDArray[np.int64], counts: NDArray[np.bool_], first: NDArray[np.int64]) -> list[pl.Series]:
+    """The first and the last instant that counts of each stretch, null where none does; `first`: where they begin."""
+    none = np.iinfo(np.int64)
+    if not len(first):
+        return [pl.Series([], dtype=UTC_TIME)] * 2
+    found = [
+        (np.minimum.reduceat(np.where(counts, us, none.max), first), none.max),
+        (np.maximum.reduceat(np.where(counts, us, none.min), first), none.min),
+    ]
+    return [pl.Series(instants).set(pl.Series(instants == nothing), None).cast(UTC_TIME) for instants, nothing in found]
 
 
 def mark(db: psycopg.Connection, ranges: pl.DataFrame, cause: str = CAUSE) -> None:
     """Tell the jobs which range of which vehicle changed, and why."""
-    changed = ranges.drop_nulls("changed_low")
+    changed = ranges.filter(pl.col("changed_low").is_not_null()) if ranges["changed_low"].null_count() else ranges
     if changed.height:
         db.execute(
             "INSERT INTO stale_mark (vehicle_id, from_time, to_time, cause) SELECT v, low, high, %s"

@@ -6,6 +6,7 @@ import datetime as dt
 import uuid
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from ingest.checks.rows import Checked
@@ -44,7 +45,7 @@ def receipt_of(
     """What the gateway is told of rows that were stored."""
     classes = outcome.classes
     latest_late = upload.received_at - dt.timedelta(seconds=late_after_s)
-    counts = dict(classes["row_class"].value_counts().iter_rows())
+    counts = np.bincount(classes["row_class"].to_numpy(), minlength=len(RowClass)).tolist()
     first, last = classes["time"].min(), classes["time"].max()
     in_loaded_rows = rejects.filter(pl.col("row").is_in(classes["row"].implode())).height if rejects.height else 0
     return Receipt(
@@ -55,18 +56,18 @@ def receipt_of(
         server_time=upload.received_at,
         rows=RowCounts(
             received=checked.received,
-            accepted=counts.get(RowClass.ACCEPTED, 0),
-            merged=counts.get(RowClass.MERGED, 0),
-            duplicate=counts.get(RowClass.DUPLICATE, 0),
-            conflicting=counts.get(RowClass.CONFLICTING, 0),
+            accepted=counts[RowClass.ACCEPTED],
+            merged=counts[RowClass.MERGED],
+            duplicate=counts[RowClass.DUPLICATE],
+            conflicting=counts[RowClass.CONFLICTING],
             rejected=checked.rejected,
             late=int((classes["time"] < latest_late).sum()),
         ),
         fields_rejected=in_loaded_rows,
         first_time=first,
         last_time=last,
-        vehicles=sorted(vehicle_names[id_] for id_ in classes["vehicle_id"].unique()),
-        extra_signals=checked.extras["name"].unique().sort().to_list(),
+        vehicles=sorted(vehicle_names[id_] for id_ in np.unique(classes["vehicle_id"].to_numpy()).tolist()),
+        extra_signals=checked.extras["name"].unique().sort().to_list() if checked.extras.height else [],
         rejects=first_rejects(rejects),
         rejects_url=f"/v1/uploads/{upload.id}/rejects" if rejects.height else None,
     )
@@ -74,6 +75,8 @@ def receipt_of(
 
 def first_rejects(rejects: pl.DataFrame) -> list[Reject]:
     """The first rejects in wire form."""
+    if not rejects.height:
+        return []
     fields = rejects.head(REJECTS_IN_RECEIPT).select("row", "field", "value", "reason")
     return [Reject(**row) for row in fields.iter_rows(named=True)]
 

@@ -38,6 +38,7 @@ REJECT_SCHEMA: dict[str, pl.DataType] = {
     "reason": pl.String(),
 }
 """Rows, and single fields of rows, that did not load."""
+NO_REJECTS = pl.DataFrame(schema=REJECT_SCHEMA)
 EXTRA_SCHEMA: dict[str, pl.DataType] = {
     "row": ROW_NUMBER,
     "vehicle_id": pl.Int32(),
@@ -48,6 +49,7 @@ EXTRA_SCHEMA: dict[str, pl.DataType] = {
     "text": pl.String(),
 }
 """Values of signals outside the catalogue, in long form."""
+NO_EXTRAS = pl.DataFrame(schema=EXTRA_SCHEMA)
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from ingest.checks.values import booleans_in, nothing, numbers_in, values_of
-from schemas.frames import EXTRA_SCHEMA, REJECT_SCHEMA
+from schemas.frames import EXTRA_SCHEMA, NO_EXTRAS, NO_REJECTS, REJECT_SCHEMA
 
 MAX_CHARACTERS = 64
 NO_TEXT = "holds a NUL character or broken Unicode"
@@ -29,7 +29,7 @@ def read_extras(
     empty = pl.DataFrame(schema={**{k: EXTRA_SCHEMA[k] for k in ("row", "vehicle_id", "time", "name")}, **_PARTS})
     sent = pl.concat([empty, *parts])
     if not sent.height:
-        return pl.DataFrame(schema=EXTRA_SCHEMA), pl.DataFrame(schema=REJECT_SCHEMA)
+        return NO_EXTRAS, NO_REJECTS
     sent = sent.with_columns(as_number=numbers_in(sent["text"]), as_boolean=booleans_in(sent["text"]))
     sent = sent.join(kinds, on=["vehicle_id", "name"], how="left", maintain_order="left")
     sent = sent.with_columns(kind=pl.coalesce("kind", _first_kind(typed=typed)))

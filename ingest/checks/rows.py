@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import polars as pl
 
 from ingest.checks.extras import KIND_SCHEMA, read_extras
+from ingest.checks.plain import Sender, vehicles_of
 from ingest.checks.scope import Joint, Scope
 from ingest.checks.signals import all_fine, read_signal
-from ingest.checks.times import read_times
-from ingest.checks.values import shown
+from ingest.checks.times import Times, read_times
+from ingest.checks.values import nothing, shown
 from ingest.decoders.decoded import Decoded
-from schemas.frames import REJECT_SCHEMA
+from schemas.frames import NO_EXTRAS, NO_REJECTS, REJECT_SCHEMA
 from schemas.signals import SIGNALS
 
 TIME, VEHICLE = "time", "vehicle"
@@ -87,19 +89,55 @@ def check(
     Raises:
         MalformedBodyError: the query's time zone is none.
     """
-    keys, key_rejects = _keys(decoded, scope, query, clock)
-    usable = keys["usable"]
-    raw = decoded.frame if usable.all() else decoded.frame.filter(usable)
-    keys = keys.filter("usable").select("row", "vehicle_id", "time")
+    times = _times(decoded, query)
+    senders = [Sender(scope, query.vehicle, decoded.row.len())] if isinstance(scope, Scope) else []
+    keys = _plain_keys(decoded, times, senders, clock) or _keys(decoded, times, scope, query, clock)
+    return _checked(decoded, keys, kinds)
+
+
+def check_plain(
+    decoded: Decoded, senders: Sequence[Sender], clock: Clock, kinds: pl.DataFrame | None = None
+) -> Checked | None:
+    """Check rows of several senders; None where there is something to say of a vehicle or time: see `check`."""
+    keys = _plain_keys(decoded, _times(decoded, Query()), senders, clock)
+    return _checked(decoded, keys, kinds) if keys is not None else None
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """Vehicle and time of the usable rows; `usable`: which these are (None: all); and those that lack one."""
+
+    row: pl.Series
+    vehicle_id: pl.Series
+    time: pl.Series
+    usable: pl.Series | None = None
+    rejects: pl.DataFrame = field(default_factory=lambda: NO_REJECTS)
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """row, vehicle_id, time."""
+        return pl.DataFrame([self.row, self.vehicle_id, self.time])
+
+
+def _checked(decoded: Decoded, keys: _Keys, kinds: pl.DataFrame | None) -> Checked:
+    raw = decoded.frame if keys.usable is None else decoded.frame.filter(keys.usable)
     signals, signal_rejects = _signals(raw, keys)
-    known = kinds if kinds is not None else pl.DataFrame(schema=KIND_SCHEMA)
-    extras, extra_rejects = read_extras(raw.select(extra_names(decoded)), keys, known, typed=decoded.typed)
-    rows = keys.hstack(signals)
-    field_rejects = pl.concat([signal_rejects, extra_rejects])
+    extras, extra_rejects = NO_EXTRAS, NO_REJECTS
+    if names := extra_names(decoded):
+        known = kinds if kinds is not None else pl.DataFrame(schema=KIND_SCHEMA)
+        extras, extra_rejects = read_extras(raw.select(names), keys.frame, known, typed=decoded.typed)
+    rows = pl.DataFrame([keys.row, keys.vehicle_id, keys.time, *signals])
+    field_rejects = in_rows([signal_rejects, extra_rejects])
     rows, emptied = _without_emptied(rows, extras, field_rejects)
-    rejects = pl.concat([decoded.rejects, key_rejects, field_rejects, emptied]).sort("row", maintain_order=True)
-    foreign = key_rejects.filter(pl.col("reason") == FOREIGN).height
+    rejects = in_rows([decoded.rejects, keys.rejects, field_rejects, emptied])
+    foreign = keys.rejects.filter(pl.col("reason") == FOREIGN).height if keys.rejects.height else 0
     return Checked(rows, extras, _storable(rejects), decoded.received, foreign)
+
+
+def in_rows(rejects: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Rejects as one frame, in the order of their rows."""
+    some = [frame for frame in rejects if frame.height]
+    return pl.concat(some).sort("row", maintain_order=True) if some else NO_REJECTS
 
 
 def _storable(rejects: pl.DataFrame) -> pl.DataFrame:
@@ -109,18 +147,28 @@ def _storable(rejects: pl.DataFrame) -> pl.DataFrame:
     return rejects.with_columns(pl.col("field", "value", "reason").str.replace_all("\0", "\ufffd", literal=True))
 
 
-def _keys(decoded: Decoded, scope: Scope | Joint, query: Query, clock: Clock) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Vehicle and time of every row, with `usable`; and the rows that lack one."""
-    frame, height = decoded.frame, decoded.row.len()
-    addresses = _addresses(frame, height, query)
-    sent_time = frame[TIME] if TIME in frame.columns else pl.Series(TIME, [None] * height, dtype=pl.String)
-    times = read_times(sent_time, query.tz)
-    time = times.time + dt.timedelta(seconds=query.shift_s) if query.shift_s else times.time
-    if (vehicle_id := _only_vehicle(addresses, time, scope, clock)) is not None:
-        plain = pl.DataFrame({"row": decoded.row, "time": time})
-        constant = {"vehicle_id": pl.lit(vehicle_id, pl.Int32), "usable": pl.lit(True)}
-        return plain.with_columns(**constant), pl.DataFrame(schema=REJECT_SCHEMA)
-    sent = pl.DataFrame({"row": decoded.row, "address": addresses, "time": time, "time_reason": times.reason})
+def _times(decoded: Decoded, query: Query) -> Times:
+    times = read_times(_sent_time(decoded), query.tz)
+    return replace(times, time=times.time + dt.timedelta(seconds=query.shift_s)) if query.shift_s else times
+
+
+def _sent_time(decoded: Decoded) -> pl.Series:
+    frame = decoded.frame
+    return frame[TIME] if TIME in frame.columns else nothing(pl.String(), decoded.row.len())
+
+
+def _plain_keys(decoded: Decoded, times: Times, senders: Sequence[Sender], clock: Clock) -> _Keys | None:
+    """Vehicle and time of every row, where there is nothing to say of any."""
+    named = decoded.frame[VEHICLE] if VEHICLE in decoded.frame.columns else None
+    vehicle_id = vehicles_of(named, times.time, senders, clock.latest) if senders else None
+    return _Keys(decoded.row, vehicle_id, times.time.alias(TIME)) if vehicle_id is not None else None
+
+
+def _keys(decoded: Decoded, times: Times, scope: Scope | Joint, query: Query, clock: Clock) -> _Keys:
+    height = decoded.row.len()
+    addresses = _addresses(decoded.frame, height, query)
+    reason = times.reason if times.reason is not None else nothing(pl.String(), height)
+    sent = pl.DataFrame({"row": decoded.row, "address": addresses, "time": times.time, "time_reason": reason})
     found = sent.join(scope.known, on="address", how="left", maintain_order="left")
     in_gap = _in_gap(found, scope.gaps) if scope.gaps.height else pl.lit(False)
     found = found.with_columns(in_gap=in_gap)
@@ -128,10 +176,10 @@ def _keys(decoded: Decoded, scope: Scope | Joint, query: Query, clock: Clock) ->
         usable=pl.col("vehicle_reason").is_null() & pl.col("time_reason").is_null(),
     )
     if keys["usable"].all():
-        return keys, pl.DataFrame(schema=REJECT_SCHEMA)
-    rejects = keys.with_columns(sent_time=shown(sent_time)).filter(~pl.col("usable"))
+        return _Keys(keys["row"], keys["vehicle_id"], keys["time"])
+    rejects = keys.with_columns(sent_time=shown(_sent_time(decoded))).filter(~pl.col("usable"))
     is_vehicle = pl.col("vehicle_reason").is_not_null()
-    return keys, rejects.select(
+    told = rejects.select(
         "row",
         "vehicle_id",
         "time",
@@ -139,21 +187,8 @@ def _keys(decoded: Decoded, scope: Scope | Joint, query: Query, clock: Clock) ->
         value=pl.when(is_vehicle).then(pl.col("address").str.slice(0, 200)).otherwise(pl.col("sent_time")),
         reason=pl.coalesce("vehicle_reason", "time_reason"),
     )
-
-
-def _only_vehicle(addresses: pl.Series, time: pl.Series, scope: Scope | Joint, clock: Clock) -> int | None:
-    """The vehicle that all rows are of, where each is at a time at which it may be: most large uploads are so."""
-    if not addresses.len() or addresses.null_count() or time.null_count() or (addresses != addresses[0]).any():
-        return None
-    known = scope.known.filter(pl.col("address") == addresses[0])
-    if known.height != 1:
-        return None
-    vehicle_id, low, high = known.select("vehicle_id", "low", "high").row(0)
-    first, last = cast(dt.datetime, time.min()), cast(dt.datetime, time.max())
-    latest = clock.latest
-    in_time = (time <= latest).all() if isinstance(latest, pl.Series) else last <= latest
-    fits = low is not None and low <= first and in_time and (high is None or last < high)
-    return vehicle_id if fits and vehicle_id not in scope.gaps["vehicle_id"] else None
+    good = keys.filter("usable")
+    return _Keys(good["row"], good["vehicle_id"], good["time"], keys["usable"], told)
 
 
 def _addresses(frame: pl.DataFrame, height: int, query: Query) -> pl.Series:
@@ -161,14 +196,11 @@ def _addresses(frame: pl.DataFrame, height: int, query: Query) -> pl.Series:
     if VEHICLE not in frame.columns:
         return pl.Series("address", [query.vehicle], dtype=pl.String).new_from_index(0, height)
     column = frame[VEHICLE]
-    if column.dtype == pl.String and column.len() and not column.null_count() and (column == column[0]).all():
-        column = column.head(1)  # one vehicle: most large uploads are so
     if column.dtype.is_float():
         column = column.cast(pl.Int64, strict=False)  # numbers such as an IMEI, in a column with gaps
     text = shown(column).str.strip_chars()
     text = text.set(text == "", None)
-    text = text.fill_null(query.vehicle) if query.vehicle is not None else text
-    return text if text.len() == height else text.new_from_index(0, height)
+    return text.fill_null(query.vehicle) if query.vehicle is not None else text
 
 
 def _in_gap(keys: pl.DataFrame, gaps: pl.DataFrame) -> pl.Series:
@@ -198,9 +230,9 @@ def _time_reason(clock: Clock) -> pl.Expr:
     )  # fmt: skip
 
 
-def _signals(raw: pl.DataFrame, keys: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _signals(raw: pl.DataFrame, keys: _Keys) -> tuple[list[pl.Series], pl.DataFrame]:
     """The canonical columns, clean, in the catalogue's order; and the fields that are not."""
-    columns, rejects = [], [pl.DataFrame(schema=REJECT_SCHEMA)]
+    columns, rejects = [], []
     fine = all_fine(raw)
     for name, signal in SIGNALS.items():
         if name not in raw.columns or raw[name].null_count() == raw.height:
@@ -213,9 +245,9 @@ def _signals(raw: pl.DataFrame, keys: pl.DataFrame) -> tuple[pl.DataFrame, pl.Da
         if reasons is not None:
             at_fault = reasons.is_not_null()
             fields = {"value": shown(raw[name].filter(at_fault)), "reason": reasons.filter(at_fault)}
-            faults = keys.filter(at_fault).with_columns(field=pl.lit(name), **fields)
+            faults = keys.frame.filter(at_fault).with_columns(field=pl.lit(name), **fields)
             rejects.append(faults.select(*REJECT_SCHEMA))
-    return pl.DataFrame(columns), pl.concat(rejects)
+    return columns, in_rows(rejects)
 
 
 def _without_emptied(
@@ -223,13 +255,13 @@ def _without_emptied(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Take out rows of which every field was rejected. A row that never had a field is a heartbeat and stays."""
     if not field_rejects.height:
-        return rows, pl.DataFrame(schema=REJECT_SCHEMA)
+        return rows, NO_REJECTS
     signals = rows.columns[3:]
     left = pl.any_horizontal(pl.col(signals).is_not_null()) if signals else pl.lit(False)
     suspects = rows.filter(pl.col("row").is_in(field_rejects["row"].implode()) & ~left)
     emptied = suspects.filter(~pl.col("row").is_in(extras["row"].implode())).select("row", "vehicle_id", "time")
     if not emptied.height:
-        return rows, pl.DataFrame(schema=REJECT_SCHEMA)
+        return rows, NO_REJECTS
     nothing = pl.lit(None, pl.String)
     rejects = emptied.with_columns(field=nothing, value=nothing, reason=pl.lit(NOTHING_LEFT))
     return rows.filter(~pl.col("row").is_in(emptied["row"].implode())), rejects

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import polars as pl
 
@@ -13,6 +13,16 @@ from schemas.frames import UTC_TIME
 
 NAME_SCHEMA: dict[str, pl.DataType] = {"address": pl.String(), "vehicle_id": pl.Int32()}
 SPAN_SCHEMA: dict[str, pl.DataType] = {"vehicle_id": pl.Int32(), "low": UTC_TIME, "high": UTC_TIME}
+ALWAYS_US = 2**63 - 1
+"""Later than any time: microseconds since 1970."""
+
+
+class Span(NamedTuple):
+    """When rows of a vehicle are let in that has no gap: microseconds since 1970, `high_us` not included."""
+
+    vehicle_id: int
+    low_us: int
+    high_us: int
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,16 @@ class Scope:
     def known(self) -> pl.DataFrame:
         """`names` with their `hulls`."""
         return self.names.join(self.hulls, on="vehicle_id", how="left")
+
+    @cached_property
+    def whole(self) -> dict[str, Span]:
+        """By address the vehicles of one span, or of several without a gap between them."""
+        found = self.known.drop_nulls("low").join(self.gaps, on="vehicle_id", how="anti")
+        spans = found.select("address", "vehicle_id", pl.col("low", "high").cast(pl.Int64))
+        return {
+            address: Span(vehicle_id, low_us, ALWAYS_US if high_us is None else high_us)
+            for address, vehicle_id, low_us, high_us in spans.iter_rows()
+        }
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from ingest.checks.values import nothing, shown, values_of
 from schemas.errors import MalformedBodyError
@@ -21,10 +23,15 @@ _SECONDS_BELOW, _MILLIS_BELOW, _MICROS_BELOW = 1e11, 1e14, 1e17
 
 @dataclass(frozen=True)
 class Times:
-    """`time`: UTC, null where unusable; `reason`: why, null where usable."""
+    """`time`: UTC, null where unusable; `reason`: why, null where usable (None: all are)."""
 
     time: pl.Series
-    reason: pl.Series
+    reason: pl.Series | None = None
+
+
+def micros(time: pl.Series) -> NDArray[np.int64]:
+    """UTC times without nulls as microseconds since 1970."""
+    return time.cast(pl.Int64).to_numpy()
 
 
 def read_times(column: pl.Series, zone: str | None) -> Times:
@@ -46,7 +53,7 @@ def read_times(column: pl.Series, zone: str | None) -> Times:
     if dtype.is_integer():
         return _with_reasons(column, _from_integer(column))
     if dtype == pl.String and not (time := _parse(column, _ZULU, "UTC")).null_count():
-        return Times(time, nothing(pl.String(), column.len()))  # nearly always
+        return Times(time)  # nearly always
     values = values_of(column)
     number = values.number if values.number is not None else nothing(pl.Float64(), column.len())
     text = values.text if values.text is not None else nothing(pl.String(), column.len())
@@ -66,7 +73,7 @@ def _check_zone(zone: str | None) -> None:
 def _with_reasons(column: pl.Series, time: pl.Series, local_reason: pl.Series | None = None) -> Times:
     """Say why a time is null: a local time's own reason, nothing sent, or nothing readable."""
     if not time.null_count():
-        return Times(time, nothing(pl.String(), column.len()))
+        return Times(time)
     sent = shown(column)
     frame = pl.DataFrame({
         "time": time,
@@ -83,26 +90,35 @@ def _with_reasons(column: pl.Series, time: pl.Series, local_reason: pl.Series | 
 def from_epoch(number: pl.Series) -> pl.Series:
     """Epoch numbers (Float64) as UTC times with microseconds; null where they are beyond all bounds."""
     size = pl.col("n").abs()
-    micros = (
+    us = (
         pl.when(size < _SECONDS_BELOW).then(pl.col("n") * 1e6)
         .when(size < _MILLIS_BELOW).then(pl.col("n") * 1e3)
         .when(size < _MICROS_BELOW).then(pl.col("n"))
         .otherwise(pl.col("n") / 1e3)
     )  # fmt: skip
-    return number.to_frame("n").select(micros.round().cast(pl.Int64, strict=False).cast(UTC_TIME)).to_series()
+    return number.to_frame("n").select(us.round().cast(pl.Int64, strict=False).cast(UTC_TIME)).to_series()
 
 
 def _from_integer(number: pl.Series) -> pl.Series:
     """Epoch integers, without the rounding that large nanoseconds suffer as floats."""
-    whole = number.cast(pl.Int64, strict=False).to_frame("n")
+    whole = number.cast(pl.Int64, strict=False)
+    if _are_seconds(whole):
+        return (whole * 1_000_000).cast(UTC_TIME)  # nearly always
     size = pl.col("n").abs()
-    micros = (
+    us = (
         pl.when(size < _SECONDS_BELOW).then(pl.col("n") * 1_000_000)
         .when(size < _MILLIS_BELOW).then(pl.col("n") * 1_000)
         .when(size < _MICROS_BELOW).then(pl.col("n"))
         .otherwise((pl.col("n") + 500) // 1_000)
     )  # fmt: skip
-    return whole.select(micros.cast(UTC_TIME)).to_series()
+    return whole.to_frame("n").select(us.cast(UTC_TIME)).to_series()
+
+
+def _are_seconds(whole: pl.Series) -> bool:
+    if whole.null_count():
+        return False
+    n = whole.to_numpy()
+    return bool(((n > -_SECONDS_BELOW) & (n < _SECONDS_BELOW)).all())
 
 
 def _from_text(text: pl.Series, zone: str | None) -> tuple[pl.Series, pl.Series | None]:

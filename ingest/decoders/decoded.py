@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from schemas.errors import BodyTooLargeError
-from schemas.frames import REJECT_SCHEMA, ROW_NUMBER
+from schemas.frames import NO_REJECTS, REJECT_SCHEMA, ROW_NUMBER
 
 MIXED = pl.Struct({"number": pl.Float64, "boolean": pl.Boolean, "text": pl.String, "nested": pl.String})
 """The type of a JSON column whose values are of several types; at most one part of a value is not null."""
@@ -98,7 +98,7 @@ class Decoded:
 
     frame: pl.DataFrame
     row: pl.Series
-    rejects: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REJECT_SCHEMA))
+    rejects: pl.DataFrame = field(default_factory=lambda: NO_REJECTS)
     typed: bool = True
 
     @property
