@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from ingest import endpoints, log_endpoints, logs, problems, store
 from ingest.auth import Attempts
-from ingest.calls import Admitted
+from ingest.calls import Admitted, Asked
 from ingest.drain import Drain
 from ingest.gates import Gates
 from ingest.group import Groups
@@ -47,6 +47,7 @@ def create_app(given: Settings) -> FastAPI:
         app.state.receiver = Receiver(engine, given)
         app.state.log_receiver = LogReceiver(app.state.receiver)
         app.state.attempts = Attempts(app.state.receiver.keys, given.failed_keys_per_minute)
+        app.state.asked = Asked()
         app.state.gates, app.state.meters = Gates(given), meters
         app.state.log_parts = LogParts(app.state.log_receiver)
         app.state.limiter = CapacityLimiter(given.database_pool)

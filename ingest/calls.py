@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
-from typing import IO, Annotated, TypeVar
+from typing import IO, Annotated, Any, TypeVar
 
 import structlog
 from anyio import CapacityLimiter, to_thread
@@ -49,12 +49,36 @@ async def authenticated(request: Request, receiver: TheReceiver) -> Caller:
     with attempts.watched(request.client.host if request.client else "", header):
         caller = receiver.keys.remembered(header)
         if caller is None:
-            caller = await in_thread(request, receiver.keys.verify, header)
+            asked: Asked = request.app.state.asked
+            caller = await asked.caller(header, lambda: in_thread(request, receiver.keys.verify, header))
     structlog.contextvars.bind_contextvars(gateway=caller.scope.gateway)
     request.state.under_way = gates.enter(str(caller.scope.gateway_id), has_body=request.method in WITH_BODY)
     request.state.gates = gates
     request.app.state.meters.seen(caller.scope)
     return caller
+
+
+class Asked:
+    """Keys that the database is being asked for: once each, however many requests with it come meanwhile.
+
+    A key is asked for anew every so often, and by then hundreds of uploads may be under way. Used from a loop only.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[str | None, asyncio.Task[Caller]] = {}
+
+    async def caller(self, header: str | None, ask: Callable[[], Coroutine[Any, Any, Caller]]) -> Caller:
+        """The caller of a header, as `ask` finds it, or whoever asks already; raises as that does."""
+        task = self._asked.get(header)
+        if task is None:
+            task = self._asked[header] = asyncio.create_task(ask())
+            task.add_done_callback(lambda done: self._end(header, done))
+        return await asyncio.shield(task)  # others wait for it, though the first of them may go
+
+    def _end(self, header: str | None, task: asyncio.Task[Caller]) -> None:
+        del self._asked[header]
+        if not task.cancelled():
+            task.exception()  # those who wait are told; where all are gone, nobody need be
 
 
 class Admitted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import json
 import os
@@ -19,7 +20,8 @@ import pytest
 import structlog
 from receiver_kit import Client, Pusher, World, receiving
 
-from ingest.auth import Attempts, Keys
+from ingest.auth import Attempts, Caller, Keys
+from ingest.calls import Asked
 
 BEACHHEAD = Path(sys.executable).with_name("beachhead")
 
@@ -158,3 +160,41 @@ def test_the_clients_address_is_taken_from_trusted_proxies_only(world: World) ->
         assert statuses(port, "192.0.2.1", "192.0.2.1", "192.0.2.2") == [401, 429, 401]
     with served(world, BEACHHEAD_FAILED_KEYS_PER_MINUTE="1") as port:
         assert statuses(port, "192.0.2.1", "192.0.2.2") == [401, 429]
+
+
+def test_many_requests_with_a_key_ask_for_it_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    verify = Keys.verify
+
+    def slowly(keys: Keys, header: str | None) -> Caller:
+        asked.append(header)
+        time.sleep(0.5)
+        return verify(keys, header)
+
+    monkeypatch.setattr(Keys, "verify", slowly)
+    good, wrong = world.keys["one"], f"{world.keys['one']}x"
+    with receiving(world) as client, ThreadPoolExecutor(24) as threads:
+        answers = list(threads.map(lambda key: status(client, key), [good, wrong] * 12))
+    assert answers == [200, 401] * 12
+    assert sorted(asked) == [f"Bearer {good}", f"Bearer {wrong}"]
+
+
+def test_who_asked_first_may_go_and_the_others_are_told() -> None:
+    async def run() -> tuple[int, list[Any]]:
+        asked, calls, answer = Asked(), [], asyncio.Event()
+
+        async def ask() -> Any:
+            calls.append(1)
+            await answer.wait()
+            return "the caller"
+
+        first, *others = (asyncio.create_task(asked.caller("a key", ask)) for _ in range(3))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        answer.set()
+        told = [*(await asyncio.gather(*others)), await asked.caller("a key", ask)]
+        assert first.cancelled()
+        return len(calls), told
+
+    assert asyncio.run(run()) == (2, ["the caller"] * 3)
