@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ingest.checks.scope import Scope, Span
@@ -58,7 +59,7 @@ def _coded(named: pl.Series | None, rows: int) -> tuple[NDArray[np.int64], list[
     if named.dtype != pl.String and not named.dtype.is_integer():
         return None
     text = named.cast(pl.String).to_arrow(compat_level=pl.CompatLevel.oldest())
-    coded = text.dictionary_encode(null_encoding="encode")
+    coded = pc.dictionary_encode(text, null_encoding="encode")
     return coded.indices.to_numpy().astype(np.int64), coded.dictionary.to_pylist()
 
 
