@@ -247,7 +247,7 @@ class _Written:
 
     def _enter(self, receipts: Mapping[int, Receipt], ranges: pl.DataFrame) -> None:
         """Write the ledger, each upload's vehicles and its body, in one statement."""
-        group, packer = self.read.group, zstandard.ZstdCompressor(level=loader.BODY_LEVEL)
+        group, packer = self.read.group, zstandard.ZstdCompressor(compression_params=loader.BODY_PACKING)
         entries = [_entry(group[place].upload, receipt) for place, receipt in receipts.items()]
         self.db.execute(
             _ENTER,

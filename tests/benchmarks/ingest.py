@@ -43,7 +43,7 @@ SENT = (
     "energy_discharged_kwh", "energy_regenerated_kwh", "motor_power_kw", "auxiliary_power_kw", "ambient_temperature_c",
     "ignition_on", "charging", "plugged_in",
 )  # fmt: skip
-INFLUXDB = "ingest.ndjson_vs_influxdb"
+BESIDE_INFLUXDB = ("parquet", "ndjson")
 TYPES = {
     "parquet": "application/vnd.apache.parquet",
     "ndjson": "application/x-ndjson",
@@ -63,10 +63,11 @@ def run() -> list[Result]:
                 rounds.setdefault(kind, []).append(_new_rows(kind, frames, server, peer))
             rounds.setdefault("replay", []).append(_replay(frames, server, peer))
             rounds.setdefault("merge", []).append(_merge(frames, server, peer))
-            if influxdb.is_installed():
-                rounds.setdefault("influxdb", []).append(_beside_influxdb(frames, rounds["ndjson"][-1].value))
-    results = [_median(results) for results in rounds.values()]
-    return results if influxdb.is_installed() else [*results, Result(INFLUXDB, None, "rows/s", note=influxdb.NOTE)]
+            rate = _influxdb_rate(frames) if influxdb.is_installed() else None
+            for kind in BESIDE_INFLUXDB:
+                name = f"{kind}_vs_influxdb"
+                rounds.setdefault(name, []).append(_beside_influxdb(name, rounds[kind][-1].value, rate))
+    return [_median(results) for results in rounds.values()]
 
 
 def _median(results: list[Result]) -> Result:
@@ -182,7 +183,8 @@ def _halves(frames: list[list[pl.DataFrame]], names: Sequence[str]) -> list[list
     return _bodies("parquet", [[rows.select("time", "vehicle", *names) for rows in posts] for posts in frames])
 
 
-def _beside_influxdb(frames: list[list[pl.DataFrame]], ours: float | None) -> Result:
+def _influxdb_rate(frames: list[list[pl.DataFrame]]) -> float:
+    """Rows per second that the peer takes in: line protocol, ready before the clock starts."""
     bodies = [[influxdb.line_protocol(rows) for rows in posts] for posts in frames]
     with tempfile.TemporaryDirectory() as folder, influxdb.influxdb(Path(folder)) as influx:
         began = time.perf_counter()
@@ -192,8 +194,14 @@ def _beside_influxdb(frames: list[list[pl.DataFrame]], ours: float | None) -> Re
         stored = influx.rows()
     if stored != CLIENTS * POSTS * ROWS:
         raise RuntimeError(f"{stored} rows are stored by the peer")
-    note = f"{ROWS} rows a post, {len(SENT)} signals, {CLIENTS} clients; NDJSON beside line protocol"
-    return Result(INFLUXDB, ours, "rows/s", "InfluxDB 1.6", rate, (ours or 0) / rate, note=note)
+    return rate
+
+
+def _beside_influxdb(name: str, ours: float | None, rate: float | None) -> Result:
+    if rate is None:
+        return Result(f"ingest.{name}", None, "rows/s", note=influxdb.NOTE)
+    note = f"{ROWS} rows a post, {len(SENT)} signals, {CLIENTS} clients; beside line protocol"
+    return Result(f"ingest.{name}", ours, "rows/s", "InfluxDB 1.6", rate, (ours or 0) / rate, note=note)
 
 
 def post(port: int, key: str, content_type: str, bodies: list[bytes]) -> list[float]:
