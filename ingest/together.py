@@ -268,9 +268,12 @@ class _Written:
     ) -> Iterator[tuple[int, Receipt]]:
         group, offsets = self.read.group, np.concatenate(([0], self.read.ends))
         rejects = self._rejects_by_upload()
+        # A scope may have been read anew between two uploads of a gateway: what one knows holds for both.
+        scopes = {id(member.caller.scope): member.caller.scope for member in group}
+        names = {id_: name for scope in scopes.values() for id_, name in scope.vehicle_names.items()}
         vehicles: dict[int, list[str]] = {}
         for at, vehicle_id in zip(ranges["place"].to_list(), ranges["vehicle_id"].to_list(), strict=True):
-            vehicles.setdefault(at, []).append(group[at].caller.scope.vehicle_names[vehicle_id])
+            vehicles.setdefault(at, []).append(names[vehicle_id])
         extras = self._extras_by_upload()
         for at, first, last, late, counts in self._counted(classes, place):
             upload, own = group[at].upload, rejects.get(at, [])

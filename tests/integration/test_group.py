@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from receiver_kit import Pusher, World, at, empty, make_world, receiving
 
 from ingest import group
+from ingest.checks.rows import Query
+from ingest.receiver import Incoming
+from ingest.together import Member, load_together
 from tests import campaign
 
 NDJSON = "application/x-ndjson"
@@ -140,6 +145,27 @@ def test_two_gateways_for_one_vehicle(app: Any, pushers: dict[str, Pusher], modu
     )
     assert sorted(json.dumps(a.json()["rows"]["accepted"]) for a in answers) == ["0", "1"]
     assert rows(module_database, "speed_kmh, battery_soc_pct") == [(10, 50)]
+
+
+def test_a_scope_read_anew_between_two_uploads_holds_for_both(
+    app: Any, pushers: dict[str, Pusher], module_database: Any
+) -> None:
+    receiver = app.app.state.receiver
+    newer = receiver.keys.verify(f"Bearer {pushers['both'].key}")
+    only_first = {id_: name for id_, name in newer.scope.vehicle_names.items() if name == "truck-01"}
+    names = newer.scope.names.filter(pl.col("vehicle_id").is_in(list(only_first)))
+    older = replace(newer, scope=replace(newer.scope, vehicle_names=only_first, names=names))
+    bodies = [
+        lines({"vehicle": "truck-02", "time": at(0), "speed_kmh": 20}),
+        lines({"time": at(0), "speed_kmh": 10}, {"time": "never", "speed_kmh": 10}),
+    ]
+    members = [
+        Member(caller, receiver.upload_of(caller, Incoming(body, NDJSON, "", Query()), body), None, body, n)
+        for n, (caller, body) in enumerate(zip((older, newer), bodies, strict=True), 1)
+    ]
+    receipts = load_together(members, receiver)
+    assert [receipts[n].vehicles for n in (0, 1)] == [["truck-02"], ["truck-01"]]
+    assert len(rows(module_database)) == 2
 
 
 @pytest.mark.parametrize("ends", ["revoked_at = now()", "expires_at = now()"])
