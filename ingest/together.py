@@ -213,7 +213,7 @@ def _fresh(
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What became of a group's rows: `places` says which upload each row of the outcome's classes belongs to."""
+    """What became of a group's rows, and the fields and rows that did not load."""
 
     db: psycopg.Connection
     read: _Read
