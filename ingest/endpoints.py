@@ -58,8 +58,8 @@ async def upload_telemetry(
 async def _received(request: Request, receiver: Receiver, caller: Caller, incoming: Incoming) -> Receipt:
     groups: Groups = request.app.state.groups
     together = groups.submit(caller, incoming)
-    if together is not None:
-        return await together
+    if together is not None and (receipt := await together) is not None:
+        return receipt
     return await in_thread(request, receiver.receive, caller, incoming)
 
 

@@ -2,14 +2,13 @@
 
 What a small upload costs is mostly what every upload costs: its checks, its statements, its commit. So those that come
 at about the same time are read, checked and written as one, and each is told its own outcome. Whatever is not plain (an
-upload that cannot be used, a vehicle not known, a fault of the database) goes the way of a single upload, so that each
-fails alone.
+upload that cannot be used, a vehicle not known or written for by others, a fault of the database) goes the way of a
+single upload, so that each fails alone and waits alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import datetime as dt
 import queue
 import threading
@@ -23,7 +22,7 @@ from ingest.auth import Caller
 from ingest.decoders import media_type
 from ingest.receiver import Incoming, Receiver
 from ingest.together import MOST_BYTES, MOST_UPLOADS, NDJSON, ApartError, Member, lines_of, load_together
-from schemas.errors import BeachheadError, UnavailableError
+from schemas.errors import UnavailableError
 from schemas.wire import Receipt
 
 WORKERS = 2
@@ -32,17 +31,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Small:
-    """A small upload that waits for its group; `lines` is how many rows it has.
-
-    `context` is that of its request: what is logged about it in another thread names the request as well.
-    """
+    """A small upload that waits for its group; `lines` is how many rows it has. The answer None: it has to go alone."""
 
     caller: Caller
     incoming: Incoming
     received_at: dt.datetime
     lines: int
-    answer: asyncio.Future[Receipt]
-    context: contextvars.Context
+    answer: asyncio.Future[Receipt | None]
 
     @property
     def body(self) -> bytes:
@@ -50,7 +45,7 @@ class Small:
         return self.incoming.body
 
 
-Answers = Sequence[tuple[Small, Receipt | Exception]]
+Answers = Sequence[tuple[Small, Receipt | Exception | None]]
 
 
 class Groups:
@@ -75,14 +70,13 @@ class Groups:
         for thread in self._threads:
             thread.join()
 
-    def submit(self, caller: Caller, incoming: Incoming) -> asyncio.Future[Receipt] | None:
-        """The receipt to come, or None where the upload is none for a group: it goes its own way. From a loop only."""
+    def submit(self, caller: Caller, incoming: Incoming) -> asyncio.Future[Receipt | None] | None:
+        """The receipt to come; None, at once or then, where the upload has to go its own way. From a loop only."""
         lines = lines_of(incoming.body) if _is_plain(incoming) else None
         if lines is None or lines > self._receiver.limits.rows:
             return None
         answer = asyncio.get_running_loop().create_future()
-        now = dt.datetime.now(dt.UTC)
-        self._coming.put(Small(caller, incoming, now, lines, answer, contextvars.copy_context()))
+        self._coming.put(Small(caller, incoming, dt.datetime.now(dt.UTC), lines, answer))
         return answer
 
     # --- one group after the other ----------------------------------------------------------------
@@ -119,7 +113,7 @@ class Groups:
             return group
 
     def _take(self, group: list[Small]) -> None:
-        """Answer a group's uploads: together if that can be, else in halves, else one by one."""
+        """Answer a group's uploads: together if that can be, else in halves; those left go alone, elsewhere."""
         try:
             # What waits for the database comes first: as long as something does, everything goes to wait behind it.
             alone = len(group) == 1 or not self._receiver.waiting.is_empty()
@@ -131,29 +125,16 @@ class Groups:
             self._take(group[:half])
             self._take(group[half:])
             return
-        _tell([(group[n], receipt) for n, receipt in receipts.items()])
-        left = [small for n, small in enumerate(group) if n not in receipts]
-        for small in left:
-            _tell([(small, small.context.run(_alone, small, self._receiver))])
+        _tell([(small, receipts.get(n)) for n, small in enumerate(group)])
 
     def _member(self, small: Small) -> Member:
         upload = self._receiver.upload_of(small.caller, small.incoming, small.body, small.received_at)
         return Member(small.caller, upload, small.incoming.query.vehicle, small.body, small.lines)
 
 
-def _alone(small: Small, receiver: Receiver) -> Receipt | Exception:
-    try:
-        return receiver.receive(small.caller, small.incoming)
-    except BeachheadError as error:
-        return error
-    except Exception as error:
-        log.exception("upload")
-        return error
-
-
 def _tell(answers: Answers) -> None:
     """Answer uploads, all at once: each call of a loop from another thread costs both a change of threads."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Small, Receipt | Exception]]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Small, Receipt | Exception | None]]] = {}
     for small, answer in answers:
         by_loop.setdefault(small.answer.get_loop(), []).append((small, answer))
     for loop, own in by_loop.items():

@@ -37,6 +37,7 @@ from schemas.wire import Receipt, RowCounts
 TELEMETRY = "telemetry"
 CAUSE = "upload"
 VEHICLE_LOCKS = 7_251_001
+SOON = "200ms"
 BODY_PACKING = zstandard.ZstdCompressionParameters.from_level(1, hash_log=11)
 """How bodies are kept: this smaller table packs rows of text a fifth faster than level 1, and no larger."""
 REPLACED = "a raw log took its place"
@@ -90,6 +91,33 @@ def lock_vehicles(db: psycopg.Connection, rows: pl.DataFrame) -> list[int]:
     vehicle_ids: list[int] = np.unique(rows["vehicle_id"].to_numpy()).tolist()
     db.execute("SELECT pg_advisory_xact_lock(%s, v) FROM unnest(%s::int[]) AS v", [VEHICLE_LOCKS, vehicle_ids])
     return vehicle_ids
+
+
+def lock_vehicles_soon(db: psycopg.Connection, rows: pl.DataFrame) -> list[int]:
+    """As `lock_vehicles`, but waits no longer than SOON for any of them.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: others hold one for longer. The transaction can only be rolled back.
+    """
+    vehicle_ids: list[int] = np.unique(rows["vehicle_id"].to_numpy()).tolist()
+    # The bound holds for this statement: what else the transaction may have to wait for takes the time it takes.
+    db.execute(
+        "WITH bound AS MATERIALIZED ("
+        "SELECT current_setting('lock_timeout') AS before, set_config('lock_timeout', %s, true)"
+        "), locked AS MATERIALIZED (SELECT before, pg_advisory_xact_lock(%s, v) FROM bound, unnest(%s::int[]) AS v)"
+        " SELECT set_config('lock_timeout', min(before), true) FROM locked",
+        [SOON, VEHICLE_LOCKS, vehicle_ids],
+    )
+    return vehicle_ids
+
+
+def lock_free_vehicles(db: psycopg.Connection, rows: pl.DataFrame) -> list[int]:
+    """As `lock_vehicles`, without those whose locks others hold: it waits for nobody."""
+    vehicle_ids: list[int] = np.unique(rows["vehicle_id"].to_numpy()).tolist()
+    held = db.execute(
+        "SELECT v FROM unnest(%s::int[]) AS v WHERE pg_try_advisory_xact_lock(%s, v)", [vehicle_ids, VEHICLE_LOCKS]
+    )
+    return [vehicle_id for (vehicle_id,) in held]
 
 
 @dataclass(frozen=True)

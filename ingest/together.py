@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,6 +40,10 @@ MOST_UPLOADS, MOST_BYTES = 256, 8 * 2**20
 log = structlog.get_logger()
 
 
+Lock = Callable[[psycopg.Connection, pl.DataFrame], list[int]]
+"""Locks the vehicles of rows, and tells which."""
+
+
 class ApartError(BeachheadError):
     """These uploads cannot be read or written as one."""
 
@@ -70,7 +74,8 @@ def lines_of(body: bytes) -> int | None:
 def load_together(group: Sequence[Member], receiver: Receiver, *, wholly: bool = False) -> dict[int, Receipt]:
     """Load what can be loaded together; returns the receipts by place in the group. The others have to go alone.
 
-    An upload that came before is told again what it was told.
+    An upload that came before is told again what it was told. One of a vehicle that others write for, and not just for
+    a moment, has to go alone, so that nobody else waits for them.
 
     With `wholly` all of them are loaded, or none is.
 
@@ -85,16 +90,39 @@ def load_together(group: Sequence[Member], receiver: Receiver, *, wholly: bool =
     if not plain.any():
         return {}
     try:
-        with receiver.transaction() as db:
-            # Whose key was revoked meanwhile goes alone, and is told so.
-            plain &= receiver.keys.are_good(db, [(member.caller, member.upload.received_at) for member in group])
-            fresh, known = _fresh(db, group, plain)
-            if wholly and not fresh.all():
-                raise ApartError
-            return known | (_Written.of(db, read.only(fresh), receiver).receipts() if fresh.any() else {})
+        if wholly:
+            return _load(read, plain, receiver, loader.lock_vehicles, wholly=True)
+        try:
+            return _load(read, plain, receiver, loader.lock_vehicles_soon)
+        except _BusyError:
+            return _load(read, plain, receiver, loader.lock_free_vehicles)
     except (psycopg.errors.IntegrityError, psycopg.errors.DataError) as error:
         log.warning("group apart", reason=logs.told(error))
         raise ApartError from error
+
+
+class _BusyError(BeachheadError):
+    """Others write for a vehicle, and not just for a moment."""
+
+
+def _load(
+    read: _Read, plain: NDArray[np.bool_], receiver: Receiver, lock: Lock, *, wholly: bool = False
+) -> dict[int, Receipt]:
+    """Load the plain ones of a group in one transaction, but for those with a vehicle that `lock` did not get."""
+    group = read.group
+    with receiver.transaction() as db:
+        # Whose key was revoked meanwhile goes alone, and is told so.
+        good = receiver.keys.are_good(db, [(member.caller, member.upload.received_at) for member in group])
+        fresh, known = _fresh(db, group, plain & good)
+        if wholly and not fresh.all():
+            raise ApartError
+        read = read.only(fresh)
+        try:
+            held = lock(db, read.checked.rows)
+        except psycopg.errors.LockNotAvailable:
+            raise _BusyError from None
+        read = read.only(read.of_vehicles(held))
+        return known | (_Written.of(db, read, held, receiver).receipts() if read.checked.rows.height else {})
 
 
 # --- read as one ----------------------------------------------------------------------------------
@@ -139,6 +167,13 @@ class _Read:
         foreign = self.checked.rejects.filter(pl.col("reason") == FOREIGN)["row"]
         usable[self.upload_of(foreign)] = False
         return usable
+
+    def of_vehicles(self, vehicle_ids: list[int]) -> NDArray[np.bool_]:
+        """Which uploads have no row of another vehicle."""
+        rows = self.checked.rows
+        wanted = np.ones(len(self.group), np.bool_)
+        wanted[self.upload_of(rows["row"])[~np.isin(rows["vehicle_id"].to_numpy(), vehicle_ids)]] = False
+        return wanted
 
     def only(self, wanted: NDArray[np.bool_]) -> _Read:
         """The same without the rows of other uploads."""
@@ -222,9 +257,9 @@ class _Written:
     late_after_s: int
 
     @classmethod
-    def of(cls, db: psycopg.Connection, read: _Read, receiver: Receiver) -> _Written:
+    def of(cls, db: psycopg.Connection, read: _Read, vehicles: list[int], receiver: Receiver) -> _Written:
+        """Write the rows; `vehicles` are those that this transaction has locked."""
         checked = read.checked
-        vehicles = loader.lock_vehicles(db, checked.rows)
         names = extra_names(read.decoded)
         signals = store.extra_signals(db, vehicles, names) if names else pl.DataFrame(schema=store.SIGNAL_SCHEMA)
         if loader.has_other_kinds(checked, signals):

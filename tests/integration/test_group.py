@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import polars as pl
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from receiver_kit import Pusher, World, at, empty, make_world, receiving
 
-from ingest import group
+from ingest import group, loader
 from ingest.checks.rows import Query
+from ingest.loader import VEHICLE_LOCKS
 from ingest.receiver import Incoming
 from ingest.together import Member, load_together
 from tests import campaign
@@ -166,6 +169,50 @@ def test_a_scope_read_anew_between_two_uploads_holds_for_both(
     receipts = load_together(members, receiver)
     assert [receipts[n].vehicles for n in (0, 1)] == [["truck-02"], ["truck-01"]]
     assert len(rows(module_database)) == 2
+
+
+def test_only_vehicles_are_waited_for_no_longer_than_soon(world: World, module_database: Any) -> None:
+    rows = pl.DataFrame({"vehicle_id": [1, 1, 2]}, schema={"vehicle_id": pl.Int32})
+    with module_database.connect() as one, module_database.connect() as other:
+        for before in ("0", "7s"):
+            one.execute("SELECT set_config('lock_timeout', %s, true)", [before])
+            assert loader.lock_vehicles_soon(one, rows) == [1, 2]
+            assert one.execute("SHOW lock_timeout").fetchall() == [(before,)]
+        assert loader.lock_free_vehicles(other, rows) == []
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            loader.lock_vehicles_soon(other, rows)
+        other.rollback()
+        one.rollback()
+        assert loader.lock_free_vehicles(other, rows) == [1, 2]
+        assert loader.lock_vehicles_soon(other, rows[:0]) == []
+
+
+def test_nobody_waits_for_a_vehicle_that_others_write_for(
+    app: Any, pushers: dict[str, Pusher], module_database: Any
+) -> None:
+    """As while its long log is loaded: in a group, and more of them alone than there are threads for groups."""
+    one, both, bus = pushers["one"], pushers["both"], pushers["bus"]
+    groups = app.app.state.groups
+    with ThreadPoolExecutor(8) as threads, module_database.connect() as other:
+        other.execute("SELECT pg_advisory_xact_lock(%s, id) FROM vehicle WHERE name = 'truck-01'", [VEHICLE_LOCKS])
+
+        def post(pusher: Pusher, vehicle: str, second: int) -> Future[Any]:
+            body = lines({"vehicle": vehicle, "time": at(second), "speed_kmh": second})
+            return threads.submit(pusher.post, body, NDJSON)
+
+        held = []
+        for second in range(group.WORKERS + 1):
+            groups._lately = 1
+            held.append(post(one, "truck-01", second))
+            time.sleep(0.1)
+        groups._lately = 3
+        held.append(post(one, "truck-01", 9))
+        free = [post(both, "truck-02", 0), post(bus, "bus-01", 0)]
+        assert [future.result(timeout=20).status_code for future in free] == [200, 200]
+        assert not any(future.done() for future in held)
+        other.rollback()
+        assert [future.result(timeout=20).status_code for future in held] == [200] * len(held)
+    assert len(rows(module_database)) == len(held) + len(free)
 
 
 @pytest.mark.parametrize("ends", ["revoked_at = now()", "expires_at = now()"])
