@@ -88,7 +88,7 @@ def _receipt_by_key(db: psycopg.Connection, upload: Upload) -> store.Stored | No
 
 def lock_vehicles(db: psycopg.Connection, rows: pl.DataFrame) -> list[int]:
     """Take the locks of the rows' vehicles until the transaction ends; returns the vehicles' ids."""
-    vehicle_ids: list[int] = np.unique(rows["vehicle_id"].to_numpy()).tolist()
+    vehicle_ids = _vehicle_ids(rows)
     db.execute("SELECT pg_advisory_xact_lock(%s, v) FROM unnest(%s::int[]) AS v", [VEHICLE_LOCKS, vehicle_ids])
     return vehicle_ids
 
@@ -99,7 +99,7 @@ def lock_vehicles_soon(db: psycopg.Connection, rows: pl.DataFrame) -> list[int]:
     Raises:
         psycopg.errors.LockNotAvailable: others hold one for longer. The transaction can only be rolled back.
     """
-    vehicle_ids: list[int] = np.unique(rows["vehicle_id"].to_numpy()).tolist()
+    vehicle_ids = _vehicle_ids(rows)
     # The bound holds for this statement: what else the transaction may have to wait for takes the time it takes.
     db.execute(
         "WITH bound AS MATERIALIZED ("
@@ -113,11 +113,17 @@ def lock_vehicles_soon(db: psycopg.Connection, rows: pl.DataFrame) -> list[int]:
 
 def lock_free_vehicles(db: psycopg.Connection, rows: pl.DataFrame) -> list[int]:
     """As `lock_vehicles`, without those whose locks others hold: it waits for nobody."""
-    vehicle_ids: list[int] = np.unique(rows["vehicle_id"].to_numpy()).tolist()
     held = db.execute(
-        "SELECT v FROM unnest(%s::int[]) AS v WHERE pg_try_advisory_xact_lock(%s, v)", [vehicle_ids, VEHICLE_LOCKS]
+        "SELECT v FROM unnest(%s::int[]) AS v WHERE pg_try_advisory_xact_lock(%s, v)",
+        [_vehicle_ids(rows), VEHICLE_LOCKS],
     )
     return [vehicle_id for (vehicle_id,) in held]
+
+
+def _vehicle_ids(rows: pl.DataFrame) -> list[int]:
+    """Sorted: locks come in one order."""
+    vehicle_ids: list[int] = np.unique(rows["vehicle_id"].to_numpy()).tolist()
+    return vehicle_ids
 
 
 @dataclass(frozen=True)
